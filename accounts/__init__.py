@@ -1,0 +1,1 @@
+"""The ground floor: people, organizations, roles, API keys."""

@@ -1,0 +1,52 @@
+"""Forms about people, organizations and API keys."""
+
+from django import forms
+from django.http import HttpRequest
+
+from accounts.models import ApiKey, Organization, Scope, User
+
+
+class SignupForm(forms.Form):
+    """What sign-up asks beside address and password. django-allauth puts its own fields on top of this class."""
+
+    organization_name = forms.CharField(
+        label="Organization",
+        max_length=120,
+        help_text="Your company, team or project. You can change it later.",
+        widget=forms.TextInput(attrs={"autocomplete": "organization", "placeholder": "Acme"}),
+    )
+    field_order = ["email", "password1", "organization_name"]
+
+    def signup(self, request: HttpRequest, user: User) -> None:
+        """The organization is made with the user, in one transaction (`accounts.adapter`)."""
+
+
+class OrganizationForm(forms.ModelForm):
+    class Meta:
+        model = Organization
+        fields = ["name"]
+        labels = {"name": "Name"}
+        widgets = {"name": forms.TextInput(attrs={"autocomplete": "organization"})}
+
+
+class ApiKeyForm(forms.ModelForm):
+    name = forms.CharField(
+        max_length=120,
+        help_text="Where the key will be used, so that you know it again.",
+        widget=forms.TextInput(attrs={"placeholder": "Production web app", "autocomplete": "off"}),
+    )
+    scopes = forms.MultipleChoiceField(
+        label="What it may do",
+        choices=Scope.choices,
+        initial=[Scope.SEND],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one."},
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = ["name", "scopes"]
+
+    def clean_scopes(self) -> list[str]:
+        scopes = self.cleaned_data["scopes"]
+        return [Scope.FULL] if Scope.FULL in scopes else scopes  # it contains the others

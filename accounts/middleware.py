@@ -1,0 +1,27 @@
+"""Gives each request the organization in whose name it acts."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.functional import SimpleLazyObject
+
+from accounts.models import Organization
+
+SESSION_KEY = "organization"
+
+
+def organization_of(request: HttpRequest) -> Organization | None:
+    """The organization chosen in this session, if its user is still a member; else the user's first."""
+    if not request.user.is_authenticated:
+        return None
+    theirs = Organization.objects.filter(memberships__user=request.user).order_by("memberships__created_at")
+    chosen = request.session.get(SESSION_KEY)
+    return (theirs.filter(pk=chosen).first() if chosen else None) or theirs.first()
+
+
+def current_organization(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        request.organization = SimpleLazyObject(lambda: organization_of(request))  # type: ignore[attr-defined]
+        return get_response(request)
+
+    return middleware

@@ -1,0 +1,1 @@
+"""Sending domains, their DNS records, verification, DKIM keys, SMTP users."""

@@ -1,0 +1,128 @@
+"""Sending domains with the DNS records that prove them, their DKIM keys, and the SMTP users on them."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils import timezone
+
+from accounts.ids import uuid7
+from accounts.scoping import OrganizationOwned
+
+
+class DomainStatus(models.TextChoices):
+    PENDING = "pending", "Waiting for DNS"
+    VERIFIED = "verified", "Verified"
+
+
+class SendingDomain(OrganizationOwned):
+    """A domain that an organization wants to send from. `name` is in A-label form (RFC 5890), lower case."""
+
+    name = models.CharField(max_length=253)
+    status = models.CharField(max_length=16, choices=DomainStatus, default=DomainStatus.PENDING)
+    ownership_token = models.CharField(max_length=64, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    verified_at = models.DateTimeField(null=True, editable=False)
+    checked_at = models.DateTimeField(null=True, editable=False)
+    next_check_at = models.DateTimeField(null=True, editable=False, default=timezone.now)
+
+    class Meta(OrganizationOwned.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="domain_once_per_organization"),
+            # A domain verified by one organization cannot be used by another.
+            models.UniqueConstraint(
+                fields=["name"], condition=models.Q(status="verified"), name="domain_verified_by_one_organization"
+            ),
+        ]
+        indexes = [models.Index(fields=["next_check_at"], name="domain_next_check")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_verified(self) -> bool:
+        return self.status == DomainStatus.VERIFIED
+
+    @property
+    def display_name(self) -> str:
+        """The name as people write it (U-labels)."""
+        from domains.names import to_unicode
+
+        return to_unicode(self.name)
+
+
+class DkimKey(models.Model):
+    """A signing key of a domain, published at `<selector>._domainkey.<domain>` (RFC 6376, 3.6.2.1)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    domain = models.ForeignKey(SendingDomain, on_delete=models.CASCADE, related_name="dkim_keys")
+    selector = models.CharField(max_length=63)
+    private_key = models.BinaryField(editable=False, help_text="PKCS#8 DER, encrypted (domains.dkim_keys).")
+    public_key = models.TextField(editable=False, help_text="Base64 of the SubjectPublicKeyInfo: the p= tag.")
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["domain", "selector"], name="selector_once_per_domain")]
+
+    def __str__(self) -> str:
+        return f"{self.selector}._domainkey.{self.domain.name}"
+
+
+class RecordPurpose(models.TextChoices):
+    OWNERSHIP = "ownership", "Ownership"
+    DKIM = "dkim", "DKIM"
+    RETURN_PATH = "return_path", "Return path"
+    DMARC = "dmarc", "DMARC"
+
+
+class RecordStatus(models.TextChoices):
+    UNCHECKED = "unchecked", "Not checked yet"
+    FOUND = "found", "Found"
+    MISSING = "missing", "Missing"
+    DIFFERENT = "different", "Different"
+    UNREACHABLE = "unreachable", "DNS did not answer"
+
+
+class DnsRecord(models.Model):
+    """A record that we ask for: what is expected, and what was found when we last looked."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    domain = models.ForeignKey(SendingDomain, on_delete=models.CASCADE, related_name="records")
+    purpose = models.CharField(max_length=16, choices=RecordPurpose)
+    position = models.PositiveSmallIntegerField(default=0)
+    required = models.BooleanField(default=True)
+    type = models.CharField(max_length=8)  # TXT, CNAME
+    name = models.CharField(max_length=253)
+    value = models.TextField()
+    status = models.CharField(max_length=16, choices=RecordStatus, default=RecordStatus.UNCHECKED)
+    found = ArrayField(models.TextField(), default=list, blank=True)
+    explanation = models.TextField(blank=True, help_text="What is wrong, in words.")
+    checked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["domain", "type", "name"], name="record_once_per_domain")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.name}"
+
+
+class SmtpUser(OrganizationOwned):
+    """A user name for the SMTP door, such as `admin@yourdomain.com`, whose password is an API key."""
+
+    domain = models.ForeignKey(SendingDomain, on_delete=models.CASCADE, related_name="smtp_users")
+    address = models.CharField(max_length=320, help_text="The user name: an address on the domain, lower case.")
+    api_key = models.OneToOneField("accounts.ApiKey", on_delete=models.PROTECT, related_name="smtp_user")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    disabled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(OrganizationOwned.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["address"], condition=models.Q(disabled_at__isnull=True), name="smtp_address_in_use_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.address

@@ -1,0 +1,190 @@
+"""What changes sending domains and SMTP users."""
+
+import secrets
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from email_validator import EmailNotValidError, validate_email
+
+from accounts.api_keys import NewKey, create_api_key, revoke_api_key
+from accounts.models import ApiKey, Organization, Scope, User
+from domains.dkim_keys import create_dkim_key
+from domains.models import DnsRecord, DomainStatus, SendingDomain, SmtpUser
+from domains.names import DomainRefused, check_sendable, normalize_domain, to_unicode
+from domains.records import expected_records
+
+TOKEN_OCTETS = 20
+
+
+class SmtpUserRefused(Exception):
+    """An SMTP user that cannot be made or changed. `code` is stable; `message` says why and what to do."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class NewSmtpUser:
+    """An SMTP user just made: `secret`, its password, is shown now and never again."""
+
+    smtp_user: SmtpUser
+    secret: str
+
+
+# ---- Domains ---------------------------------------------------------------------------------------------------------
+
+
+def add_domain(organization: Organization, name: str) -> SendingDomain:
+    """Adds a domain with its DKIM key and the records to publish, waiting for DNS.
+
+    Raises DomainRefused: the codes of `domains.names`, domain_already_added, domain_verified_elsewhere.
+    """
+    name = normalize_domain(name)
+    check_sendable(name, for_platform=organization.is_system)
+    _check_free(organization, name)
+    try:
+        with transaction.atomic():
+            domain = SendingDomain.objects.create(
+                organization=organization, name=name, ownership_token=secrets.token_hex(TOKEN_OCTETS)
+            )
+            dkim_key = create_dkim_key(domain)
+            DnsRecord.objects.bulk_create(
+                DnsRecord(
+                    domain=domain,
+                    purpose=record.purpose,
+                    position=position,
+                    required=record.required,
+                    type=record.type,
+                    name=record.name,
+                    value=record.value,
+                )
+                for position, record in enumerate(expected_records(domain, dkim_key))
+            )
+    except IntegrityError:
+        raise _already_added(name) from None  # the same form, sent twice at once
+    return domain
+
+
+def remove_domain(domain: SendingDomain) -> None:
+    """Deletes the domain with its records, DKIM keys and SMTP users; their passwords stop working at once."""
+    with transaction.atomic():
+        for api_key in ApiKey.objects.filter(smtp_user__domain=domain):
+            revoke_api_key(api_key)
+        domain.delete()
+
+
+def _check_free(organization: Organization, name: str) -> None:
+    if SendingDomain.objects.of(organization).filter(name=name).exists():
+        raise _already_added(name)
+    if SendingDomain.objects.filter(name=name, status=DomainStatus.VERIFIED).exists():
+        raise DomainRefused(
+            "domain_verified_elsewhere",
+            f"“{to_unicode(name)}” is verified by another organization. If it is yours, remove it from the other "
+            "account or write to support.",
+        )
+
+
+def _already_added(name: str) -> DomainRefused:
+    return DomainRefused(
+        "domain_already_added", f"“{to_unicode(name)}” is among your domains already. Open it from the list of domains."
+    )
+
+
+# ---- SMTP users ------------------------------------------------------------------------------------------------------
+
+
+def create_smtp_user(domain: SendingDomain, local_part: str, *, created_by: User | None = None) -> NewSmtpUser:
+    """Makes an SMTP user on a verified domain, with an API key that may send from this domain only.
+
+    Raises SmtpUserRefused: smtp_user_domain_not_verified, smtp_user_invalid, smtp_user_exists.
+    """
+    address = _address(domain, local_part)
+    try:
+        with transaction.atomic():
+            # Read again: what the caller holds may be old, and the domain must not go while the user is made.
+            current = SendingDomain.objects.select_for_update().filter(pk=domain.pk).first()
+            if current is None or not current.is_verified:
+                raise SmtpUserRefused(
+                    "smtp_user_domain_not_verified",
+                    f"“{domain.display_name}” is not verified yet. Publish its DNS records first, then add SMTP users.",
+                )
+            key = _new_key(current, address, created_by)
+            smtp_user = SmtpUser.objects.create(
+                organization_id=current.organization_id, domain=current, address=address, api_key=key.api_key
+            )
+    except IntegrityError:
+        raise SmtpUserRefused(
+            "smtp_user_exists",
+            f"There is an SMTP user {address} already. Choose another name, or replace that one's password.",
+        ) from None
+    return NewSmtpUser(smtp_user, key.secret)
+
+
+def replace_password(smtp_user: SmtpUser) -> str:
+    """Gives the SMTP user a new password, returned this once; the old one stops working at once.
+
+    Raises SmtpUserRefused: smtp_user_disabled.
+    """
+    with transaction.atomic():
+        current = (
+            SmtpUser.objects.select_for_update(of=("self",)).select_related("api_key", "domain").get(pk=smtp_user.pk)
+        )
+        if current.disabled_at is not None:
+            raise SmtpUserRefused("smtp_user_disabled", f"{current.address} is disabled. Create the SMTP user anew.")
+        old = current.api_key
+        key = _new_key(current.domain, current.address, old.created_by)
+        current.api_key = key.api_key
+        current.save(update_fields=["api_key"])
+        revoke_api_key(old)
+    smtp_user.api_key = key.api_key
+    return key.secret
+
+
+def disable_smtp_user(smtp_user: SmtpUser) -> None:
+    """Ends the SMTP user and revokes its key. Idempotent; the address may then be given out again."""
+    with transaction.atomic():
+        revoke_api_key(smtp_user.api_key)
+        if smtp_user.disabled_at is None:
+            smtp_user.disabled_at = timezone.now()
+            smtp_user.save(update_fields=["disabled_at"])
+
+
+def _new_key(domain: SendingDomain, address: str, created_by: User | None) -> NewKey:
+    longest = ApiKey._meta.get_field("name").max_length
+    return create_api_key(
+        domain.organization,
+        f"SMTP {address}"[:longest],
+        [Scope.SEND],
+        only_domain=domain.name,
+        created_by=created_by,
+    )
+
+
+def _address(domain: SendingDomain, typed: str) -> str:
+    """The user name, lower case. The whole address may be typed as well as its local part."""
+    local_part = typed.strip().lower()
+    for suffix in (f"@{domain.name}", f"@{domain.display_name}"):
+        local_part = local_part.removesuffix(suffix)
+    if "@" in local_part:
+        raise SmtpUserRefused(
+            "smtp_user_invalid",
+            f"“{typed.strip()}” is not on {domain.display_name}. Type what stands before the @, for example admin.",
+        )
+    try:
+        # The domain was checked when it was added; RFC 6761 names (.test) are for the sandbox.
+        validate_email(
+            f"{local_part}@{domain.name}",
+            check_deliverability=False,
+            globally_deliverable=False,
+            test_environment=True,
+            allow_smtputf8=False,  # many clients cannot spell other letters in AUTH
+        )
+    except EmailNotValidError:
+        raise SmtpUserRefused(
+            "smtp_user_invalid",
+            f"“{typed.strip()}” is not a user name: up to 64 letters (a to z), digits and . _ + -, for example admin.",
+        ) from None
+    return f"{local_part}@{domain.name}"

@@ -1,0 +1,16 @@
+from django.urls import path
+
+from domains import smtp_user_views, views
+
+urlpatterns = [
+    path("domains/", views.domain_list, name="domains"),
+    path("domains/add/", views.domain_add, name="domain_add"),
+    path("domains/<uuid:domain_id>/", views.domain_page, name="domain"),
+    path("domains/<uuid:domain_id>/check/", views.domain_check, name="domain_check"),
+    path("domains/<uuid:domain_id>/remove/", views.domain_remove, name="domain_remove"),
+    path("smtp-users/", smtp_user_views.smtp_user_list, name="smtp_users"),
+    path("smtp-users/new/", smtp_user_views.smtp_user_create, name="smtp_user_create"),
+    path("smtp-users/<uuid:smtp_user_id>/", smtp_user_views.smtp_user_page, name="smtp_user"),
+    path("smtp-users/<uuid:smtp_user_id>/password/", smtp_user_views.smtp_user_password, name="smtp_user_password"),
+    path("smtp-users/<uuid:smtp_user_id>/disable/", smtp_user_views.smtp_user_disable, name="smtp_user_disable"),
+]

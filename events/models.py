@@ -1,0 +1,45 @@
+"""The event log: append-only, one row for each change of a recipient."""
+
+from django.db import models
+
+from accounts.scoping import OrganizationQuerySet
+from accounts.ids import uuid7
+
+
+class EventType(models.TextChoices):
+    SUBMITTED = "submitted"
+    DEFERRED = "deferred"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    IN_DOUBT = "in_doubt", "In doubt"
+    SUPPRESSED = "suppressed"
+    CANCELLED = "cancelled"
+
+
+class Event(models.Model):
+    """What happened to one recipient of a message. Partitioned by day of `id` (UUIDv7); updates are refused by a trigger."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = models.ForeignKey(
+        "accounts.Organization", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    message_id = models.UUIDField()
+    recipient_id = models.UUIDField()
+    address = models.TextField(help_text="The recipient's address.")
+    type = models.CharField(max_length=16, choices=EventType)
+    occurred_at = models.DateTimeField()
+    attempt = models.PositiveSmallIntegerField(default=0, help_text="Which attempt it ended; 0: none.")
+    reason = models.CharField(max_length=40, blank=True, help_text="From events.reasons: one word for the cause.")
+    detail = models.JSONField(default=dict, help_text="Reply, exchanger, TLS facts, durations (events.log.Detail).")
+    transcript = models.TextField(blank=True, help_text="The SMTP conversation, a line a row, 'C: '/'S: ' in front.")
+
+    objects = OrganizationQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["message_id"], name="event_by_message"),
+            models.Index(fields=["organization", "-id"], name="event_by_organization"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.address}"

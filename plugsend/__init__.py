@@ -1,0 +1,1 @@
+"""The top floor: settings, URLs, engines and the processes that make PlugSend run."""

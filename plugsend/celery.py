@@ -1,0 +1,16 @@
+"""The Celery application. Tasks live in each app's `tasks.py`; the schedule stands here, where all floors meet."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "plugsend.settings")
+
+app = Celery("plugsend")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.conf.beat_schedule = {
+    # `expires` keeps a worker that was away from working off a heap of stale wake-ups.
+    "wake-due-destinations": {"task": "relay.tasks.wake_due", "schedule": 2.0, "options": {"expires": 4}},
+    "check-domains": {"task": "domains.tasks.check_due_domains", "schedule": 30.0, "options": {"expires": 60}},
+}

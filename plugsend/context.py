@@ -1,0 +1,17 @@
+"""What every page knows: the platform's mode and where its doors are."""
+
+from django.conf import settings
+from django.http import HttpRequest
+
+
+def platform(request: HttpRequest) -> dict[str, object]:
+    """Context processor. `layout` lets a page that is open to everyone keep the frame its reader is used to."""
+    user = getattr(request, "user", None)  # absent where an error page is rendered before the middleware ran
+    return {
+        "mode": settings.MODE,
+        "sandbox": settings.SANDBOX,
+        "smtp_host": settings.SMTP_PUBLIC_HOST,
+        "smtp_port": settings.SMTP_PORT,
+        "web_url": settings.WEB_URL,
+        "layout": "app.html" if user is not None and user.is_authenticated else "public.html",
+    }

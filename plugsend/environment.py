@@ -1,0 +1,41 @@
+"""Reads the environment, the only source of configuration (`.env.example` lists every setting).
+
+Secrets that are not set are generated once into `var/secrets.env` (mode 0600) by `plugsend.secrets`.
+"""
+
+import os
+from pathlib import Path
+
+from plugsend import secrets
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def number(name: str, default: int) -> int:
+    value = text(name)
+    try:
+        return int(value) if value else default
+    except ValueError:
+        raise SystemExit(f"{name} must be a whole number, not {value!r}.") from None
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A comma-separated list."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def flag(name: str, *, default: bool = False) -> bool:
+    value = text(name).lower()
+    return value in {"1", "true", "yes", "on"} if value else default
+
+
+def secret(name: str) -> str:
+    """From the environment, else from the generated file of this installation."""
+    return text(name) or secrets.load_or_create(VAR)[name]
+
+
+VAR = Path(text("PLUGSEND_VAR", str(BASE_DIR / "var"))).resolve()

@@ -1,0 +1,249 @@
+"""Django settings. Everything that differs between installations comes from the environment; see `.env.example`."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from psycopg.conninfo import conninfo_to_dict
+
+from plugsend import environment as env
+
+BASE_DIR = env.BASE_DIR
+VAR = env.VAR
+
+# ---- Mode ------------------------------------------------------------------------------------------------------------
+
+MODE = env.text("PLUGSEND_MODE", "sandbox")
+if MODE not in {"sandbox", "live"}:
+    raise SystemExit(f"PLUGSEND_MODE must be 'sandbox' or 'live', not {MODE!r}.")
+SANDBOX = MODE == "sandbox"
+DEBUG = env.flag("DEBUG")
+
+SECRET_KEY = env.secret("SECRET_KEY")
+API_KEY_PEPPER = env.secret("API_KEY_PEPPER")  # keys the hash under which API keys are stored
+FIELD_ENCRYPTION_KEY = env.secret("FIELD_ENCRYPTION_KEY")  # Fernet key; encrypts DKIM private keys at rest
+RETURN_PATH_KEY = env.secret("RETURN_PATH_KEY")  # authenticates return paths, so that forged bounces are told apart
+
+# ---- Where we are ----------------------------------------------------------------------------------------------------
+
+WEB_URL = env.text("WEB_URL", f"http://localhost:{env.number('WEB_PORT', 8000)}").rstrip("/")
+HOSTNAME = env.text("PLUGSEND_HOSTNAME", "mail.plugsend.test" if SANDBOX else (urlsplit(WEB_URL).hostname or ""))
+RETURN_PATH_TARGET = env.text("RETURN_PATH_TARGET", f"returns.{HOSTNAME.split('.', 1)[-1]}")
+SYSTEM_DOMAIN = env.text("SYSTEM_DOMAIN", HOSTNAME.split(".", 1)[-1])  # the platform's own mail comes from here
+
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if SANDBOX else (urlsplit(WEB_URL).hostname or ""))
+CSRF_TRUSTED_ORIGINS = [WEB_URL]
+SECURE = urlsplit(WEB_URL).scheme == "https"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SESSION_COOKIE_NAME = "plugsend_session"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIND_PROXY") else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "SAMEORIGIN"
+SITE_ID = 1
+
+# ---- Apps ------------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_htmx",
+    "lucide",
+    "accounts",
+    "domains",
+    "events",
+    "relay",
+    "relay.sandbox",
+    "plugsend",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "accounts.middleware.current_organization",
+]
+
+ROOT_URLCONF = "plugsend.urls"
+WSGI_APPLICATION = "plugsend.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "plugsend.context.platform",
+            ],
+            "builtins": ["lucide.templatetags.lucide", "django_htmx.templatetags.django_htmx"],
+        },
+    },
+]
+
+# ---- Engines ---------------------------------------------------------------------------------------------------------
+
+DATABASE_URL = env.text("DATABASE_URL", "postgresql:///plugsend")
+REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
+
+
+def django_database(url: str) -> dict[str, Any]:
+    """Django's form of a libpq connection URI (PostgreSQL manual, 32.1.1.2), sockets and options included."""
+    parts = {key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.pop("dbname", ""),
+        "USER": parts.pop("user", ""),
+        "PASSWORD": parts.pop("password", ""),
+        "HOST": parts.pop("host", ""),
+        "PORT": parts.pop("port", ""),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": parts,
+    }
+
+
+def celery_broker(url: str) -> str:
+    """kombu spells a Unix socket `redis+socket://` and its database `virtual_host`; redis-py `unix://` and `db`."""
+    return url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+
+
+DATABASES = {"default": django_database(DATABASE_URL)}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+SESSION_ENGINE = "django.contrib.sessions.backends.db"  # PostgreSQL is the only truth: a flushed cache logs nobody out
+
+CELERY_BROKER_URL = celery_broker(REDIS_URL)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 8
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+
+# ---- People ----------------------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "overview"
+LOGOUT_REDIRECT_URL = "home"
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_SIGNUP_FORM_CLASS = "accounts.forms.SignupForm"
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if SECURE else "http"
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_SESSION_REMEMBER = True
+
+EMAIL_BACKEND = "relay.submission.email_backend.PlugSendBackend"
+DEFAULT_FROM_EMAIL = f"PlugSend <no-reply@{SYSTEM_DOMAIN}>"
+
+# ---- The mail path ---------------------------------------------------------------------------------------------------
+
+SMTP_HOST = env.text("SMTP_HOST", "127.0.0.1")
+SMTP_PORT = env.number("SMTP_PORT", 2587)
+SMTP_PUBLIC_HOST = env.text("SMTP_PUBLIC_HOST", "localhost" if SANDBOX else HOSTNAME)  # what customers type in
+SMTP_TLS_CERT = env.text("SMTP_TLS_CERT")
+SMTP_TLS_KEY = env.text("SMTP_TLS_KEY")
+MESSAGE_SIZE_LIMIT = env.number("MESSAGE_SIZE_LIMIT", 25 * 1024 * 1024)  # octets, RFC 1870
+RECIPIENTS_LIMIT = env.number("RECIPIENTS_LIMIT", 1000)  # per message
+
+RELAY_SMARTHOST = env.text("RELAY_SMARTHOST")  # host:port that takes all mail instead of the recipients' exchangers
+SANDBOX_DNS_PORT = env.number("SANDBOX_DNS_PORT", 5353)
+SANDBOX_MX_PORT = env.number("SANDBOX_MX_PORT", 2525)
+DNS_NAMESERVERS = env.words("DNS_NAMESERVERS")  # addresses, `host:port` allowed; empty: the machine's own resolver
+if SANDBOX:
+    DNS_NAMESERVERS = [f"127.0.0.1:{SANDBOX_DNS_PORT}"]
+EXCHANGER_PORT = SANDBOX_MX_PORT if SANDBOX else 25
+LEASE_SECONDS = env.number("LEASE_SECONDS", 60)
+RETRY_SCALE = float(env.text("RETRY_SCALE", "0.1" if SANDBOX else "1"))  # shortens every retry delay, for trials
+
+# ---- REST ------------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["relay.submission.rest_auth.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "relay.submission.problems.problem_response",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "PlugSend API",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+
+# ---- Static files, language, logs ------------------------------------------------------------------------------------
+
+STATIC_URL = "static/"
+STATIC_ROOT = VAR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static", ("css", VAR / "css")]  # var/css is built by `manage.py prepare`
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "plugsend.static_files.Storage"},
+}
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+LOG_LEVEL = env.text("LOG_LEVEL", "INFO")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)-7s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "celery": {"level": "WARNING"},
+        "kombu": {"level": "WARNING"},
+        "mail.log": {"level": "ERROR"},  # aiosmtpd, which logs every line it reads
+    },
+}

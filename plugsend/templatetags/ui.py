@@ -1,0 +1,185 @@
+"""Small pieces of the pages' look that need a little thinking: states, times, sizes, fields, code blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django import template
+from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, RadioSelect
+from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from lucide import _render_icon
+
+register = template.Library()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a state is shown: never by colour alone, but with an icon and a word (WCAG 1.4.1)."""
+
+    label: str
+    icon: str
+    tone: str  # ok, warn, bad, info, idle
+
+
+LOOKS = {
+    # recipients and events
+    "submitted": Look("Submitted", "send", "info"),
+    "deferred": Look("Deferred", "clock", "warn"),
+    "in_doubt": Look("In doubt", "circle-question-mark", "warn"),
+    "delivered": Look("Delivered", "circle-check", "ok"),
+    "bounced": Look("Bounced", "circle-x", "bad"),
+    "suppressed": Look("Suppressed", "ban", "idle"),
+    "cancelled": Look("Cancelled", "circle-slash", "idle"),
+    # sending domains
+    "pending": Look("Waiting for DNS", "clock", "warn"),
+    "verified": Look("Verified", "circle-check", "ok"),
+    # DNS records
+    "unchecked": Look("Not checked yet", "circle-dashed", "idle"),
+    "found": Look("Found", "circle-check", "ok"),
+    "missing": Look("Missing", "circle-x", "bad"),
+    "different": Look("Different", "circle-alert", "warn"),
+    "unreachable": Look("DNS did not answer", "wifi-off", "warn"),
+    # credentials
+    "active": Look("Active", "circle-check", "ok"),
+    "disabled": Look("Disabled", "ban", "idle"),
+    "revoked": Look("Revoked", "ban", "idle"),
+    # DKIM verdicts
+    "pass": Look("DKIM pass", "shield-check", "ok"),
+    "fail": Look("DKIM fail", "shield-x", "bad"),
+    "none": Look("Not signed", "shield-off", "idle"),
+}
+
+
+def _look(state: object) -> Look:
+    word = str(getattr(state, "value", state))
+    return LOOKS.get(word) or Look(word.replace("_", " ").capitalize(), "circle", "idle")
+
+
+@register.inclusion_tag("components/badge.html")
+def badge(state: object, label: str = "") -> dict[str, str]:
+    look = _look(state)
+    return {"label": label or look.label, "icon": look.icon, "tone": look.tone}
+
+
+@register.filter
+def state_icon(state: object) -> str:
+    return _look(state).icon
+
+
+@register.filter
+def state_tone(state: object) -> str:
+    return _look(state).tone
+
+
+@register.filter
+def state_label(state: object) -> str:
+    return _look(state).label
+
+
+# ---- Times and numbers -----------------------------------------------------------------------------------------------
+
+
+@register.filter
+def ago(moment: datetime | str | None) -> SafeString:
+    """A relative time that tells the exact one on hover; app.js keeps it fresh."""
+    when = parse_datetime(moment) if isinstance(moment, str) else moment
+    if when is None:
+        return mark_safe("")
+    exact = f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return format_html(
+        '<time datetime="{}" title="{}" data-relative>{}</time>',
+        when.isoformat(timespec="milliseconds"),
+        exact,
+        relative((when - timezone.now()).total_seconds()),
+    )
+
+
+def relative(seconds: float) -> str:
+    """Words for a time that is so many seconds away (negative: past). `static/app.js` holds the same rule."""
+    size = abs(seconds)
+    if size < 5:
+        return "now" if seconds > 0 else "just now"
+    for limit, unit_s, unit in ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h"), (30 * 86400, 86400, "d")):
+        if size < limit:
+            amount = f"{int(size // unit_s)} {unit}"
+            return f"in {amount}" if seconds > 0 else f"{amount} ago"
+    return f"{timezone.now() + timedelta(seconds=seconds):%-d %b %Y}"
+
+
+@register.filter
+def milliseconds(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value / 1000:.1f} s" if value >= 1000 else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+@register.filter
+def size(octets: int) -> str:
+    return str(filesizeformat(octets)).replace("\xa0", " ")
+
+
+@register.filter
+def short_id(identifier: UUID) -> str:
+    """The random end of a UUIDv7: the beginning is the time, alike for neighbours."""
+    return f"…{str(identifier)[-12:]}"
+
+
+@register.filter
+def transcript_lines(transcript: str) -> list[tuple[str, str]]:
+    """(who, text) for each line; who is C (we), S (the exchanger) or empty."""
+    lines = (line.partition(": ") for line in transcript.splitlines())
+    return [(who, text) if who in {"C", "S"} else ("", who + colon + text) for who, colon, text in lines]
+
+
+# ---- Forms -----------------------------------------------------------------------------------------------------------
+
+
+@register.filter
+def widget(field: BoundField, css: str = "input") -> SafeString:
+    """The field's control in our look."""
+    plain = isinstance(field.field.widget, CheckboxSelectMultiple | RadioSelect | CheckboxInput)
+    attributes: dict[str, Any] = {} if plain else {"class": css}
+    if field.errors:
+        attributes |= {"aria-describedby": f"{field.auto_id}_error"}
+    return field.as_widget(attrs=attributes)
+
+
+@register.filter
+def is_checkbox(field: BoundField) -> bool:
+    return isinstance(field.field.widget, CheckboxInput)
+
+
+@register.filter
+def is_group(field: BoundField) -> bool:
+    return isinstance(field.field.widget, CheckboxSelectMultiple | RadioSelect)
+
+
+# ---- Blocks ----------------------------------------------------------------------------------------------------------
+
+
+@register.simple_block_tag
+def code(content: str, label: str = "", copy: bool = True) -> SafeString:
+    """A block of code with a copy button. Its content comes escaped out of the template already."""
+    text = SafeString(content.strip("\n"))
+    button = (
+        format_html(
+            '<button type="button" class="copy" data-copy hidden>{}<span>Copy</span></button>',
+            mark_safe(_render_icon("copy", 14, aria_hidden="true")),  # noqa: S308 - our own icon
+        )
+        if copy
+        else ""
+    )
+    caption = format_html('<span class="code-label">{}</span>', label) if label else ""
+    return format_html(
+        '<div class="code" data-copy-source><div class="code-head">{}{}</div><pre tabindex="0">{}</pre></div>',
+        caption,
+        button,
+        text,
+    )

@@ -1,0 +1,352 @@
+"""`python -m plugsend.up [--no-demo]`: the whole platform on this machine, engines included, until Ctrl-C.
+
+What runs and in which order stands here; how children are kept running stands in `plugsend.supervisor`.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from plugsend import secrets
+from plugsend.children import MARK, Program, end_strays
+from plugsend.engines import READY_WITHIN_S, Engine, EngineError, Postgres, Valkey, occupied
+from plugsend.ports import SUBMISSION, SUBMISSION_UNPRIVILEGED, Ports, following
+from plugsend.supervisor import StartFailed, StopRequested, Supervisor
+
+REPO = Path(__file__).resolve().parent.parent
+# First the door is closed, then work in hand is finished; what everything stands on goes last. 9 s in all.
+SMTP, WORKERS, WEB, SANDBOX, VALKEY, POSTGRES = range(6)
+BUDGETS_S = {SMTP: 1.5, WORKERS: 3.0, WEB: 1.5, SANDBOX: 0.5, VALKEY: 0.75, POSTGRES: 1.75}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="script/server", description="Runs PlugSend until Ctrl-C.")
+    parser.add_argument("--no-demo", action="store_true", help="do not send the demonstration message")
+    demo = not parser.parse_args().no_demo
+    load_env_file(REPO / ".env")
+    var = Path(os.environ.get("PLUGSEND_VAR") or REPO / "var").resolve()
+    try:
+        var.mkdir(parents=True, exist_ok=True)
+        with only_one(var / "up.lock") as alone:
+            if not alone:
+                return _report_running(var)
+            end_strays(str(var))  # before ports are chosen: they would still hold ours
+            return Platform(var).run(demo=demo)
+    except StopRequested:
+        return 0
+    except (EngineError, StartFailed) as error:
+        print(f"PlugSend could not start: {error}", file=sys.stderr)
+    except PermissionError as error:
+        print(
+            f"PlugSend could not start: {error}. Was it started by another account before? "
+            f"Start it as that one, or set PLUGSEND_VAR to a directory of your own.",
+            file=sys.stderr,
+        )
+    except OSError as error:
+        print(f"PlugSend could not start: {error}", file=sys.stderr)
+    return 1
+
+
+def load_env_file(path: Path) -> None:
+    """Takes `KEY=value` lines into the environment, where what is set already wins."""
+    if not path.is_file():
+        return
+    for line in path.read_text().splitlines():
+        key, sign, value = line.strip().removeprefix("export ").partition("=")
+        if sign and not key.startswith("#"):
+            os.environ.setdefault(key.strip(), value.strip().strip("\"'"))
+
+
+@contextmanager
+def only_one(lock: Path) -> Iterator[bool]:
+    """Whether we are the only supervisor of this place; holds it while the block runs."""
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(handle)
+
+
+def _report_running(var: Path) -> int:
+    try:
+        state = json.loads((var / "up.json").read_text())
+    except (OSError, ValueError):
+        print("PlugSend is being started by another process.")
+        return 0
+    print(f"PlugSend is already running: {state['web_url']} (process {state['pid']})")
+    return 0
+
+
+class Platform:
+    """One running installation: its ports, its environment and the programs it is made of."""
+
+    def __init__(self, var: Path) -> None:
+        self._started_at = time.monotonic()
+        self._var = var
+        self._mode = os.environ.get("PLUGSEND_MODE", "").strip() or "sandbox"
+        self._secrets = secrets.load_or_create(var)
+        self._ports = Ports()
+        self._notes: list[str] = []
+        self._ready = False
+        self._children: dict[str, int] = {}
+        self._env = self._base_environment()
+
+    def run(self, *, demo: bool) -> int:
+        """Starts everything, serves until a signal, stops everything. Raises EngineError, StartFailed, OSError."""
+        with ExitStack() as stack:
+            site = None
+            if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
+                site = stack.enter_context(occupied(self._var, self._secrets["INSTANCE_ID"]))
+            stack.callback(self._forget)
+            supervisor = stack.enter_context(Supervisor(on_change=self._children_changed))
+            for note in self._notes:
+                supervisor.say(note)
+            if site and not os.environ.get("DATABASE_URL"):
+                engine: Engine = Postgres(site, self._secrets["POSTGRES_PASSWORD"])
+                self._start_engine(supervisor, engine, "DATABASE_URL", POSTGRES)
+            if site and not os.environ.get("REDIS_URL"):
+                engine = Valkey(site, self._secrets["VALKEY_PASSWORD"])
+                self._start_engine(supervisor, engine, "REDIS_URL", VALKEY)
+            self._write_environment()
+            self._prepare(supervisor)
+            for program in self._programs():
+                supervisor.start(program)
+            self._wait_ready(supervisor)
+            self._ready = True
+            self._write_state()
+            supervisor.screen.plain(self._summary())
+            if demo and self._mode == "sandbox":
+                self._send_demo(supervisor)
+            supervisor.serve()
+            supervisor.say("stopping")
+        print("PlugSend has stopped.")
+        return 0
+
+    # ---- starting -------------------------------------------------------------------------------------------------
+
+    def _base_environment(self) -> dict[str, str]:
+        """What every child is told. The environment that we were given wins over anything that we would choose."""
+        given = os.environ
+        ours = {**self._secrets, "PLUGSEND_VAR": str(self._var), "PYTHONUNBUFFERED": "1", MARK: str(self._var)}
+        ours["WEB_HOST"] = given.get("WEB_HOST") or "127.0.0.1"
+        ours["SMTP_HOST"] = given.get("SMTP_HOST") or "127.0.0.1"
+        ours["WEB_PORT"] = self._port("WEB_PORT", ours["WEB_HOST"], following(8000))
+        ours["WEB_URL"] = given.get("WEB_URL") or f"http://localhost:{ours['WEB_PORT']}"
+        submission = [SUBMISSION, *following(SUBMISSION_UNPRIVILEGED)]
+        ours["SMTP_PORT"] = self._port("SMTP_PORT", ours["SMTP_HOST"], submission)
+        if self._mode == "sandbox":
+            for name in ("SANDBOX_DNS_PORT", "SANDBOX_MX_PORT"):
+                ours[name] = self._sandbox_port(name)
+        always = {"PLUGSEND_VAR", "WEB_PORT", "SMTP_PORT", "SANDBOX_DNS_PORT", "SANDBOX_MX_PORT", MARK}
+        return dict(given) | {key: value for key, value in ours.items() if key in always or not given.get(key)}
+
+    def _port(self, setting: str, host: str, defaults: list[int]) -> str:
+        given = os.environ.get(setting, "").strip()
+        wanted = following(_number(setting, given)) if given else defaults
+        port = self._ports.choose(host, wanted)
+        if port != wanted[0] and wanted[0] != 0 and not _needs_privilege(host, wanted[0]):
+            self._notes.append(f"port {wanted[0]} ({setting}) is taken: using {port}")
+        return str(port)
+
+    def _sandbox_port(self, setting: str) -> str:
+        if given := os.environ.get(setting, "").strip():
+            return str(self._ports.choose("127.0.0.1", following(_number(setting, given)), udp=True))
+        return str(self._ports.choose_quiet("127.0.0.1", f"{setting} {self._var}", udp=True))
+
+    def _start_engine(self, supervisor: Supervisor, engine: Engine, setting: str, rank: int) -> None:
+        program = engine.program
+        supervisor.start(_ranked(program, rank))
+        supervisor.wait_until(engine.is_ready, program.name, READY_WITHIN_S)
+        engine.settle()
+        self._env[setting] = engine.url
+
+    def _prepare(self, supervisor: Supervisor) -> None:
+        supervisor.say("preparing the database and static files")
+        code, output = supervisor.run(self._manage("prepare", "prepare", SMTP))
+        if code != 0:
+            raise StartFailed(f"`manage.py prepare` ended with exit code {code}:\n{output}")
+
+    def _wait_ready(self, supervisor: Supervisor) -> None:
+        env = self._env
+        if self._mode == "sandbox":
+            supervisor.wait_until(lambda: greets("127.0.0.1", int(env["SANDBOX_MX_PORT"])), "the sandbox")
+        smtp, web = (env["SMTP_HOST"], int(env["SMTP_PORT"])), (env["WEB_HOST"], int(env["WEB_PORT"]))
+        supervisor.wait_until(lambda: greets(*smtp), "the SMTP door")
+        supervisor.wait_until(lambda: is_healthy(*web, env["WEB_URL"]), "the web server")
+
+    def _send_demo(self, supervisor: Supervisor) -> None:
+        code, _ = supervisor.run(self._manage("demo", "send_demo", SMTP), attached=True)
+        if code != 0:
+            supervisor.say(f"the demonstration failed (exit code {code}); the platform runs on")
+
+    # ---- what runs ------------------------------------------------------------------------------------------------
+
+    def _programs(self) -> Iterator[Program]:
+        if self._mode == "sandbox":
+            yield self._manage("sandbox", "sandbox", SANDBOX)
+        for name in _numbered("smtp", "SMTP_PROCESSES"):
+            yield self._manage(name, "smtp", SMTP)
+        yield self._web()
+        for name in _numbered("worker", "WORKER_PROCESSES"):
+            yield self._worker(name)
+        yield self._celery("beat", "beat", "-s", str(self._var / "celerybeat-schedule"), "--loglevel", "WARNING")
+
+    def _web(self) -> Program:
+        env = self._env
+        listen = ("--host", env["WEB_HOST"], "--port", env["WEB_PORT"])
+        # One worker process: its eight threads wait for the database most of the time. When it dies granian goes too
+        # and both come back at once. HTTP/1 only: a proxy in front speaks nothing else to us.
+        size = ("--workers", "1", "--blocking-threads", "8", "--http", "1", "--no-ws", "--workers-kill-timeout", "1")
+        command = ("-m", "granian", "--interface", "wsgi", *listen, *size, "--log-level", "warning")
+        # Killed along with us, granian would leave its worker process behind: let it stop that first.
+        web = self._python("web", WEB, *command, "plugsend.wsgi:application")
+        return replace(web, orphan_signal=signal.SIGTERM, hidden=("seems quite high compared to the number of CPU",))
+
+    def _worker(self, name: str) -> Program:
+        # Gossip, mingle and heartbeats are talk between workers that nobody here listens to.
+        quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+        pool = ("--pool", "threads", "--concurrency", "4", "--loglevel", self._env.get("LOG_LEVEL") or "INFO")
+        return self._celery(name, "worker", *pool, *quiet, "-n", f"{name}@%h")
+
+    def _celery(self, name: str, *command: str) -> Program:
+        # Celery warns of root for the sake of those who let it unpickle; our tasks are JSON.
+        calm = ("-W", "ignore:You're running the worker with superuser privileges")
+        return self._python(name, WORKERS, *calm, "-m", "celery", "-A", "plugsend", "--quiet", *command)
+
+    def _manage(self, name: str, command: str, rank: int) -> Program:
+        return self._python(name, rank, str(REPO / "manage.py"), command)
+
+    def _python(self, name: str, rank: int, *arguments: str) -> Program:
+        return _ranked(Program(name, [sys.executable, *arguments], self._env, REPO), rank)
+
+    # ---- what we tell the world -----------------------------------------------------------------------------------
+
+    def _children_changed(self, pids: Mapping[str, int]) -> None:
+        self._children = dict(pids)
+        self._write_state()
+
+    def _write_state(self) -> None:
+        """`var/up.json`: who we are and where our children are, for tests and for a second start."""
+        env = self._env
+        state: dict[str, Any] = {
+            "pid": os.getpid(),
+            "ready": self._ready,
+            "web_url": env["WEB_URL"],
+            "smtp_host": env["SMTP_HOST"],
+            "smtp_port": int(env["SMTP_PORT"]),
+            "sandbox_dns_port": int(env.get("SANDBOX_DNS_PORT") or 0),
+            "sandbox_mx_port": int(env.get("SANDBOX_MX_PORT") or 0),
+            "children": self._children,
+        }
+        _replace(self._var / "up.json", json.dumps(state, indent=2) + "\n", 0o644)
+
+    def _write_environment(self) -> None:
+        """`var/up.env` (0600): where the engines answer, so that `manage.py` by hand finds the running platform."""
+        names = (
+            "DATABASE_URL",
+            "REDIS_URL",
+            "WEB_URL",
+            "SMTP_HOST",
+            "SMTP_PORT",
+            "SANDBOX_DNS_PORT",
+            "SANDBOX_MX_PORT",
+        )
+        lines = (f"{name}={self._env[name]}\n" for name in names if self._env.get(name))
+        _replace(self._var / "up.env", "".join(lines), 0o600)
+
+    def _forget(self) -> None:
+        for name in ("up.json", "up.env"):
+            (self._var / name).unlink(missing_ok=True)
+
+    def _summary(self) -> str:
+        env = self._env
+        mode = "sandbox: no mail leaves this machine" if self._mode == "sandbox" else f"{self._mode}: mail is delivered"
+        seconds = time.monotonic() - self._started_at
+        return (
+            f"\n  PlugSend is ready after {seconds:.1f} s. Ctrl-C stops it.\n\n"
+            f"    Web    {env['WEB_URL']}\n"
+            f"    SMTP   {env['SMTP_HOST']}:{env['SMTP_PORT']} (STARTTLS)\n"
+            f"    Mode   {mode}\n"
+            f"    Data   {self._var}\n"
+        )
+
+
+def greets(host: str, port: int) -> bool:
+    """Whether an SMTP server says 220 (RFC 5321 4.2)."""
+    try:
+        with socket.create_connection((_reachable(host), port), timeout=2) as connection:
+            return connection.recv(512).startswith(b"220")
+    except OSError:
+        return False
+
+
+def is_healthy(host: str, port: int, web_url: str) -> bool:
+    """Whether the web server answers `/healthz` with 200, asked as a visitor of `web_url` would."""
+    url = urlsplit(web_url)
+    connection = http.client.HTTPConnection(_reachable(host), port, timeout=5)
+    try:
+        connection.request("GET", "/healthz", headers={"Host": url.netloc, "X-Forwarded-Proto": url.scheme})
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
+def _ranked(program: Program, rank: int) -> Program:
+    return replace(program, stop_rank=rank, stop_budget_s=BUDGETS_S[rank])
+
+
+def _numbered(name: str, setting: str) -> list[str]:
+    count = _number(setting, os.environ.get(setting, "").strip() or "1")
+    return [name if number == 1 else f"{name}-{number}" for number in range(1, count + 1)]
+
+
+def _number(setting: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise StartFailed(f"{setting} must be a whole number, not {text!r}.") from None
+
+
+def _needs_privilege(host: str, port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        try:
+            probe.bind((_reachable(host), port))
+        except PermissionError:
+            return True
+    return False
+
+
+def _replace(path: Path, text: str, mode: int) -> None:
+    """Writes a file so that a reader sees the old or the new, never half."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w") as file:
+        os.fchmod(handle, mode)
+        file.write(text)
+    os.rename(temporary, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

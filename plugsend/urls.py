@@ -1,0 +1,20 @@
+"""Every address of the platform. Pages of an app are listed in its own `urls.py`."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from plugsend import views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("overview/", views.overview, name="overview"),
+    path("healthz", views.healthz, name="healthz"),
+    path("readyz", views.readyz, name="readyz"),
+    path("accounts/", include("allauth.urls")),
+    path("", include("accounts.urls")),
+    path("", include("domains.urls")),
+    path("", include("relay.urls")),
+    path("sandbox/", include("relay.sandbox.urls")),
+    path("api/v1/", include("relay.api_urls")),
+    path("admin/", admin.site.urls),
+]

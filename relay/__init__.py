@@ -1,0 +1,1 @@
+"""The mail path: the two doors, accept, the queue, delivery."""

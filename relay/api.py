@@ -1,0 +1,64 @@
+"""The REST door: `/api/v1/emails`."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import HttpRequest, JsonResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from relay.models import Door
+from relay.selectors import message_content, message_detail
+from relay.serializers import EmailSerializer, SendEmailSerializer, SentEmailSerializer
+from relay.submission.accept import Submission
+from relay.submission.catalogue import Refused
+from relay.submission.desk import shared_desk
+from relay.submission.mime import build, parse_mailbox
+from relay.submission.problems import plain_problem
+from relay.submission.rest_auth import credential_of, reading_organization
+
+
+class EmailsView(APIView):
+    @extend_schema(operation_id="emails_send", request=SendEmailSerializer, responses={202: SentEmailSerializer})
+    def post(self, request: Request) -> Response:
+        """Send an email. 202 means stored durably and on its way."""
+        credential = credential_of(request)
+        credential.check_may_send()
+        serializer = SendEmailSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        letter = serializer.letter()
+        message_id = shared_desk().submit(
+            Submission(
+                credential=credential,
+                door=Door.REST.value,
+                protocol="HTTP",
+                envelope_sender=parse_mailbox(letter.from_, refusal="invalid_sender").addr_spec,
+                recipients=letter.recipients,
+                content=build(letter),
+                client=request.META.get("REMOTE_ADDR", ""),
+                tags=serializer.tag_texts(),
+                metadata=serializer.validated_data.get("metadata", {}),
+            )
+        )
+        return Response({"id": message_id}, status=status.HTTP_202_ACCEPTED)
+
+
+class EmailView(APIView):
+    @extend_schema(operation_id="emails_get", responses=EmailSerializer)
+    def get(self, request: Request, message_id: UUID) -> Response:
+        """An email with the state and the timeline of each recipient."""
+        organization = reading_organization(request)
+        found = message_detail(organization, message_id)
+        if found is None:
+            raise Refused("not_found", thing="email")
+        raw = message_content(organization, message_id)
+        return Response(EmailSerializer(EmailSerializer.shape(found, raw)).data)
+
+
+def no_such_address(request: HttpRequest) -> JsonResponse:
+    """Below `/api/` every answer is JSON, that of a mistyped address too."""
+    return plain_problem(Refused("not_found", thing=f"address as {request.path}"))

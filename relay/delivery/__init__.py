@@ -1,0 +1,1 @@
+"""The queue and the engine that empties it: route, sign, converse, classify, retry."""

@@ -1,0 +1,67 @@
+"""The engine of a Celery worker process: its loop runs in a thread, tasks only hand over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterable
+
+from relay.delivery.engine import Engine
+from relay.submission.desk import database_url
+
+STOP_DEADLINE_S = 5.0
+
+
+class EngineThread:
+    def __init__(self, url: str) -> None:
+        self._loop = _new_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
+        self._thread.start()
+        self.engine = asyncio.run_coroutine_threadsafe(_start(url), self._loop).result()
+
+    def wake(self, destinations: Iterable[str]) -> None:
+        self._loop.call_soon_threadsafe(self.engine.wake, list(destinations))
+
+    def look(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.engine.look(), self._loop)
+
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.engine.stop(STOP_DEADLINE_S), self._loop).result(STOP_DEADLINE_S + 5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(2)
+
+
+_lock = threading.Lock()
+_current: EngineThread | None = None
+
+
+def engine() -> EngineThread:
+    """This process's engine, started at first use."""
+    global _current
+    with _lock:
+        if _current is None:
+            _current = EngineThread(database_url())
+        return _current
+
+
+def stop_engine() -> None:
+    global _current
+    with _lock:
+        current, _current = _current, None
+    if current:
+        current.stop()
+
+
+async def _start(url: str) -> Engine:
+    started = Engine(url)
+    await started.start()
+    return started
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        return uvloop.new_event_loop()
+    return asyncio.new_event_loop()

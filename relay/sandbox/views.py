@@ -1,0 +1,99 @@
+"""The mailbox of the sandbox's internet, and the button that publishes a domain's records in its DNS zone.
+
+Everything here exists in sandbox mode only; elsewhere these addresses are 404.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
+
+from accounts.http import OrganizationRequest, organization_required
+from domains.models import SendingDomain
+from domains.verification import check_domain
+from relay.preview import preview
+from relay.sandbox.models import ReceivedMail
+from relay.views import html_preview, raw_download
+
+PAGE_SIZE = 50
+P = ParamSpec("P")
+
+
+def sandbox_only(
+    view: Callable[Concatenate[HttpRequest, P], HttpResponse],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not settings.SANDBOX:
+            raise Http404
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+@sandbox_only
+def inbox(request: HttpRequest) -> HttpResponse:
+    """Newest first; `?to=` keeps one address's mail, `?before=<id>` is the next page. Open to everyone."""
+    address = request.GET.get("to", "").strip().lower()
+    mails = ReceivedMail.objects.defer("raw").order_by("-id")
+    if address:
+        mails = mails.filter(recipients__contains=[address])
+    before = request.GET.get("before", "")
+    if before:
+        try:
+            mails = mails.filter(id__lt=UUID(before))
+        except ValueError:
+            raise Http404 from None
+    found = list(mails[: PAGE_SIZE + 1])
+    shown = found[:PAGE_SIZE]
+    mark = str(shown[0].pk) if shown else "none"
+    if request.headers.get("HX-Request") and request.GET.get("seen") == mark:
+        return HttpResponse(status=204)
+    context = {
+        "mails": shown,
+        "next": shown[-1].pk if len(found) > PAGE_SIZE else None,
+        "to": address,
+        "before": before,
+        "mark": mark,
+    }
+    return render(request, "sandbox/rows.html" if request.headers.get("HX-Request") else "sandbox/inbox.html", context)
+
+
+@sandbox_only
+def mail(request: HttpRequest, mail_id: UUID) -> HttpResponse:
+    received = get_object_or_404(ReceivedMail, pk=mail_id)
+    return render(request, "sandbox/mail.html", {"received": received, "mail": preview(bytes(received.raw))})
+
+
+@sandbox_only
+def mail_html(request: HttpRequest, mail_id: UUID) -> HttpResponse:
+    return html_preview(bytes(get_object_or_404(ReceivedMail, pk=mail_id).raw))
+
+
+@sandbox_only
+def mail_raw(request: HttpRequest, mail_id: UUID) -> HttpResponse:
+    return raw_download(bytes(get_object_or_404(ReceivedMail, pk=mail_id).raw), f"{mail_id}.eml")
+
+
+@sandbox_only
+@require_POST
+@organization_required
+def publish(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
+    """Puts the records that the domain needs into the sandbox's zone, then looks for them by real queries."""
+    from relay.sandbox import zone
+
+    domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
+    zone.publish(domain)
+    check_domain(domain)
+    domain.refresh_from_db()
+    if domain.is_verified:
+        messages.success(request, f"The records are published and {domain.display_name} is verified.")
+    else:
+        messages.info(request, "The records are published in the sandbox zone.")
+    return redirect("domain", domain.pk)

@@ -1,0 +1,183 @@
+"""The wire shape of `/api/v1/emails`: Resend's names where the two overlap."""
+
+from __future__ import annotations
+
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any, cast
+
+from rest_framework import serializers
+
+from events.models import Event
+from relay.models import Door
+from relay.selectors import MessageDetail, RecipientTimeline
+from relay.submission.mime import Letter
+
+METADATA_KEYS = 50
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses unknown fields by name, so that a typo is told and not swallowed."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict) and (unknown := sorted(set(data) - set(self.fields))):
+            raise serializers.ValidationError({name: ["There is no such field."] for name in unknown})
+        return super().to_internal_value(data)
+
+
+class StrictCharField(serializers.CharField):
+    """Text only: DRF would turn numbers into text."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("Must be a string.")
+        return super().to_internal_value(data)
+
+
+class AddressesField(serializers.ListField):
+    """One address or a list of them, as Resend takes either."""
+
+    child = StrictCharField(max_length=1000)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        return cast(list[str], super().to_internal_value([data] if isinstance(data, str) else data))
+
+
+class TagSerializer(StrictSerializer):
+    name = serializers.RegexField(r"^[A-Za-z0-9_-]{1,256}$", error_messages={"invalid": "Letters, digits, _ and - only."})
+    value = serializers.RegexField(r"^[A-Za-z0-9_-]{1,256}$", error_messages={"invalid": "Letters, digits, _ and - only."})
+
+
+class SendEmailSerializer(StrictSerializer):
+    """`POST /api/v1/emails`."""
+
+    to = AddressesField(min_length=1, max_length=1000)
+    subject = StrictCharField(max_length=2000, allow_blank=True, trim_whitespace=False)
+    text = StrictCharField(required=False, allow_blank=True, allow_null=True, trim_whitespace=False)
+    html = StrictCharField(required=False, allow_blank=True, allow_null=True, trim_whitespace=False)
+    cc = AddressesField(required=False)
+    bcc = AddressesField(required=False)
+    reply_to = AddressesField(required=False)
+    headers = serializers.DictField(child=StrictCharField(allow_blank=True, max_length=5000), required=False)
+    tags = TagSerializer(many=True, required=False)
+    metadata = serializers.DictField(child=StrictCharField(allow_blank=True, max_length=1000), required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        # "from" is a word of Python's, so it cannot be declared as an attribute.
+        return {"from": StrictCharField(max_length=1000), **super().get_fields()}
+
+    def validate_metadata(self, value: dict[str, str]) -> dict[str, str]:
+        if len(value) > METADATA_KEYS:
+            raise serializers.ValidationError(f"At most {METADATA_KEYS} keys.")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.get("text") is None and attrs.get("html") is None:
+            raise serializers.ValidationError({"text": ["Give text, html or both."]})
+        return attrs
+
+    def letter(self) -> Letter:
+        data = self.validated_data
+        return Letter(
+            from_=data["from"],
+            to=tuple(data["to"]),
+            subject=data["subject"],
+            text=data.get("text"),
+            html=data.get("html"),
+            cc=tuple(data.get("cc", ())),
+            bcc=tuple(data.get("bcc", ())),
+            reply_to=tuple(data.get("reply_to", ())),
+            headers=data.get("headers", {}),
+        )
+
+    def tag_texts(self) -> tuple[str, ...]:
+        return tuple(f"{tag['name']}:{tag['value']}" for tag in self.validated_data.get("tags", ()))
+
+
+class SentEmailSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+
+
+class EventSerializer(serializers.Serializer[Event]):
+    type = serializers.CharField()
+    occurred_at = serializers.DateTimeField()
+    attempt = serializers.IntegerField()
+    reason = serializers.CharField()
+    detail = serializers.JSONField()
+
+
+class RecipientSerializer(serializers.Serializer[RecipientTimeline]):
+    address = serializers.CharField(source="recipient.address")
+    state = serializers.CharField(source="recipient.state")
+    reason = serializers.CharField(source="recipient.reason")
+    attempts = serializers.IntegerField(source="recipient.attempts")
+    next_attempt_at = serializers.DateTimeField(source="recipient.next_attempt_at", allow_null=True)
+    events = EventSerializer(many=True)
+
+
+class EmailSerializer(serializers.Serializer[MessageDetail]):
+    """`GET /api/v1/emails/{id}`: the message as submitted, and what became of each recipient."""
+
+    object = serializers.CharField(default="email")
+    id = serializers.UUIDField()
+    to = serializers.ListField(child=serializers.CharField())
+    cc = serializers.ListField(child=serializers.CharField())
+    bcc = serializers.ListField(child=serializers.CharField())
+    reply_to = serializers.ListField(child=serializers.CharField())
+    subject = serializers.CharField()
+    html = serializers.CharField(allow_null=True)
+    text = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    last_event = serializers.CharField()
+    message_id = serializers.CharField(help_text="The Message-ID header.")
+    door = serializers.ChoiceField(choices=Door.choices)
+    size_bytes = serializers.IntegerField()
+    tags = TagSerializer(many=True)
+    metadata = serializers.DictField(child=serializers.CharField())
+    recipients = RecipientSerializer(many=True)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return {"from": serializers.CharField(), **super().get_fields()}
+
+    @staticmethod
+    def shape(found: MessageDetail, raw: bytes | None) -> dict[str, Any]:
+        """What the fields are filled from. Content whose retention is over reads as null."""
+        message = found.message
+        parsed = cast(EmailMessage, message_from_bytes(raw or b"", policy=policy.default))
+        to, cc, reply_to = (_addresses(parsed, name) for name in ("To", "Cc", "Reply-To"))
+        shown = {address.rpartition("<")[2].rstrip(">").lower() for address in (*to, *cc)}
+        return {
+            "object": "email",
+            "id": message.id,
+            "from": message.header_from,
+            "to": to,
+            "cc": cc,
+            "bcc": [r.recipient.address for r in found.recipients if r.recipient.address.lower() not in shown],
+            "reply_to": reply_to,
+            "subject": message.subject,
+            "html": _body(parsed, "html") if raw else None,
+            "text": _body(parsed, "plain") if raw else None,
+            "created_at": message.submitted_at,
+            "last_event": found.state,
+            "message_id": message.message_id_header,
+            "door": message.door,
+            "size_bytes": message.size_bytes,
+            "tags": [dict(zip(("name", "value"), tag.partition(":")[::2], strict=True)) for tag in message.tags],
+            "metadata": message.metadata,
+            "recipients": found.recipients,
+        }
+
+
+def _addresses(parsed: EmailMessage, name: str) -> list[str]:
+    header = parsed[name]
+    return [str(address) for address in header.addresses] if header is not None else []
+
+
+def _body(parsed: EmailMessage, kind: str) -> str | None:
+    part = parsed.get_body((kind,))  # type: ignore[arg-type]
+    if part is None:
+        return None
+    try:
+        return str(part.get_content())
+    except (LookupError, UnicodeError, KeyError):  # a charset that nobody knows
+        return part.get_payload(decode=True).decode("latin-1") if part.get_payload() else ""  # type: ignore[union-attr]

@@ -1,0 +1,1 @@
+"""The two doors and the one path behind them."""

@@ -1,0 +1,193 @@
+"""`accept`: the one set of rules behind both doors. No I/O: facts come in, rows to be committed come out.
+
+    Submission ── examine ── Draft ── (facts are looked up) ── accept ── Accepted
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+from uuid import UUID
+
+from accounts.ids import uuid7
+from relay.delivery.retry import HORIZON
+from relay.submission import headers
+from relay.submission.addresses import domain_of
+from relay.submission.catalogue import Refused
+
+NULL_SENDER = ""  # MAIL FROM:<> (RFC 5321, 4.5.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who submits: what an API key, alone or as an SMTP user's password, stands for."""
+
+    organization_id: UUID
+    is_suspended: bool
+    api_key_id: UUID | None
+    smtp_user_id: UUID | None
+    scopes: frozenset[str]
+    only_domain: str  # A-label; empty: every verified domain of the organization
+
+    is_authenticated = True  # what DRF asks of a request's user
+
+    def check_may_send(self) -> None:
+        if self.is_suspended:
+            raise Refused("organization_suspended")
+        if not self.scopes & {"send", "full"}:
+            raise Refused("insufficient_scope", scope="send")
+
+    def check_may_send_from(self, address: str, domain: str) -> None:
+        if self.only_domain and domain != self.only_domain:
+            raise Refused("sender_not_allowed", address=address, domain=self.only_domain)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a door hands over."""
+
+    credential: Credential
+    door: str  # relay.models.Door
+    protocol: str  # of the Received field: RFC 3848, or HTTP
+    envelope_sender: str  # NULL_SENDER or an address
+    recipients: tuple[str, ...]
+    content: bytes  # CRLF line ends, transparency dots already taken out
+    client: str = ""  # the client's address, kept in the submitted event, never in the mail
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    message_octets: int
+    recipients: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A submission whose form is in order; whose facts are still to be looked up."""
+
+    submission: Submission
+    parsed: headers.Parsed
+    recipients: tuple[tuple[str, str], ...]  # (address, destination), each address once
+    header_from: str
+    signing_domain: str  # A-label; the header From's, so that DKIM aligns (RFC 7489, 3.1.1)
+    sender_domains: frozenset[str]  # all that must be verified: header From and envelope
+
+
+@dataclass(frozen=True, slots=True)
+class DomainFact:
+    id: UUID
+    name: str
+    is_verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedRecipient:
+    id: UUID
+    address: str
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A message about to be committed, with its recipients."""
+
+    id: UUID
+    submission: Submission
+    domain_id: UUID
+    header_from: str
+    subject: str
+    message_id_header: str
+    content: bytes
+    recipients: tuple[AcceptedRecipient, ...]
+    submitted_at: datetime
+    expires_at: datetime
+
+
+def examine(submission: Submission, limits: Limits) -> Draft:
+    """Checks all that can be told from the submission itself. Raises `Refused`."""
+    submission.credential.check_may_send()
+    if len(submission.content) > limits.message_octets:
+        raise Refused("message_too_large", limit=limits.message_octets)
+    recipients = check_recipients(submission.recipients, limits)
+    headers.check_octets(submission.content)
+    parsed = headers.parse(submission.content)
+    headers.check_single(parsed)
+
+    from_addresses = headers.from_addresses(parsed)
+    if not from_addresses:
+        raise Refused("invalid_sender", address=parsed.text_of(b"from")[:200] or "(empty)")
+    from_domains = [sender_domain(submission.credential, address) for address in from_addresses]
+    sender_domains = set(from_domains)
+    if submission.envelope_sender != NULL_SENDER:
+        sender_domains.add(sender_domain(submission.credential, submission.envelope_sender))
+    return Draft(
+        submission=submission,
+        parsed=parsed,
+        recipients=recipients,
+        header_from=parsed.text_of(b"from"),
+        signing_domain=from_domains[0],
+        sender_domains=frozenset(sender_domains),
+    )
+
+
+def check_recipients(addresses: tuple[str, ...], limits: Limits) -> tuple[tuple[str, str], ...]:
+    """(address, destination) of each, once. Raises `Refused`."""
+    if len(addresses) > limits.recipients:
+        raise Refused("too_many_recipients", limit=limits.recipients)
+    once: dict[tuple[str, str], tuple[str, str]] = {}
+    for address in addresses:
+        destination = domain_of(address)
+        if destination is None:
+            raise Refused("invalid_recipient", address=address[:200])
+        # Local parts may be case-sensitive (RFC 5321, 2.4), domains are not.
+        once.setdefault((address.rpartition("@")[0], destination), (address, destination))
+    if not once:
+        raise Refused("no_recipients")
+    return tuple(once.values())
+
+
+def sender_domain(credential: Credential, address: str) -> str:
+    """The A-label domain of a sender address that this credential may use. Raises `Refused`."""
+    domain = domain_of(address)
+    if domain is None:
+        raise Refused("invalid_sender", address=address[:200])
+    credential.check_may_send_from(address, domain)
+    return domain
+
+
+def check_domain_fact(name: str, fact: DomainFact | None) -> DomainFact:
+    if fact is None:
+        raise Refused("sender_domain_unknown", domain=name)
+    if not fact.is_verified:
+        raise Refused("sender_domain_not_verified", domain=name)
+    return fact
+
+
+def accept(draft: Draft, facts: Mapping[str, DomainFact | None], *, hostname: str, now: datetime | None = None) -> Accepted:
+    """Turns a draft into the rows to commit. `facts` holds each of `draft.sender_domains`. Raises `Refused`."""
+    for name in sorted(draft.sender_domains):
+        check_domain_fact(name, facts[name])
+    signing = check_domain_fact(draft.signing_domain, facts[draft.signing_domain])
+
+    now = now or datetime.now(UTC)
+    identifier = uuid7()
+    submission, date = draft.submission, format_datetime(now)
+    message_id = headers.message_id(draft.parsed) or f"{identifier}@{signing.name}"
+    received = f"Received: by {hostname} (PlugSend) with {submission.protocol} id {identifier};\r\n\t{date}\r\n"
+    return Accepted(
+        id=identifier,
+        submission=submission,
+        domain_id=signing.id,
+        header_from=draft.header_from,
+        subject=draft.parsed.text_of(b"subject"),
+        message_id_header=message_id,
+        content=headers.complete(draft.parsed, received=received.encode(), date=date, message_id=message_id),
+        recipients=tuple(AcceptedRecipient(uuid7(), address, destination) for address, destination in draft.recipients),
+        submitted_at=now,
+        expires_at=now + HORIZON,
+    )

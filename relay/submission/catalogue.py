@@ -1,0 +1,149 @@
+"""The catalogue of refusals: every "no" that either door can say, once.
+
+The SMTP door answers `<code> <enhanced> <refusal code>: <detail> <help page>`, the REST door a problem document
+(RFC 9457); both are made from the same row. Codes are stable: customers' programs match on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.conf import settings
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One kind of refusal.
+
+    `detail` is a format string over the values given to `Refused`; `name` is the member that Resend's SDKs expect.
+    """
+
+    code: str
+    smtp: int  # RFC 5321, 4.2
+    enhanced: str  # RFC 3463
+    http: int
+    title: str
+    detail: str
+    advice: str
+    name: str = "validation_error"
+
+    @property
+    def help_url(self) -> str:
+        return f"{settings.WEB_URL}/errors/{self.code}/"
+
+
+_ROWS = [
+    # ---- Who you are
+    Refusal("authentication_required", 530, "5.7.0", 401, "Authentication required",
+            "Sign in before you send.",
+            "SMTP: STARTTLS first, then AUTH PLAIN or LOGIN with the SMTP user and its API key. "
+            "REST: send the header `Authorization: Bearer <API key>`.", "missing_api_key"),
+    Refusal("encryption_required", 538, "5.7.11", 403, "Encryption required",
+            "Start TLS before you sign in: the password must not travel in the clear.",
+            "Switch your client to STARTTLS (often called \"TLS\" or \"explicit TLS\").", "restricted_api_key"),
+    Refusal("invalid_credentials", 535, "5.7.8", 401, "Wrong user name or API key",
+            "The user name or the API key is wrong, or the key was revoked.",
+            "The user name is the SMTP user's whole address; the password is its API key, which begins with ps_live_. "
+            "Lost keys cannot be shown again: make a new one.", "invalid_api_key"),
+    Refusal("insufficient_scope", 550, "5.7.1", 403, "The API key may not do this",
+            "This API key lacks the scope \"{scope}\".",
+            "Use a key with that scope, or create one under API keys.", "restricted_api_key"),
+    Refusal("organization_suspended", 550, "5.7.1", 403, "Organization suspended",
+            "Sending is suspended for this organization.",
+            "Write to support; the reason was mailed to the owners.", "restricted_api_key"),
+    # ---- Whose name you send in
+    Refusal("sender_not_allowed", 550, "5.7.1", 403, "Sender not allowed for this credential",
+            "{address} is not on {domain}, the only domain that this credential may send from.",
+            "Send from an address on that domain, or use a credential of the other domain. "
+            "Both the envelope sender and the header From are checked.", "invalid_from_address"),
+    Refusal("sender_domain_unknown", 550, "5.7.1", 403, "Sending domain unknown",
+            "{domain} is not one of your organization's sending domains.",
+            "Add the domain under Domains and publish its DNS records.", "invalid_from_address"),
+    Refusal("sender_domain_not_verified", 550, "5.7.1", 403, "Sending domain not verified",
+            "{domain} is not verified yet.",
+            "Open the domain's page: it shows which DNS record is missing or different.", "invalid_from_address"),
+    Refusal("invalid_sender", 553, "5.1.7", 422, "Sender address not valid",
+            "{address} is not a valid sender address.",
+            "Write it as name@yourdomain.com.", "invalid_from_address"),
+    # ---- To whom
+    Refusal("invalid_recipient", 553, "5.1.3", 422, "Recipient address not valid",
+            "{address} is not a valid address.",
+            "Write it as name@domain.com; check for spaces and missing parts."),
+    Refusal("no_recipients", 554, "5.5.1", 422, "No recipients",
+            "The message names no recipient.",
+            "Give at least one address."),
+    Refusal("too_many_recipients", 452, "4.5.3", 422, "Too many recipients",
+            "A message may have {limit} recipients.",
+            "Split the list over several messages."),
+    # ---- What
+    Refusal("message_too_large", 552, "5.3.4", 413, "Message too large",
+            "The message is larger than {limit} octets.",
+            "Send a link in place of large attachments."),
+    Refusal("missing_from_header", 550, "5.6.0", 422, "No From header",
+            "The message has no From header.",
+            "RFC 5322 (3.6) asks for exactly one From header; add it.", "missing_required_field"),
+    Refusal("duplicate_header", 550, "5.6.0", 422, "Header given twice",
+            "The header {header} stands in the message more than once.",
+            "RFC 5322 (3.6) allows it once; remove the others."),
+    Refusal("malformed_header", 550, "5.6.0", 422, "Header malformed",
+            "The header cannot be read: {problem}.",
+            "Each header line is `Name: value`; long ones are folded with a leading space."),
+    Refusal("malformed_line_endings", 550, "5.6.11", 422, "Bare CR, LF or NUL",
+            "The message holds {octet}.",
+            "Lines end with CRLF (RFC 5321, 2.3.8). Use your language's SMTP library, which takes care of it."),
+    Refusal("malformed_json", 554, "5.6.0", 400, "Body is not valid JSON",
+            "The request body is not valid JSON: {problem}.",
+            "Send a JSON object with `Content-Type: application/json`."),
+    Refusal("validation_failed", 554, "5.6.0", 422, "Some fields are not valid",
+            "{problem}",
+            "The member `errors` names each field and what is wrong with it."),
+    Refusal("malformed_option_header", 550, "5.6.0", 422, "X-PlugSend header not valid",
+            "{header}: {problem}.",
+            "See the documentation of the X-PlugSend headers."),
+    # ---- REST in general
+    Refusal("not_found", 550, "5.1.1", 404, "Not found",
+            "There is no such {thing}.",
+            "Check the id; it must belong to the organization of your API key.", "not_found"),
+    Refusal("method_not_allowed", 502, "5.5.1", 405, "Method not allowed",
+            "{method} is not possible here.",
+            "See the API reference for the methods of this address.", "method_not_allowed"),
+    Refusal("unsupported_media_type", 554, "5.6.1", 415, "Media type not supported",
+            "The media type {media_type} is not supported.",
+            "Send `Content-Type: application/json`."),
+    Refusal("not_acceptable", 554, "5.6.1", 406, "No acceptable form",
+            "The answer is available as application/json only.",
+            "Send `Accept: application/json` or leave the header out."),
+    Refusal("rate_limited", 451, "4.7.1", 429, "Too many requests",
+            "Too many requests.",
+            "Wait for the number of seconds in Retry-After, then try again.", "rate_limit_exceeded"),
+    # ---- Us
+    Refusal("temporarily_unavailable", 451, "4.3.0", 503, "Temporarily unavailable",
+            "The message could not be stored just now; nothing was accepted.",
+            "Try again in a moment. SMTP clients do so by themselves.", "application_error"),
+    Refusal("internal_error", 451, "4.3.0", 500, "Our error",
+            "Something went wrong on our side; nothing was accepted.",
+            "Try again; write to support with the request's time if it stays.", "application_error"),
+]  # fmt: skip
+
+REFUSALS = {row.code: row for row in _ROWS}
+
+
+class Refused(Exception):
+    """A submission or request is refused. Each door turns it into its own form."""
+
+    def __init__(self, code: str, *, errors: list[dict[str, str]] | None = None, **values: object) -> None:
+        self.refusal = REFUSALS[code]
+        self.detail = self.refusal.detail.format(**values)
+        self.errors = errors or []  # REST: {"pointer": JSON pointer (RFC 6901), "detail": words}
+        super().__init__(f"{code}: {self.detail}")
+
+    @property
+    def code(self) -> str:
+        return self.refusal.code
+
+    def smtp_reply(self) -> str:
+        """One reply line, without its CRLF; RFC 5321 (4.5.3.1.5) allows 510 octets."""
+        refusal = self.refusal
+        head, tail = f"{refusal.smtp} {refusal.enhanced} {refusal.code}: ", f" {refusal.help_url}"
+        detail = self.detail.encode("ascii", "replace").decode()
+        return head + detail[: 500 - len(head) - len(tail)] + tail

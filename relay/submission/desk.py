@@ -1,0 +1,136 @@
+"""The desk behind both doors: directory, accept, intake and wake-ups on one event loop.
+
+The SMTP process opens a desk on its own loop. Processes without a loop (web, Celery, commands) share one that runs in a
+thread: `shared_desk()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+from django.conf import settings
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from relay.submission.accept import Credential, DomainFact, Limits, Submission, accept, examine
+from relay.submission.catalogue import Refused
+from relay.submission.directory import Directory
+from relay.submission.intake import Intake
+from relay.submission.wake_up import WakeUps
+
+T = TypeVar("T")
+SUBMIT_TIMEOUT_S = 60
+
+
+class Desk:
+    """Where submissions are taken. Open, use and close it on one event loop."""
+
+    def __init__(self, database_url: str) -> None:
+        self.limits = Limits(message_octets=settings.MESSAGE_SIZE_LIMIT, recipients=settings.RECIPIENTS_LIMIT)
+        self._wake_ups = WakeUps()
+        self._pool = AsyncConnectionPool(database_url, min_size=1, max_size=4, timeout=5, open=False,
+                                         kwargs={"autocommit": True})  # fmt: skip
+        self._directory = Directory(self._pool)
+        self._intake = Intake(database_url, self._wake_ups.send)
+
+    async def open(self) -> None:
+        await self._pool.open()
+        self._intake.start()
+
+    async def close(self) -> None:
+        await self._intake.stop()
+        await self._pool.close()
+        await asyncio.to_thread(self._wake_ups.stop)
+
+    async def smtp_credential(self, user_name: str, secret: str) -> Credential | None:
+        return await _or_unavailable(self._directory.smtp_credential(user_name, secret))
+
+    async def api_credential(self, secret: str) -> Credential | None:
+        return await _or_unavailable(self._directory.api_credential(secret))
+
+    async def system_credential(self) -> Credential | None:
+        return await _or_unavailable(self._directory.system_credential())
+
+    async def sending_domain(self, credential: Credential, name: str) -> DomainFact | None:
+        return await _or_unavailable(self._directory.sending_domain(credential.organization_id, name))
+
+    async def submit(self, submission: Submission) -> UUID:
+        """Durable when it returns the message id. Raises `Refused`, with nothing stored."""
+        draft = examine(submission, self.limits)
+        facts = {name: await self.sending_domain(submission.credential, name) for name in draft.sender_domains}
+        accepted = accept(draft, facts, hostname=settings.HOSTNAME)
+        await self._intake.commit(accepted)
+        return accepted.id
+
+
+async def _or_unavailable(look_up: Coroutine[Any, Any, T]) -> T:
+    """A database that is away is a refusal with its own code, not an accident."""
+    try:
+        return await look_up
+    except (psycopg.Error, PoolTimeout, OSError) as error:
+        raise Refused("temporarily_unavailable") from error
+
+
+class ThreadedDesk:
+    """A desk on a loop in a thread, for callers that block."""
+
+    def __init__(self, database_url: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="desk", daemon=True).start()
+        self._desk = self._run(_open_desk(database_url))
+
+    def submit(self, submission: Submission) -> UUID:
+        return self._run(self._desk.submit(submission))
+
+    def api_credential(self, secret: str) -> Credential | None:
+        return self._run(self._desk.api_credential(secret))
+
+    def system_credential(self) -> Credential | None:
+        return self._run(self._desk.system_credential())
+
+    def close(self) -> None:
+        self._run(self._desk.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result(SUBMIT_TIMEOUT_S)
+        except TimeoutError:
+            future.cancel()
+            raise Refused("temporarily_unavailable") from None
+
+
+async def _open_desk(database_url: str) -> Desk:
+    desk = Desk(database_url)
+    await desk.open()
+    return desk
+
+
+_lock = threading.Lock()
+_shared: tuple[int, str, ThreadedDesk] | None = None
+
+
+def shared_desk() -> ThreadedDesk:
+    """This process's desk, opened at first use (a forked child opens its own)."""
+    global _shared
+    url = database_url()
+    with _lock:
+        if _shared is None or _shared[:2] != (os.getpid(), url):
+            _shared = (os.getpid(), url, ThreadedDesk(url))
+        return _shared[2]
+
+
+def database_url() -> str:
+    """The URI of the database that Django uses now (under pytest the test database, not settings.DATABASE_URL's)."""
+    from django.db import connection
+
+    parameters = connection.get_connection_params()
+    for key in ("cursor_factory", "context", "prepare_threshold"):
+        parameters.pop(key, None)
+    return psycopg.conninfo.make_conninfo(**{k: v for k, v in parameters.items() if v not in (None, "")})

@@ -1,0 +1,117 @@
+"""Facts that accept needs: credentials and sending domains, read from PostgreSQL and kept for seconds.
+
+Only good answers are kept, so a new key or a domain just verified works at once; one that was revoked stops within
+`KEPT_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+from psycopg_pool import AsyncConnectionPool
+
+from accounts.api_keys import digest_of, is_well_formed
+from domains.models import DomainStatus
+from relay.submission.accept import Credential, DomainFact
+
+KEPT_SECONDS = 3.0
+KEPT_MOST = 50_000
+
+_CREDENTIAL_COLUMNS = "k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain"
+
+_SMTP_CREDENTIAL = f"""
+    SELECT k.digest, {_CREDENTIAL_COLUMNS}
+    FROM domains_smtpuser u
+    JOIN accounts_apikey k ON k.id = u.api_key_id
+    JOIN accounts_organization o ON o.id = k.organization_id
+    WHERE u.address = %s AND u.disabled_at IS NULL AND k.revoked_at IS NULL
+"""  # noqa: S608
+
+_API_CREDENTIAL = f"""
+    SELECT k.digest, {_CREDENTIAL_COLUMNS}
+    FROM accounts_apikey k
+    JOIN accounts_organization o ON o.id = k.organization_id
+    LEFT JOIN domains_smtpuser u ON u.api_key_id = k.id
+    WHERE k.digest = %s AND k.revoked_at IS NULL AND (u.id IS NULL OR u.disabled_at IS NULL)
+"""  # noqa: S608
+
+_DOMAIN = "SELECT id, name, status = %s FROM domains_sendingdomain WHERE organization_id = %s AND name = %s"
+
+_SYSTEM_ORGANIZATION = "SELECT id FROM accounts_organization WHERE is_system"
+
+T = TypeVar("T")
+
+
+class Directory:
+    """Look-ups on one event loop. Raises what psycopg raises when the database is away."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+        self._kept: dict[object, tuple[float, Any]] = {}
+
+    async def smtp_credential(self, user_name: str, secret: str) -> Credential | None:
+        """The credential behind an SMTP user's name and API key; None when either is wrong or out of use."""
+        digest = digest_of(secret)
+        return await self._keep(("smtp", user_name.lower(), digest), lambda: self._smtp(user_name.lower(), digest))
+
+    async def api_credential(self, secret: str) -> Credential | None:
+        """The credential behind a bearer key; None when it is none of ours or revoked."""
+        if not is_well_formed(secret):
+            return None
+        digest = digest_of(secret)
+        return await self._keep(("api", digest), lambda: self._api(digest))
+
+    async def sending_domain(self, organization_id: UUID, name: str) -> DomainFact | None:
+        fact = self._recall(("domain", organization_id, name))
+        if fact is None:
+            row = await self._row(_DOMAIN, DomainStatus.VERIFIED.value, organization_id, name)
+            fact = DomainFact(*row) if row else None
+            if fact and fact.is_verified:
+                self._remember(("domain", organization_id, name), fact)
+        return fact
+
+    async def system_credential(self) -> Credential | None:
+        """The platform's own credential; None before `manage.py prepare` has made its organization."""
+        row = await self._row(_SYSTEM_ORGANIZATION)
+        return Credential(row[0], False, None, None, frozenset({"send"}), "") if row else None
+
+    async def _smtp(self, user_name: str, digest: bytes) -> Credential | None:
+        row = await self._row(_SMTP_CREDENTIAL, user_name)
+        # An unknown name is compared all the same, so that names cannot be told by time.
+        known = bytes(row[0]) if row else b"\0" * len(digest)
+        return _credential(row) if hmac.compare_digest(known, digest) and row else None
+
+    async def _api(self, digest: bytes) -> Credential | None:
+        row = await self._row(_API_CREDENTIAL, digest)
+        return _credential(row) if row else None
+
+    async def _row(self, query: str, *parameters: object) -> tuple[Any, ...] | None:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(query, parameters)
+            return await cursor.fetchone()
+
+    async def _keep(self, key: object, look_up: Callable[[], Awaitable[T | None]]) -> T | None:
+        value: T | None = self._recall(key)
+        if value is None:
+            value = await look_up()
+            if value is not None:
+                self._remember(key, value)
+        return value
+
+    def _recall(self, key: object) -> Any:
+        until, value = self._kept.get(key, (0.0, None))
+        return value if until > time.monotonic() else None
+
+    def _remember(self, key: object, value: object) -> None:
+        if len(self._kept) >= KEPT_MOST:
+            self._kept.clear()
+        self._kept[key] = (time.monotonic() + KEPT_SECONDS, value)
+
+
+def _credential(row: tuple[Any, ...]) -> Credential:
+    _, organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain = row
+    return Credential(organization_id, is_suspended, api_key_id, smtp_user_id, frozenset(scopes), only_domain)

@@ -1,0 +1,205 @@
+"""Group commit: whatever has queued while the last transaction ran goes into the next, by COPY.
+
+A message alone is committed at once; nobody waits on a timer. `commit` returns when the message, its content, its
+recipients and their *submitted* events are durable, or raises `Refused("temporarily_unavailable")` with nothing stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
+
+from events import log as event_log
+from events.models import EventType
+from relay.models import RecipientState
+from relay.submission.accept import Accepted
+from relay.submission.catalogue import Refused
+
+logger = logging.getLogger(__name__)
+
+COMMITTERS = 2  # one fills its transaction while the other waits for the disk
+BATCH_MESSAGES = 200
+BATCH_OCTETS = 32 * 1024 * 1024
+COMMIT_TIMEOUT_S = 30
+
+_COPY_MESSAGES = (
+    "COPY relay_message (id, organization_id, domain_id, door, smtp_user_id, api_key_id, envelope_sender, header_from,"
+    " subject, message_id_header, size_bytes, recipient_count, tags, metadata, submitted_at) FROM STDIN"
+)
+_COPY_CONTENTS = "COPY relay_content (id, raw) FROM STDIN"
+_COPY_RECIPIENTS = (
+    "COPY relay_recipient (id, message_id, organization_id, address, destination, state, attempts, next_attempt_at,"
+    " expires_at, leased_by, reason, last_reply, state_at) FROM STDIN"
+)
+# Shown to people, so a minute's precision will do. Rows that another committer holds are left to it.
+_TOUCH_KEYS = """
+    UPDATE accounts_apikey SET last_used_at = now() WHERE id IN (
+        SELECT id FROM accounts_apikey
+        WHERE id = ANY(%s) AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+        FOR UPDATE SKIP LOCKED)
+"""
+
+_Waiting = tuple[Accepted, "asyncio.Future[None]"]
+
+
+class Intake:
+    """`on_commit` is told the destinations of each committed batch; it must not block."""
+
+    def __init__(self, database_url: str, on_commit: Callable[[set[str]], None]) -> None:
+        self._database_url = database_url
+        self._on_commit = on_commit
+        self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._committers: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._committers = [asyncio.create_task(self._committer()) for _ in range(COMMITTERS)]
+
+    async def stop(self) -> None:
+        """Commits what waits, then ends."""
+        await self._waiting.join()
+        for task in self._committers:
+            task.cancel()
+        await asyncio.gather(*self._committers, return_exceptions=True)
+
+    async def commit(self, accepted: Accepted) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.put_nowait((accepted, done))
+        await done
+
+    async def _committer(self) -> None:
+        connection: AsyncConnection | None = None
+        try:
+            while True:
+                batch = await self._next_batch()
+                try:
+                    async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                        if connection is None or connection.closed:
+                            connection = await AsyncConnection.connect(self._database_url, connect_timeout=5)
+                        await self._commit_batch(connection, batch)
+                except (psycopg.Error, OSError, TimeoutError) as error:
+                    logger.error("Could not commit %d messages: %s", len(batch), error)
+                    _fail(batch)
+                    connection = await _discard(connection)
+                finally:
+                    for _ in batch:
+                        self._waiting.task_done()
+        finally:
+            await _discard(connection)
+
+    async def _next_batch(self) -> list[_Waiting]:
+        batch = [await self._waiting.get()]
+        octets = len(batch[0][0].content)
+        while not self._waiting.empty() and len(batch) < BATCH_MESSAGES and octets < BATCH_OCTETS:
+            batch.append(self._waiting.get_nowait())
+            octets += len(batch[-1][0].content)
+        return batch
+
+    async def _commit_batch(self, connection: AsyncConnection, batch: list[_Waiting]) -> None:
+        try:
+            await _write(connection, [accepted for accepted, _ in batch])
+        except psycopg.DataError:
+            # One message that PostgreSQL will not take must not fail its neighbours.
+            if len(batch) == 1:
+                raise
+            for single in batch:
+                try:
+                    await self._commit_batch(connection, [single])
+                except psycopg.DataError as error:
+                    logger.error("Could not commit message %s: %s", single[0].id, error)
+                    _fail([single])
+            return
+        for _, done in batch:
+            if not done.done():
+                done.set_result(None)
+        self._on_commit({recipient.destination for accepted, _ in batch for recipient in accepted.recipients})
+
+
+async def _write(connection: AsyncConnection, batch: list[Accepted]) -> None:
+    """One transaction. The connection must not be in one."""
+    async with connection.transaction(), connection.cursor() as cursor:
+        async with cursor.copy(_COPY_MESSAGES) as copy:
+            for message in batch:
+                await copy.write_row(_message_row(message))
+        async with cursor.copy(_COPY_CONTENTS) as copy:
+            for message in batch:
+                await copy.write_row((message.id, message.content))
+        async with cursor.copy(_COPY_RECIPIENTS) as copy:
+            for message in batch:
+                for row in _recipient_rows(message):
+                    await copy.write_row(row)
+        await event_log.append(cursor, [event for message in batch for event in _submitted_events(message)])
+        keys = {message.submission.credential.api_key_id for message in batch} - {None}
+        if keys:
+            await cursor.execute(_TOUCH_KEYS, (sorted(keys, key=str),))
+
+
+def _message_row(message: Accepted) -> tuple[object, ...]:
+    submission, credential = message.submission, message.submission.credential
+    return (
+        message.id,
+        credential.organization_id,
+        message.domain_id,
+        submission.door,
+        credential.smtp_user_id,
+        credential.api_key_id,
+        submission.envelope_sender,
+        message.header_from,
+        message.subject,
+        message.message_id_header,
+        len(message.content),
+        len(message.recipients),
+        list(submission.tags),
+        Jsonb(submission.metadata),
+        message.submitted_at,
+    )
+
+
+def _recipient_rows(message: Accepted) -> Iterable[tuple[object, ...]]:
+    for recipient in message.recipients:
+        yield (
+            recipient.id,
+            message.id,
+            message.submission.credential.organization_id,
+            recipient.address,
+            recipient.destination,
+            RecipientState.SUBMITTED.value,
+            0,
+            message.submitted_at,
+            message.expires_at,
+            None,
+            "",
+            "",
+            message.submitted_at,
+        )
+
+
+def _submitted_events(message: Accepted) -> Iterable[event_log.NewEvent]:
+    submission = message.submission
+    for recipient in message.recipients:
+        yield event_log.NewEvent(
+            organization_id=submission.credential.organization_id,
+            message_id=message.id,
+            recipient_id=recipient.id,
+            address=recipient.address,
+            type=EventType.SUBMITTED.value,
+            occurred_at=message.submitted_at,
+            detail={"door": submission.door, "client": submission.client},
+        )
+
+
+def _fail(batch: list[_Waiting]) -> None:
+    for _, done in batch:
+        if not done.done():
+            done.set_exception(Refused("temporarily_unavailable"))
+
+
+async def _discard(connection: AsyncConnection | None) -> None:
+    if connection is not None:
+        with contextlib.suppress(psycopg.Error, OSError):
+            await connection.close()

@@ -1,0 +1,49 @@
+"""Bearer API keys for REST (RFC 6750). A session cookie never authorizes `/api/`."""
+
+from __future__ import annotations
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+
+from accounts.models import Organization
+from relay.submission.accept import Credential
+from relay.submission.catalogue import Refused
+from relay.submission.desk import shared_desk
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`request.user` becomes the key's `Credential`."""
+
+    def authenticate(self, request: Request) -> tuple[Credential, None] | None:
+        scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+        if not scheme:
+            return None
+        credential = shared_desk().api_credential(secret.strip()) if scheme.lower() == "bearer" else None
+        if credential is None:
+            raise Refused("invalid_credentials")
+        return credential, None
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="PlugSend API"'
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):
+    target_class = ApiKeyAuthentication
+    name = "apiKey"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "description": "An API key; it begins with ps_live_."}
+
+
+def credential_of(request: Request) -> Credential:
+    assert isinstance(request.user, Credential)
+    return request.user
+
+
+def reading_organization(request: Request) -> Organization:
+    """The organization whose rows this key may read. Raises `Refused`."""
+    credential = credential_of(request)
+    if not credential.scopes & {"read", "full"}:
+        raise Refused("insufficient_scope", scope="read")
+    return Organization(pk=credential.organization_id)

@@ -1,0 +1,57 @@
+"""Tells the workers which destinations have new mail: one Celery task for a committed batch, never message contents.
+
+kombu blocks, so a thread of its own sends. A lost wake-up does no harm: `relay.tasks.wake_due` finds what is due.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+
+logger = logging.getLogger(__name__)
+
+TASK = "relay.tasks.deliver"
+COMPLAIN_EVERY_S = 10
+
+
+class WakeUps:
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[set[str] | None] = queue.SimpleQueue()
+        self._complained_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
+        self._thread.start()
+
+    def send(self, destinations: set[str]) -> None:
+        """Returns at once."""
+        self._waiting.put(destinations)
+
+    def stop(self) -> None:
+        """Sends what waits, then ends."""
+        self._waiting.put(None)
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while (destinations := self._waiting.get()) is not None:
+            destinations = set(destinations)
+            ends = False
+            while not self._waiting.empty():  # what gathered meanwhile goes with it
+                more = self._waiting.get()
+                if more is None:
+                    ends = True
+                    break
+                destinations |= more
+            self._send_now(sorted(destinations))
+            if ends:
+                return
+
+    def _send_now(self, destinations: list[str]) -> None:
+        from celery import current_app
+
+        try:
+            current_app.send_task(TASK, (destinations,), ignore_result=True, retry=False, expires=60)
+        except Exception as error:  # any transport error: the mail is safe in PostgreSQL, only the hint is lost
+            if time.monotonic() - self._complained_at > COMPLAIN_EVERY_S:
+                self._complained_at = time.monotonic()
+                logger.warning("No wake-up could be sent, delivery waits for the next look at the queue: %s", error)

@@ -1,0 +1,26 @@
+"""A pytest plugin (`-p tests.engines`): PostgreSQL and Valkey of the test run's own, gone when it ends.
+
+As a plugin it is loaded before pytest-django reads the settings. The controlling process starts the engines; xdist's
+workers inherit their addresses, and each gets a database of its own from pytest-django.
+"""
+
+import os
+import tempfile
+from contextlib import ExitStack
+
+import pytest
+
+from plugsend.engines import scratch
+
+_engines = ExitStack()
+
+if "PLUGSEND_TEST_ENGINES" not in os.environ:
+    os.environ["PLUGSEND_TEST_ENGINES"] = "running"
+    os.environ["PLUGSEND_VAR"] = _engines.enter_context(tempfile.TemporaryDirectory(prefix="plugsend-test-var-"))
+    _running = _engines.enter_context(scratch())
+    os.environ["DATABASE_URL"], os.environ["REDIS_URL"] = _running.database_url, _running.redis_url
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    _engines.close()

@@ -1,0 +1,358 @@
+"""Adding, proving and removing a domain, and its SMTP users: real DNS packets, real PostgreSQL."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from time import monotonic
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.db import connection
+from django.utils import timezone
+
+from accounts.api_keys import digest_of
+from accounts.models import ApiKey, Organization, Scope
+from domains import resolver as resolver_module
+from domains.dkim_keys import create_dkim_key, decrypt_private_key, private_key_of
+from domains.models import DnsRecord, DomainStatus, RecordStatus, SendingDomain, SmtpUser
+from domains.names import DomainRefused
+from domains.services import (
+    SmtpUserRefused,
+    add_domain,
+    create_smtp_user,
+    disable_smtp_user,
+    remove_domain,
+    replace_password,
+)
+from domains.tasks import check_due_domains, claim_due
+from domains.verification import check_domain, next_check_after
+from relay.sandbox.models import ZoneRecord
+from relay.sandbox.zone import publish
+from tests.sandbox_servers import HOST, dns_over_database, silent_port
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def dns_port(transactional_db: None, settings: object) -> Iterator[int]:
+    with dns_over_database() as server:
+        settings.DNS_NAMESERVERS = [f"{HOST}:{server.port}"]  # type: ignore[attr-defined]
+        yield server.port
+
+
+@pytest.fixture
+def organization() -> Organization:
+    return Organization.objects.create(name="Ours")
+
+
+@pytest.fixture
+def domain(organization: Organization) -> SendingDomain:
+    return add_domain(organization, "demo.test")
+
+
+@pytest.fixture
+def verified(domain: SendingDomain, dns_port: int) -> SendingDomain:
+    publish(domain)
+    return check_domain(domain)
+
+
+def statuses(domain: SendingDomain) -> dict[str, str]:
+    return {record.purpose: record.status for record in domain.records.all()}
+
+
+def record_of(domain: SendingDomain, purpose: str) -> DnsRecord:
+    return domain.records.get(purpose=purpose)
+
+
+# ---- Adding ----------------------------------------------------------------------------------------------------------
+
+
+def test_new_domain_waits_with_its_key_and_records(organization: Organization) -> None:
+    domain = add_domain(organization, " BÜCHER.test. ")
+    assert (domain.name, domain.display_name, domain.status) == ("xn--bcher-kva.test", "bücher.test", "pending")
+    key = domain.dkim_keys.get()
+    assert key.selector == "ps1"
+    assert [record.name for record in domain.records.all()] == [
+        "_plugsend.xn--bcher-kva.test",
+        "ps1._domainkey.xn--bcher-kva.test",
+        "psrp.xn--bcher-kva.test",
+        "_dmarc.xn--bcher-kva.test",
+    ]
+    assert set(statuses(domain).values()) == {"unchecked"}
+
+
+def test_dkim_key_is_encrypted_and_fits_what_is_published(domain: SendingDomain) -> None:
+    key = domain.dkim_keys.get()
+    private_key = private_key_of(key)
+    assert private_key.key_size == 2048
+    der = private_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert der.hex() == __import__("base64").b64decode(key.public_key).hex()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT private_key FROM domains_dkimkey")
+        [(stored,)] = cursor.fetchall()
+    assert bytes(stored).startswith(b"gAAAA")  # a Fernet token
+    assert decrypt_private_key(stored).private_numbers() == private_key.private_numbers()
+    assert create_dkim_key(domain).selector == "ps2"
+
+
+def test_domain_cannot_be_added_twice(organization: Organization, domain: SendingDomain) -> None:
+    with pytest.raises(DomainRefused) as refused:
+        add_domain(organization, "DEMO.test")
+    assert refused.value.code == "domain_already_added"
+    assert SendingDomain.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("co.uk", "domain_public_suffix"), ("plugsend.test", "domain_of_platform"), ("a b", "domain_invalid")],
+)
+def test_refused_domain_leaves_nothing_behind(
+    organization: Organization, settings: object, name: str, code: str
+) -> None:
+    settings.SYSTEM_DOMAIN = "plugsend.test"  # type: ignore[attr-defined]
+    with pytest.raises(DomainRefused) as refused:
+        add_domain(organization, name)
+    assert refused.value.code == code
+    assert not SendingDomain.objects.exists()
+
+
+def test_platforms_own_domain_is_for_the_system_organization(settings: object) -> None:
+    settings.SYSTEM_DOMAIN = "plugsend.test"  # type: ignore[attr-defined]
+    assert add_domain(Organization.objects.create(name="System", is_system=True), "plugsend.test").name
+
+
+# ---- Proving ---------------------------------------------------------------------------------------------------------
+
+
+def test_published_domain_is_verified(domain: SendingDomain, dns_port: int) -> None:
+    assert publish(domain) == 4
+    checked = check_domain(domain)
+    assert checked.is_verified
+    assert checked.verified_at
+    assert set(statuses(domain).values()) == {RecordStatus.FOUND}
+    assert record_of(domain, "return_path").found == [record_of(domain, "return_path").value]
+    assert SendingDomain.objects.get().is_verified
+    assert timedelta(hours=23) < checked.next_check_at - timezone.now() <= timedelta(days=1)
+
+
+def test_unpublished_domain_waits_and_says_what_is_missing(domain: SendingDomain, dns_port: int) -> None:
+    checked = check_domain(domain)
+    assert checked.status == DomainStatus.PENDING
+    assert set(statuses(domain).values()) == {RecordStatus.MISSING}
+    assert "There is no TXT record at _plugsend.demo.test" in record_of(domain, "ownership").explanation
+    assert timedelta(seconds=14) < checked.next_check_at - timezone.now() <= timedelta(seconds=16)
+
+
+def test_dmarc_is_not_required(domain: SendingDomain, dns_port: int) -> None:
+    publish(domain)
+    ZoneRecord.objects.filter(name="_dmarc.demo.test").delete()
+    assert check_domain(domain).is_verified
+    assert statuses(domain)["dmarc"] == RecordStatus.MISSING
+
+
+def test_wrong_records_are_shown_as_found(domain: SendingDomain, dns_port: int) -> None:
+    publish(domain)
+    ZoneRecord.objects.filter(name="_plugsend.demo.test").update(value="plugsend-verification=other")
+    ZoneRecord.objects.filter(name="psrp.demo.test").update(value="elsewhere.example.")
+    assert not check_domain(domain).is_verified
+    assert (record_of(domain, "ownership").status, record_of(domain, "ownership").found) == (
+        "different",
+        ["plugsend-verification=other"],
+    )
+    assert (record_of(domain, "return_path").status, record_of(domain, "return_path").found) == (
+        "different",
+        ["elsewhere.example"],
+    )
+
+
+def test_common_slips_are_explained(domain: SendingDomain, dns_port: int) -> None:
+    ownership, return_path = record_of(domain, "ownership"), record_of(domain, "return_path")
+    ZoneRecord.objects.create(name=f"{ownership.name}.demo.test", type="TXT", value=ownership.value)
+    ZoneRecord.objects.create(name=return_path.name, type="TXT", value=return_path.value)
+    ZoneRecord.objects.create(name=record_of(domain, "dkim").name, type="CNAME", value="elsewhere.example.")
+    check_domain(domain)
+    assert "Type _plugsend as the name" in record_of(domain, "ownership").explanation
+    assert "a CNAME is needed" in record_of(domain, "return_path").explanation
+    assert "Remove the CNAME" in record_of(domain, "dkim").explanation
+
+
+def test_key_published_behind_an_alias_is_found(domain: SendingDomain, dns_port: int) -> None:
+    publish(domain)
+    dkim = record_of(domain, "dkim")
+    ZoneRecord.objects.filter(name=dkim.name).update(type="CNAME", value="key.example.")
+    ZoneRecord.objects.create(name="key.example", type="TXT", value=dkim.value)
+    assert check_domain(domain).is_verified
+
+
+def test_verified_domain_that_loses_records_stays_verified_and_shows_it(verified: SendingDomain) -> None:
+    ZoneRecord.objects.all().delete()
+    checked = check_domain(verified)
+    assert checked.is_verified
+    assert set(statuses(verified).values()) == {RecordStatus.MISSING}
+
+
+def test_silent_dns_never_unverifies(
+    verified: SendingDomain, settings: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolver_module, "LIFETIME_S", 0.3)
+    with silent_port() as silent:
+        settings.DNS_NAMESERVERS = [f"{HOST}:{silent.getsockname()[1]}"]  # type: ignore[attr-defined]
+        started = monotonic()
+        checked = check_domain(verified)
+    assert monotonic() - started < 1.5  # all records side by side
+    assert checked.is_verified
+    assert set(statuses(verified).values()) == {RecordStatus.UNREACHABLE}
+    assert "did not answer in time" in record_of(verified, "dkim").explanation
+
+
+def test_failing_name_server_is_unreachable_not_missing(organization: Organization, dns_port: int) -> None:
+    domain = add_domain(organization, "servfail.test")
+    assert not check_domain(domain).is_verified
+    assert set(statuses(domain).values()) == {RecordStatus.UNREACHABLE}
+
+
+def test_domain_removed_meanwhile_is_no_error(domain: SendingDomain, dns_port: int) -> None:
+    held = SendingDomain.objects.get()
+    remove_domain(SendingDomain.objects.get())
+    check_domain(held)
+    assert not DnsRecord.objects.exists()
+
+
+# ---- One organization each -------------------------------------------------------------------------------------------
+
+
+def test_verified_domain_cannot_be_added_by_another(verified: SendingDomain) -> None:
+    with pytest.raises(DomainRefused) as refused:
+        add_domain(Organization.objects.create(name="Theirs"), "demo.test")
+    assert refused.value.code == "domain_verified_elsewhere"
+    assert "another organization" in refused.value.message
+
+
+def test_second_to_prove_a_domain_stays_pending_and_is_told(domain: SendingDomain, dns_port: int) -> None:
+    theirs = add_domain(Organization.objects.create(name="Theirs"), "demo.test")
+    publish(domain)
+    assert check_domain(domain).is_verified
+    publish(theirs)
+    assert check_domain(theirs).status == DomainStatus.PENDING
+    assert set(statuses(theirs).values()) == {RecordStatus.FOUND}
+    assert "another organization has verified this domain" in record_of(theirs, "ownership").explanation
+    assert SendingDomain.objects.get(pk=domain.pk).is_verified
+    remove_domain(SendingDomain.objects.get(pk=domain.pk))
+    publish(theirs)
+    assert check_domain(theirs).is_verified
+
+
+# ---- By the clock ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "age", "wait"),
+    [
+        ("pending", timedelta(0), timedelta(seconds=15)),
+        ("pending", timedelta(minutes=5), timedelta(seconds=15)),
+        ("pending", timedelta(hours=1), timedelta(minutes=3)),
+        ("pending", timedelta(days=30), timedelta(hours=1)),
+        ("verified", timedelta(0), timedelta(days=1)),
+    ],
+)
+def test_checks_grow_rarer_with_age(status: str, age: timedelta, wait: timedelta) -> None:
+    assert next_check_after(status, age) == wait
+
+
+def test_due_domains_are_checked_and_others_are_not(organization: Organization, dns_port: int) -> None:
+    due = [add_domain(organization, f"due{number}.test") for number in range(3)]
+    later = add_domain(organization, "later.test")
+    SendingDomain.objects.filter(pk=later.pk).update(next_check_at=timezone.now() + timedelta(minutes=1))
+    for domain in [*due, later]:
+        publish(domain)
+    assert check_due_domains() == 3
+    assert check_due_domains() == 0
+    verified = SendingDomain.objects.filter(status=DomainStatus.VERIFIED)
+    assert sorted(verified.values_list("name", flat=True)) == ["due0.test", "due1.test", "due2.test"]
+
+
+def test_two_workers_never_claim_the_same_domain(organization: Organization) -> None:
+    SendingDomain.objects.bulk_create(
+        SendingDomain(organization=organization, name=f"d{number}.test", ownership_token="t") for number in range(40)
+    )
+    claimed: list[str] = []
+    start = threading.Barrier(4)
+
+    def claim() -> None:
+        start.wait()
+        while batch := claim_due(3):
+            claimed.extend(domain.name for domain in batch)
+        connection.close()
+
+    threads = [threading.Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(claimed) == len(set(claimed)) == 40
+
+
+# ---- SMTP users ------------------------------------------------------------------------------------------------------
+
+
+def test_smtp_user_has_a_key_that_sends_from_its_domain_only(verified: SendingDomain) -> None:
+    made = create_smtp_user(verified, " Admin ")
+    assert made.smtp_user.address == "admin@demo.test"
+    key = ApiKey.objects.get(digest=digest_of(made.secret))
+    assert key == made.smtp_user.api_key
+    assert (key.scopes, key.only_domain, key.organization_id) == ([Scope.SEND], "demo.test", verified.organization_id)
+
+
+def test_smtp_user_wants_a_verified_domain(domain: SendingDomain) -> None:
+    domain.status = DomainStatus.VERIFIED  # what the caller holds does not count
+    with pytest.raises(SmtpUserRefused) as refused:
+        create_smtp_user(domain, "admin")
+    assert refused.value.code == "smtp_user_domain_not_verified"
+    assert not ApiKey.objects.exists()
+
+
+@pytest.mark.parametrize("local_part", ["admin", "a.b+c_d-e", "ADMIN@demo.test", "x" * 64, "o'neil"])
+def test_usual_user_names_are_taken(verified: SendingDomain, local_part: str) -> None:
+    expected = local_part.lower().removesuffix("@demo.test")
+    assert create_smtp_user(verified, local_part).smtp_user.address == f"{expected}@demo.test"
+
+
+@pytest.mark.parametrize(
+    "local_part", ["", " ", "a b", "a..b", ".a", "a@other.test", "x" * 65, "jürgen", "a\r\nb", '"a b"', "a\0"]
+)
+def test_odd_user_names_are_refused(verified: SendingDomain, local_part: str) -> None:
+    with pytest.raises(SmtpUserRefused) as refused:
+        create_smtp_user(verified, local_part)
+    assert refused.value.code == "smtp_user_invalid"
+    assert not ApiKey.objects.exists()
+
+
+def test_address_is_given_out_once_until_it_is_disabled(verified: SendingDomain) -> None:
+    first = create_smtp_user(verified, "admin")
+    with pytest.raises(SmtpUserRefused) as refused:
+        create_smtp_user(verified, "ADMIN")
+    assert refused.value.code == "smtp_user_exists"
+    assert ApiKey.objects.count() == 1
+    disable_smtp_user(first.smtp_user)
+    disable_smtp_user(first.smtp_user)
+    assert ApiKey.objects.get().is_revoked
+    assert create_smtp_user(verified, "admin").smtp_user.address == "admin@demo.test"
+    with pytest.raises(SmtpUserRefused) as refused:
+        replace_password(first.smtp_user)
+    assert refused.value.code == "smtp_user_disabled"
+
+
+def test_replaced_password_ends_the_old_one(verified: SendingDomain) -> None:
+    made = create_smtp_user(verified, "admin")
+    secret = replace_password(made.smtp_user)
+    assert secret != made.secret
+    assert ApiKey.objects.get(digest=digest_of(made.secret)).is_revoked
+    assert ApiKey.objects.get(digest=digest_of(secret)) == SmtpUser.objects.get().api_key == made.smtp_user.api_key
+
+
+def test_removed_domain_takes_its_passwords_with_it(verified: SendingDomain) -> None:
+    create_smtp_user(verified, "admin")
+    create_smtp_user(verified, "shop")
+    remove_domain(verified)
+    assert not SmtpUser.objects.exists()
+    assert ApiKey.objects.filter(revoked_at__isnull=False).count() == 2
