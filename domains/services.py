@@ -181,6 +181,7 @@ def _address(domain: SendingDomain, typed: str) -> str:
             globally_deliverable=False,
             test_environment=True,
             allow_smtputf8=False,  # many clients cannot spell other letters in AUTH
+            strict=True,  # RFC 5321, 4.5.3.1.1: 64 octets
         )
     except EmailNotValidError:
         raise SmtpUserRefused(

@@ -46,7 +46,7 @@ def main() -> int:
                 return _report_running(var)
             end_strays(str(var))  # before ports are chosen: they would still hold ours
             return Platform(var).run(demo=demo)
-    except StopRequested:
+    except (StopRequested, KeyboardInterrupt):
         return 0
     except (EngineError, StartFailed) as error:
         print(f"PlugSend could not start: {error}", file=sys.stderr)
@@ -132,8 +132,8 @@ class Platform:
             self._ready = True
             self._write_state()
             supervisor.screen.plain(self._summary())
-            if demo and self._mode == "sandbox":
-                self._send_demo(supervisor)
+            if self._mode == "sandbox":
+                self._show_demo(supervisor, send=demo)
             supervisor.serve()
             supervisor.say("stopping")
         print("PlugSend has stopped.")
@@ -179,7 +179,7 @@ class Platform:
 
     def _prepare(self, supervisor: Supervisor) -> None:
         supervisor.say("preparing the database and static files")
-        code, output = supervisor.run(self._manage("prepare", "prepare", SMTP))
+        code, output = supervisor.run(self._manage("prepare", SMTP, "prepare"))
         if code != 0:
             raise StartFailed(f"`manage.py prepare` ended with exit code {code}:\n{output}")
 
@@ -191,8 +191,9 @@ class Platform:
         supervisor.wait_until(lambda: greets(*smtp), "the SMTP door")
         supervisor.wait_until(lambda: is_healthy(*web, env["WEB_URL"]), "the web server")
 
-    def _send_demo(self, supervisor: Supervisor) -> None:
-        code, _ = supervisor.run(self._manage("demo", "send_demo", SMTP), attached=True)
+    def _show_demo(self, supervisor: Supervisor, *, send: bool) -> None:
+        command = ("send_demo",) if send else ("send_demo", "--no-send")
+        code, _ = supervisor.run(self._manage("demo", SMTP, *command), attached=True)
         if code != 0:
             supervisor.say(f"the demonstration failed (exit code {code}); the platform runs on")
 
@@ -200,9 +201,9 @@ class Platform:
 
     def _programs(self) -> Iterator[Program]:
         if self._mode == "sandbox":
-            yield self._manage("sandbox", "sandbox", SANDBOX)
+            yield self._manage("sandbox", SANDBOX, "sandbox")
         for name in _numbered("smtp", "SMTP_PROCESSES"):
-            yield self._manage(name, "smtp", SMTP)
+            yield self._manage(name, SMTP, "smtp")
         yield self._web()
         for name in _numbered("worker", "WORKER_PROCESSES"):
             yield self._worker(name)
@@ -230,8 +231,8 @@ class Platform:
         calm = ("-W", "ignore:You're running the worker with superuser privileges")
         return self._python(name, WORKERS, *calm, "-m", "celery", "-A", "plugsend", "--quiet", *command)
 
-    def _manage(self, name: str, command: str, rank: int) -> Program:
-        return self._python(name, rank, str(REPO / "manage.py"), command)
+    def _manage(self, name: str, rank: int, *command: str) -> Program:
+        return self._python(name, rank, str(REPO / "manage.py"), *command)
 
     def _python(self, name: str, rank: int, *arguments: str) -> Program:
         return _ranked(Program(name, [sys.executable, *arguments], self._env, REPO), rank)

@@ -178,6 +178,6 @@ def _body(parsed: EmailMessage, kind: str) -> str | None:
     if part is None:
         return None
     try:
-        return str(part.get_content())
+        return str(part.get_content()).replace("\r\n", "\n")
     except (LookupError, UnicodeError, KeyError):  # a charset that nobody knows
         return part.get_payload(decode=True).decode("latin-1") if part.get_payload() else ""  # type: ignore[union-attr]

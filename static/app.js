@@ -6,7 +6,7 @@ const UNITS = [[60, 1, "s"], [3600, 60, "min"], [86400, 3600, "h"], [30 * 86400,
 function relative(seconds) {
   // The same rule as plugsend/templatetags/ui.py.
   const size = Math.abs(seconds);
-  if (size < 5) return seconds > 0 ? "now" : "just now";
+  if (size < 5) return seconds > 0 ? "any moment" : "just now";
   for (const [limit, unit, name] of UNITS) {
     if (size < limit) return seconds > 0 ? `in ${Math.floor(size / unit)} ${name}` : `${Math.floor(size / unit)} ${name} ago`;
   }
@@ -15,7 +15,8 @@ function relative(seconds) {
 
 function refreshTimes() {
   for (const time of document.querySelectorAll("time[data-relative]")) {
-    const words = relative((new Date(time.dateTime) - Date.now()) / 1000);
+    const seconds = (new Date(time.dateTime) - Date.now()) / 1000;
+    const words = time.dataset.relative === "due" && seconds < 0 ? "any moment" : relative(seconds);
     if (words && time.textContent !== words) time.textContent = words;
   }
 }

@@ -164,7 +164,9 @@ def test_silent_dns_is_unreachable_not_missing(records: dict[str, ExpectedRecord
 # ---- Properties ------------------------------------------------------------------------------------------------------
 
 tag_names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,5}", fullmatch=True)
-tag_values = st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters=";"), max_size=20)
+tag_values = st.text(
+    alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters=";"), max_size=20
+)
 spaces = st.text(alphabet=" \t", max_size=3)
 
 

@@ -105,8 +105,8 @@ def test_nobody_gets_in_without_the_password_or_over_the_network(home: Path) -> 
         password = secrets.load_or_create(home)["POSTGRES_PASSWORD"]
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(engines.database_url.replace(password, "guess"))
+        path = engines.redis_url.split("@")[1].split("?")[0]
         with pytest.raises(redis.AuthenticationError):
-            path = engines.redis_url.split("@")[1].split("?")[0]
             redis.Redis(unix_socket_path=path, retry=Retry(NoBackoff(), 0)).ping()
         assert query(engines, "SHOW listen_addresses") == [("",)]
         assert redis.Redis.from_url(engines.redis_url).config_get("port") == {"port": "0"}

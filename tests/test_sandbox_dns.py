@@ -190,7 +190,10 @@ def test_published_records_are_answered_until_they_are_withdrawn(settings: objec
         organization=Organization.objects.create(name="A"), name="demo.test", ownership_token="t"
     )
     for position, (type_, name, value) in enumerate(
-        [("TXT", "_plugsend.demo.test", "plugsend-verification=t"), ("CNAME", "psrp.demo.test", "returns.plugsend.test")]
+        [
+            ("TXT", "_plugsend.demo.test", "plugsend-verification=t"),
+            ("CNAME", "psrp.demo.test", "returns.plugsend.test"),
+        ]
     ):
         DnsRecord.objects.create(domain=domain, position=position, type=type_, name=name, value=value)
     ZoneRecord.objects.create(name="_plugsend.demo.test", type="TXT", value="an earlier value")

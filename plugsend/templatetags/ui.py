@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django import template
 from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, RadioSelect
@@ -15,6 +14,8 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from lucide import _render_icon
+
+from accounts.models import Scope
 
 register = template.Library()
 
@@ -101,11 +102,23 @@ def ago(moment: datetime | str | None) -> SafeString:
     )
 
 
+@register.filter
+def due(moment: datetime) -> SafeString:
+    """A relative time to come; once it is there, the thing happens any moment."""
+    seconds = (moment - timezone.now()).total_seconds()
+    return format_html(
+        '<time datetime="{}" title="{}" data-relative="due">{}</time>',
+        moment.isoformat(timespec="milliseconds"),
+        f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        relative(seconds) if seconds > 0 else "any moment",
+    )
+
+
 def relative(seconds: float) -> str:
     """Words for a time that is so many seconds away (negative: past). `static/app.js` holds the same rule."""
     size = abs(seconds)
     if size < 5:
-        return "now" if seconds > 0 else "just now"
+        return "any moment" if seconds > 0 else "just now"
     for limit, unit_s, unit in ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h"), (30 * 86400, 86400, "d")):
         if size < limit:
             amount = f"{int(size // unit_s)} {unit}"
@@ -126,9 +139,8 @@ def size(octets: int) -> str:
 
 
 @register.filter
-def short_id(identifier: UUID) -> str:
-    """The random end of a UUIDv7: the beginning is the time, alike for neighbours."""
-    return f"…{str(identifier)[-12:]}"
+def scopes(values: list[str]) -> str:
+    return ", ".join(Scope(value).label for value in values)
 
 
 @register.filter
@@ -141,11 +153,16 @@ def transcript_lines(transcript: str) -> list[tuple[str, str]]:
 # ---- Forms -----------------------------------------------------------------------------------------------------------
 
 
+ACCOUNT_FIELDS = {"email", "login", "password", "password1", "password2", "oldpassword", "code"}
+
+
 @register.filter
 def widget(field: BoundField, css: str = "input") -> SafeString:
     """The field's control in our look."""
     plain = isinstance(field.field.widget, CheckboxSelectMultiple | RadioSelect | CheckboxInput)
     attributes: dict[str, Any] = {} if plain else {"class": css}
+    if field.name in ACCOUNT_FIELDS:
+        attributes["placeholder"] = ""  # django-allauth repeats the label there
     if field.errors:
         attributes |= {"aria-describedby": f"{field.auto_id}_error"}
     return field.as_widget(attrs=attributes)
@@ -165,8 +182,8 @@ def is_group(field: BoundField) -> bool:
 
 
 @register.simple_block_tag
-def code(content: str, label: str = "", copy: bool = True) -> SafeString:
-    """A block of code with a copy button. Its content comes escaped out of the template already."""
+def code(content: str, label: str = "", copy: bool = True, wrap: bool = False) -> SafeString:
+    """A block of code with a copy button; `wrap` breaks long lines. Its content comes escaped out of the template already."""
     text = SafeString(content.strip("\n"))
     button = (
         format_html(
@@ -178,8 +195,9 @@ def code(content: str, label: str = "", copy: bool = True) -> SafeString:
     )
     caption = format_html('<span class="code-label">{}</span>', label) if label else ""
     return format_html(
-        '<div class="code" data-copy-source><div class="code-head">{}{}</div><pre tabindex="0">{}</pre></div>',
+        '<div class="code" data-copy-source><div class="code-head">{}{}</div><pre tabindex="0"{}>{}</pre></div>',
         caption,
         button,
+        mark_safe(' class="whitespace-pre-wrap"') if wrap else "",
         text,
     )

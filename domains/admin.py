@@ -1,0 +1,74 @@
+"""Operators' view of sending domains, their records and keys, and SMTP users."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
+
+from accounts.admin_lists import ReadOnlyAdmin
+from domains.models import DkimKey, DnsRecord, SendingDomain, SmtpUser
+
+
+class ReadOnlyInline(TabularInline):
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class DnsRecordInline(ReadOnlyInline):
+    model = DnsRecord
+    fields = readonly_fields = ["purpose", "type", "name", "value", "status", "found", "explanation", "checked_at"]
+
+
+class DkimKeyInline(ReadOnlyInline):
+    model = DkimKey
+    fields = readonly_fields = ["selector", "is_active", "created_at"]  # never the private key
+
+
+@admin.register(SendingDomain)
+class SendingDomainAdmin(ModelAdmin):
+    """Verified by DNS alone: nobody declares a domain verified by hand."""
+
+    list_display = ["name", "organization", "status", "verified_at", "checked_at", "created_at"]
+    list_filter = ["status"]
+    list_select_related = ["organization"]
+    search_fields = ["name", "organization__name", "id__exact"]
+    fields = readonly_fields = [
+        "name", "organization", "status", "created_at", "verified_at", "checked_at", "next_check_at",
+    ]  # fmt: skip
+    inlines = [DnsRecordInline, DkimKeyInline]
+    ordering = ["-created_at"]
+    show_full_result_count = False
+    actions = ["check_now"]
+
+    @admin.action(description="Check DNS now", permissions=["change"])
+    def check_now(self, request: HttpRequest, queryset: Any) -> None:
+        from domains.verification import check_domain
+
+        for domain in queryset[:20]:
+            check_domain(domain)
+        self.message_user(request, "Checked; the first 20 of the selection at most.")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(SmtpUser)
+class SmtpUserAdmin(ReadOnlyAdmin):
+    list_display = ["address", "organization", "domain", "created_at", "disabled_at"]
+    list_filter = [("disabled_at", admin.EmptyFieldListFilter)]
+    list_select_related = ["organization", "domain"]
+    search_fields = ["address", "organization__name", "id__exact"]
+    fields = ["address", "organization", "domain", "api_key", "created_at", "disabled_at"]
+    ordering = ["-created_at"]
+    show_full_result_count = False

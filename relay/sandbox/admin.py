@@ -1,0 +1,23 @@
+"""The sandbox's zone and mailbox, for looking at."""
+
+from django.contrib import admin
+from unfold.admin import ModelAdmin
+
+from accounts.admin_lists import GrowingTableAdmin
+from relay.sandbox.models import ReceivedMail, ZoneRecord
+
+
+@admin.register(ZoneRecord)
+class ZoneRecordAdmin(ModelAdmin):
+    """Records may be changed by hand: that is how DNS mistakes are tried out."""
+
+    list_display = ["name", "type", "value"]
+    list_filter = ["type"]
+    search_fields = ["name", "value"]
+
+
+@admin.register(ReceivedMail)
+class ReceivedMailAdmin(GrowingTableAdmin):
+    list_display = ["received_at", "subject", "header_from", "recipients", "dkim", "tls"]
+    list_filter = ["dkim"]
+    fields = ["id", "received_at", "envelope_sender", "recipients", "subject", "header_from", "dkim", "dkim_domain", "tls", "helo"]

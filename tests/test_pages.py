@@ -1,0 +1,139 @@
+"""The shell around all pages: landing page, overview, mode, probes, help pages."""
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from lucide import _render_icon
+from pytest_django.fixtures import SettingsWrapper
+
+from accounts.models import User
+from plugsend.templatetags.ui import LOOKS, relative
+from relay.submission.catalogue import REFUSALS
+from tests.factories import make_domain, make_message, make_smtp_user, make_tenant
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_landing_page_greets_strangers_and_members_go_to_their_overview(client: Client) -> None:
+    assert "Create an account" in client.get("/").content.decode()
+    assert make_tenant().client.get("/")["Location"] == reverse("overview")
+
+
+def test_every_page_says_that_this_is_the_sandbox(client: Client) -> None:
+    for page in (client.get("/"), client.get("/accounts/login/"), make_tenant().client.get("/overview/")):
+        assert "Sandbox: no mail leaves this machine" in page.content.decode()
+
+
+def test_live_mode_says_so_and_has_no_sandbox(client: Client, settings: SettingsWrapper) -> None:
+    settings.SANDBOX, settings.MODE = False, "live"
+
+    page = make_tenant().client.get("/overview/").content.decode()
+
+    assert "Live mode" in page
+    assert "Inbox" not in page
+    assert client.get("/sandbox/inbox/").status_code == 404
+
+
+def test_the_checklist_leads_from_domain_to_delivered_message() -> None:
+    tenant = make_tenant()
+
+    def page() -> str:
+        return tenant.client.get("/overview/").content.decode()
+
+    assert "0 of 4 done" in page()
+    domain = make_domain(tenant.organization, verified=False)
+    assert "0 of 4 done" in page()
+    assert reverse("domain", args=[domain.pk]) in page()
+    domain.delete()
+    domain = make_domain(tenant.organization)
+    assert "1 of 4 done" in page()
+    smtp_user = make_smtp_user(domain)
+    assert "2 of 4 done" in page()
+    assert smtp_user.address in page()
+    make_message(domain, state="submitted")
+    assert "3 of 4 done" in page()
+    make_message(domain)
+    assert "of 4 done" not in page()
+    assert "Latest messages" in page()
+
+
+def test_the_overview_shows_ready_code_for_the_readers_own_user(settings: SettingsWrapper) -> None:
+    settings.SMTP_PUBLIC_HOST, settings.SMTP_PORT = "smtp.here.test", 2999
+    tenant = make_tenant()
+    make_smtp_user(make_domain(tenant.organization), "shop")
+
+    page = tenant.client.get("/overview/").content.decode()
+
+    assert "swaks --server smtp.here.test:2999" in page
+    assert "shop@acme.test" in page
+
+
+def test_someone_without_an_organization_makes_one(client: Client) -> None:
+    client.force_login(User.objects.create_superuser("root@people.test", "x"))
+
+    assert client.get("/overview/")["Location"] == reverse("organization_create")
+    client.post("/organizations/new/", {"name": "Operators"})
+    assert "Operators" in client.get("/overview/").content.decode()
+
+
+def test_an_organization_is_renamed_and_an_empty_name_is_refused() -> None:
+    tenant = make_tenant()
+
+    assert "This field is required" in tenant.client.post("/settings/", {"name": " "}).content.decode()
+    tenant.client.post("/settings/", {"name": "Acme Rockets"})
+
+    tenant.organization.refresh_from_db()
+    assert tenant.organization.name == "Acme Rockets"
+
+
+def test_probes_answer(client: Client) -> None:
+    assert client.get("/healthz").content == b"ok"
+    ready = client.get("/readyz")
+    assert ready.status_code == 200
+    assert ready.json()["status"] == "ready"
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+def test_each_refusal_has_a_help_page(code: str, client: Client) -> None:
+    page = client.get(f"/errors/{code}/").content.decode()
+
+    assert code in page
+    assert "What to do" in page
+
+
+def test_the_index_names_each_refusal_and_an_unknown_one_is_not_found(client: Client) -> None:
+    page = client.get("/errors/").content.decode()
+    assert all(code in page for code in REFUSALS)
+    assert client.get("/errors/nonsense/").status_code == 404
+
+
+def test_a_wrong_address_gets_a_page_that_leads_on(client: Client) -> None:
+    response = client.get("/nowhere/")
+    assert response.status_code == 404
+    assert "There is nothing here" in response.content.decode()
+
+
+def test_pages_bring_no_inline_script_or_style() -> None:
+    tenant = make_tenant()
+    domain = make_domain(tenant.organization)
+    message = make_message(domain)
+    for url in ("/", "/overview/", "/domains/", f"/domains/{domain.pk}/", f"/messages/{message.pk}/", "/settings/"):
+        page = tenant.client.get(url, follow=True).content.decode()
+        assert "<script>" not in page
+        assert "<style" not in page.replace("<style>", "", 0)
+        assert " style=" not in page
+        assert " onclick=" not in page
+        assert len(page) < 100_000
+
+
+@pytest.mark.parametrize("state", LOOKS)
+def test_each_state_has_an_icon(state: str) -> None:
+    assert _render_icon(LOOKS[state].icon, 16).startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-2, "just now"), (2, "any moment"), (-59, "59 s ago"), (90, "in 1 min"), (-7200, "2 h ago"), (86400 * 3, "in 3 d")],
+)
+def test_times_read_naturally(seconds: float, words: str) -> None:
+    assert relative(seconds) == words

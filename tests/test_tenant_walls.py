@@ -1,0 +1,107 @@
+"""No organization sees or changes another's rows, and nobody does so without signing in."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.api_keys import create_api_key
+from accounts.models import ApiKey
+from domains.models import SendingDomain, SmtpUser
+from relay.models import Message
+from tests.factories import Tenant, make_domain, make_message, make_smtp_user, make_tenant
+
+pytestmark = pytest.mark.django_db
+
+LISTS = [
+    "overview", "messages", "domains", "domain_add", "smtp_users", "smtp_user_create", "api_keys", "api_key_create", "settings",
+]  # fmt: skip
+
+OBJECTS: list[tuple[str, str, Callable[[dict[str, Any]], Any]]] = [
+    ("get", "message", lambda rows: rows["message"].pk),
+    ("get", "message_html", lambda rows: rows["message"].pk),
+    ("get", "message_raw", lambda rows: rows["message"].pk),
+    ("get", "domain", lambda rows: rows["domain"].pk),
+    ("post", "domain_check", lambda rows: rows["domain"].pk),
+    ("get", "domain_remove", lambda rows: rows["domain"].pk),
+    ("post", "domain_remove", lambda rows: rows["domain"].pk),
+    ("post", "sandbox:publish", lambda rows: rows["domain"].pk),
+    ("get", "smtp_user", lambda rows: rows["smtp_user"].pk),
+    ("get", "smtp_user_password", lambda rows: rows["smtp_user"].pk),
+    ("post", "smtp_user_password", lambda rows: rows["smtp_user"].pk),
+    ("get", "smtp_user_disable", lambda rows: rows["smtp_user"].pk),
+    ("post", "smtp_user_disable", lambda rows: rows["smtp_user"].pk),
+    ("get", "api_key_revoke", lambda rows: rows["api_key"].pk),
+    ("post", "api_key_revoke", lambda rows: rows["api_key"].pk),
+]
+
+
+@pytest.fixture
+def acme() -> Tenant:
+    return make_tenant("Acme")
+
+
+@pytest.fixture
+def rows(acme: Tenant) -> dict[str, Any]:
+    """One of each that belongs to Acme."""
+    domain = make_domain(acme.organization)
+    return {
+        "domain": domain,
+        "smtp_user": make_smtp_user(domain),
+        "api_key": create_api_key(acme.organization, "Web app").api_key,
+        "message": make_message(domain, subject="For Acme only"),
+    }
+
+
+@pytest.mark.parametrize(("method", "name", "key"), OBJECTS, ids=[f"{method}-{name}" for method, name, _ in OBJECTS])
+def test_another_organizations_object_is_not_found(
+    method: str, name: str, key: Callable[[dict[str, Any]], Any], rows: dict[str, Any]
+) -> None:
+    rival = make_tenant("Rival")
+
+    assert getattr(rival.client, method)(reverse(name, args=[key(rows)])).status_code == 404
+
+    # ... and nothing has happened to it.
+    assert SendingDomain.objects.filter(pk=rows["domain"].pk).exists()
+    assert SmtpUser.objects.get(pk=rows["smtp_user"].pk).disabled_at is None
+    assert ApiKey.objects.get(pk=rows["api_key"].pk).revoked_at is None
+    assert Message.objects.filter(pk=rows["message"].pk).exists()
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_hold_nothing_of_another_organization(name: str, rows: dict[str, Any]) -> None:
+    page = make_tenant("Rival").client.get(reverse(name)).content.decode()
+
+    assert "acme.test" not in page
+    assert "For Acme only" not in page
+    assert "Web app" not in page or name == "api_key_create"  # there it is the example
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_ask_strangers_to_sign_in(name: str) -> None:
+    response = Client().get(reverse(name))
+
+    assert response.status_code == 302
+    assert response["Location"] == f"{reverse('account_login')}?next={reverse(name)}"
+
+
+@pytest.mark.parametrize(("method", "name", "key"), OBJECTS, ids=[f"{method}-{name}" for method, name, _ in OBJECTS])
+def test_objects_ask_strangers_to_sign_in(
+    method: str, name: str, key: Callable[[dict[str, Any]], Any], rows: dict[str, Any]
+) -> None:
+    response = getattr(Client(), method)(reverse(name, args=[key(rows)]))
+
+    assert response.status_code == 302
+    assert response["Location"].startswith(reverse("account_login"))
+
+
+def test_a_session_of_a_former_member_falls_back_to_their_own_organization(rows: dict[str, Any], acme: Tenant) -> None:
+    rival = make_tenant("Rival")
+    session = rival.client.session
+    session["organization"] = str(acme.organization.pk)
+    session.save()
+
+    assert "Rival" in rival.client.get(reverse("overview")).content.decode()
+    assert rival.client.get(reverse("message", args=[rows["message"].pk])).status_code == 404
