@@ -59,7 +59,7 @@ class NewEvent:
     occurred_at: datetime
     attempt: int = 0
     reason: str = ""
-    detail: Detail = field(default_factory=Detail)  # type: ignore[call-arg]
+    detail: Detail = field(default_factory=Detail)
     transcript: str = ""
 
 

@@ -2,8 +2,8 @@
 
 from django.db import models
 
-from accounts.scoping import OrganizationQuerySet
 from accounts.ids import uuid7
+from accounts.scoping import OrganizationQuerySet
 
 
 class EventType(models.TextChoices):

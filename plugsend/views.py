@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.urls import reverse
 
 from accounts.http import OrganizationRequest, organization_required
@@ -108,6 +109,11 @@ def checklist(organization: Organization, smtp_user: SmtpUser | None) -> list[St
         step = steps[first_open]
         steps[first_open] = Step(step.title, step.text, step.url, step.action, step.is_done, is_next=True)
     return steps
+
+
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Where browsers look by themselves, such as from a preview."""
+    return redirect(static("logo.svg"), permanent=False)
 
 
 def healthz(request: HttpRequest) -> HttpResponse:

@@ -36,7 +36,16 @@ class MessageAdmin(GrowingTableAdmin):
 
 @admin.register(Recipient)
 class RecipientAdmin(GrowingTableAdmin):
-    list_display = ["address", "state", "reason", "attempts", "next_attempt_at", "state_at", "organization", "message_id"]
+    list_display = [
+        "address",
+        "state",
+        "reason",
+        "attempts",
+        "next_attempt_at",
+        "state_at",
+        "organization",
+        "message_id",
+    ]
     list_filter = ["state"]
     list_select_related = ["organization"]
     id_fields = ("id", "message_id")

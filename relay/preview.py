@@ -17,9 +17,22 @@ TEXT_SHOWN = 30_000  # characters: a page stays light, the whole mail is a downl
 SOURCE_SHOWN = 40_000  # octets
 HTML_SHOWN = 1_000_000
 
-PREVIEW_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+PREVIEW_POLICY = (
+    "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+)
 
-_PRESENTATION = {"align", "bgcolor", "border", "cellpadding", "cellspacing", "height", "valign", "width", "style", "dir"}
+_PRESENTATION = {
+    "align",
+    "bgcolor",
+    "border",
+    "cellpadding",
+    "cellspacing",
+    "height",
+    "valign",
+    "width",
+    "style",
+    "dir",
+}
 _TAGS = nh3.ALLOWED_TAGS | {"center", "font", "section", "article", "header", "footer", "main"}
 _ATTRIBUTES = {tag: set(names) for tag, names in nh3.ALLOWED_ATTRIBUTES.items()}
 _ATTRIBUTES["*"] = _ATTRIBUTES.get("*", set()) | _PRESENTATION

@@ -82,7 +82,9 @@ def error_help(request: HttpRequest, code: str) -> HttpResponse:
     if code not in REFUSALS:
         raise Http404
     refusal = REFUSALS[code]
-    return render(request, "errors/error.html", {"refusal": refusal, "example": refusal.detail.format_map(_Placeholders())})
+    return render(
+        request, "errors/error.html", {"refusal": refusal, "example": refusal.detail.format_map(_Placeholders())}
+    )
 
 
 class _Placeholders(dict[str, str]):

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from relay.certificates import self_signed
+from relay.database import database_url
 from relay.sandbox.dns_server import DnsServer, serve_dns
 from relay.sandbox.exchanger import Exchanger, serve_exchanger
 from relay.sandbox.internet import EXCHANGER, Lookup
-from relay.submission.desk import database_url
 
 HOST = "127.0.0.1"
 

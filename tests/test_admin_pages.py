@@ -57,11 +57,11 @@ def test_nothing_is_added_changed_or_deleted_in_growing_tables(model: type, oper
     assert isinstance(admin.site._registry[model], GrowingTableAdmin)
 
 
-def test_no_list_counts_a_growing_table(operator: Client, message: Message, django_assert_max_num_queries: object) -> None:
+def test_no_list_counts_a_growing_table(message: Message) -> None:
     for model in APPEND_ONLY:
         model_admin: ModelAdmin = admin.site._registry[model]
         assert model_admin.show_full_result_count is False
-        paginator = model_admin.get_paginator(None, model._default_manager.all(), 50)  # type: ignore[arg-type,attr-defined]
+        paginator = model_admin.get_paginator(None, model._default_manager.order_by("-id"), 50)  # type: ignore[arg-type,attr-defined]
         assert paginator.count <= 1000
 
 
@@ -75,9 +75,10 @@ def test_search_finds_all_rows_of_a_message(operator: Client, message: Message) 
 
 def test_no_secret_is_shown(operator: Client, message: Message) -> None:
     key, dkim = ApiKey.objects.get(), DkimKey.objects.get()
-    pages = operator.get(_url(ApiKey, "change", key.pk)).content + operator.get(
-        _url(SendingDomain, "change", dkim.domain_id)
-    ).content
+    pages = (
+        operator.get(_url(ApiKey, "change", key.pk)).content
+        + operator.get(_url(SendingDomain, "change", dkim.domain_id)).content
+    )
 
     assert bytes(key.digest).hex().encode() not in pages
     assert b"digest" not in pages

@@ -167,7 +167,9 @@ def test_a_disabled_user_is_shown_as_such(tenant: Tenant) -> None:
     assert tenant.client.post(reverse("smtp_user_password", args=[smtp_user.pk])).status_code == 404
 
 
-def test_publishing_in_the_sandbox_zone_writes_the_records_there(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publishing_in_the_sandbox_zone_writes_the_records_there(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from relay.sandbox.models import ZoneRecord
 
     checked: list[Any] = []

@@ -1,6 +1,7 @@
 """The message list, a message with its timelines, its content, and the sandbox's inbox."""
 
 import re
+from functools import partial
 
 import pytest
 from django.test import Client
@@ -11,6 +12,7 @@ from events.models import Event
 from relay.models import Content, Recipient
 from relay.preview import headers, preview, safe_html
 from relay.sandbox.models import ReceivedMail
+from relay.selectors import messages_page
 from tests.factories import RAW, Tenant, add_recipient, make_domain, make_message, make_smtp_user, make_tenant
 
 pytestmark = pytest.mark.django_db
@@ -45,7 +47,7 @@ def test_the_list_shows_each_message_with_its_state(tenant: Tenant) -> None:
 
 
 def test_older_messages_are_a_page_away(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.selectors.messages_page.__kwdefaults__", {"before": None, "limit": 2}, raising=True)
+    monkeypatch.setattr("relay.views.messages_page", partial(messages_page, limit=2))
     domain = make_domain(tenant.organization)
     for number in range(3):
         make_message(domain, subject=f"Number {number}")
@@ -199,7 +201,12 @@ def test_headers_are_unfolded_and_decoded() -> None:
 
 
 def received(to: str = "bob@inbox.test", **fields: object) -> ReceivedMail:
-    values = {"subject": "Your receipt", "header_from": "Ada <ada@acme.test>", "dkim": "pass", "dkim_domain": "acme.test"}
+    values = {
+        "subject": "Your receipt",
+        "header_from": "Ada <ada@acme.test>",
+        "dkim": "pass",
+        "dkim_domain": "acme.test",
+    }
     return ReceivedMail.objects.create(envelope_sender="b@returns.test", recipients=[to], raw=RAW, **(values | fields))
 
 

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from lucide import _render_icon
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django.fixtures import Settings
 
 from accounts.models import User
 from plugsend.templatetags.ui import LOOKS, relative
@@ -24,7 +24,7 @@ def test_every_page_says_that_this_is_the_sandbox(client: Client) -> None:
         assert "Sandbox: no mail leaves this machine" in page.content.decode()
 
 
-def test_live_mode_says_so_and_has_no_sandbox(client: Client, settings: SettingsWrapper) -> None:
+def test_live_mode_says_so_and_has_no_sandbox(client: Client, settings: Settings) -> None:
     settings.SANDBOX, settings.MODE = False, "live"
 
     page = make_tenant().client.get("/overview/").content.decode()
@@ -57,7 +57,7 @@ def test_the_checklist_leads_from_domain_to_delivered_message() -> None:
     assert "Latest messages" in page()
 
 
-def test_the_overview_shows_ready_code_for_the_readers_own_user(settings: SettingsWrapper) -> None:
+def test_the_overview_shows_ready_code_for_the_readers_own_user(settings: Settings) -> None:
     settings.SMTP_PUBLIC_HOST, settings.SMTP_PORT = "smtp.here.test", 2999
     tenant = make_tenant()
     make_smtp_user(make_domain(tenant.organization), "shop")
@@ -133,7 +133,14 @@ def test_each_state_has_an_icon(state: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(-2, "just now"), (2, "any moment"), (-59, "59 s ago"), (90, "in 1 min"), (-7200, "2 h ago"), (86400 * 3, "in 3 d")],
+    [
+        (-2, "just now"),
+        (2, "any moment"),
+        (-59, "59 s ago"),
+        (90, "in 1 min"),
+        (-7200, "2 h ago"),
+        (86400 * 3, "in 3 d"),
+    ],
 )
 def test_times_read_naturally(seconds: float, words: str) -> None:
     assert relative(seconds) == words

@@ -9,7 +9,9 @@ from relay.delivery.retry import retry_delay
 CHANCES = st.floats(0, 1, exclude_max=True)
 
 
-@given(attempt=st.integers(1, 200), chance=CHANCES, reason=st.sampled_from(["", "greylisted", "policy", "mailbox_full"]))
+@given(
+    attempt=st.integers(1, 200), chance=CHANCES, reason=st.sampled_from(["", "greylisted", "policy", "mailbox_full"])
+)
 def test_a_delay_is_positive_and_at_most_a_shift(attempt: int, chance: float, reason: str) -> None:
     assert 0 < retry_delay(attempt, reason, chance=chance).total_seconds() <= 28800 * 1.2
 

@@ -234,7 +234,7 @@ def free_port() -> int:
 
 @pytest.mark.django_db(transaction=True)
 def test_command_says_when_it_is_ready_and_stops_at_sigterm(tmp_path: Path) -> None:
-    from relay.submission.desk import database_url
+    from relay.database import database_url
 
     ports = SimpleNamespace(dns=free_port(), mx=free_port())
     environment = os.environ | {

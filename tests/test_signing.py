@@ -34,7 +34,12 @@ def test_the_signature_verifies() -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(b"Hello", b"Hallo"), (b"Ada", b"Eve"), (b"b@b.test", b"c@b.test"), (b"From: Ada", b"From: Eve <e@e>\r\nFrom: Ada")],
+    [
+        (b"Hello", b"Hallo"),
+        (b"Ada", b"Eve"),
+        (b"b@b.test", b"c@b.test"),
+        (b"From: Ada", b"From: Eve <e@e>\r\nFrom: Ada"),
+    ],
 )
 def test_a_changed_message_does_not_verify(old: bytes, new: bytes) -> None:
     signed = SIGNER.sign(MESSAGE)

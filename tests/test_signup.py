@@ -5,7 +5,7 @@ import re
 import pytest
 from django.core import mail
 from django.test import Client
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django.fixtures import Settings
 
 from accounts.models import Membership, Organization, Role, User
 from tests.factories import PASSWORD, make_tenant
@@ -16,9 +16,11 @@ FORM = {"email": "ada@people.test", "password1": PASSWORD, "organization_name": 
 
 
 @pytest.fixture(autouse=True)
-def _mail_stays_here(settings: SettingsWrapper) -> None:
+def _mail_stays_here(settings: Settings) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}  # no rate limits between tests
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+    }  # no rate limits between tests
 
 
 def code_in_mail() -> str:
@@ -69,7 +71,9 @@ def test_sign_up_without_an_organization_name_makes_nothing(client: Client) -> N
     assert not Organization.objects.exists()
 
 
-def test_no_person_remains_when_the_organization_cannot_be_made(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_person_remains_when_the_organization_cannot_be_made(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(name: str, owner: User) -> Organization:
         raise RuntimeError("no")
 

@@ -64,7 +64,9 @@ class Engine:
 
     async def start(self) -> None:
         await self.pool.open()
-        self._upkeep = [asyncio.create_task(work()) for work in (self._settle_all, self._renew_leases, self._look_often)]
+        self._upkeep = [
+            asyncio.create_task(work()) for work in (self._settle_all, self._renew_leases, self._look_often)
+        ]
 
     async def stop(self, deadline_s: float) -> None:
         """Finishes the conversations in hand within the deadline and returns the rest to the queue at once."""

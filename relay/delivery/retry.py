@@ -4,7 +4,7 @@ from datetime import timedelta
 
 HORIZON = timedelta(hours=72)
 
-# Seconds before the first, second, … retry; the last repeats. RFC 5321 (4.5.4.1) asks for 30 minutes as a rule and sooner at first.
+# Seconds before the first, second, … retry; the last repeats. RFC 5321 (4.5.4.1): 30 minutes as a rule, sooner at first.
 _USUAL = [60, 300, 900, 1800, 3600, 7200, 14400]
 _BY_REASON = {
     "greylisted": [60, 180, 300, 600, 1800, 3600],

@@ -35,7 +35,7 @@ class Signer:
         return _Signature(message).header(self) + message
 
 
-class _Signature(dkim.DKIM):  # type: ignore[misc]
+class _Signature(dkim.DKIM):
     def header(self, signer: Signer) -> bytes:
         names = [name.lower() for name, _ in self.headers if name.lower() in self.should_sign]
         names.append(b"from")  # once more than there are: nobody can add a second From (RFC 6376, 5.4)

@@ -7,8 +7,8 @@ import contextlib
 import threading
 from collections.abc import Iterable
 
+from relay.database import database_url
 from relay.delivery.engine import Engine
-from relay.submission.desk import database_url
 
 STOP_DEADLINE_S = 5.0
 

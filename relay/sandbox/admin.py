@@ -20,4 +20,15 @@ class ZoneRecordAdmin(ModelAdmin):
 class ReceivedMailAdmin(GrowingTableAdmin):
     list_display = ["received_at", "subject", "header_from", "recipients", "dkim", "tls"]
     list_filter = ["dkim"]
-    fields = ["id", "received_at", "envelope_sender", "recipients", "subject", "header_from", "dkim", "dkim_domain", "tls", "helo"]
+    fields = [
+        "id",
+        "received_at",
+        "envelope_sender",
+        "recipients",
+        "subject",
+        "header_from",
+        "dkim",
+        "dkim_domain",
+        "tls",
+        "helo",
+    ]

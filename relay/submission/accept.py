@@ -1,6 +1,6 @@
 """`accept`: the one set of rules behind both doors. No I/O: facts come in, rows to be committed come out.
 
-    Submission ── examine ── Draft ── (facts are looked up) ── accept ── Accepted
+Submission ── examine ── Draft ── (facts are looked up) ── accept ── Accepted
 """
 
 from __future__ import annotations
@@ -168,7 +168,9 @@ def check_domain_fact(name: str, fact: DomainFact | None) -> DomainFact:
     return fact
 
 
-def accept(draft: Draft, facts: Mapping[str, DomainFact | None], *, hostname: str, now: datetime | None = None) -> Accepted:
+def accept(
+    draft: Draft, facts: Mapping[str, DomainFact | None], *, hostname: str, now: datetime | None = None
+) -> Accepted:
     """Turns a draft into the rows to commit. `facts` holds each of `draft.sender_domains`. Raises `Refused`."""
     for name in sorted(draft.sender_domains):
         check_domain_fact(name, facts[name])

@@ -1,10 +1,9 @@
 """Mail addresses at the door: told valid or not, and split (RFC 5321, 4.1.2; RFC 5322, 3.4). No I/O."""
 
 import re
-from email.headerregistry import AddressHeader
 from email.policy import default as policy
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -46,7 +45,7 @@ def parse_mailboxes(text: str) -> list[tuple[str, str]] | None:
     if named := _NAMED.fullmatch(text):
         return [((named["quoted"] or named["plain"] or "").strip(), named["address"])]
     try:
-        header = cast(AddressHeader, policy.header_factory("To", text))
+        header = cast(Any, policy.header_factory("To", text))
         mailboxes = [(address.display_name, address.addr_spec) for address in header.addresses]
     except (ValueError, IndexError, AttributeError):  # what the standard library's parser raises on some input
         return None

@@ -17,6 +17,7 @@ import psycopg
 from django.conf import settings
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from relay.database import database_url
 from relay.submission.accept import Credential, DomainFact, Limits, Submission, accept, examine
 from relay.submission.catalogue import Refused
 from relay.submission.directory import Directory
@@ -124,13 +125,3 @@ def shared_desk() -> ThreadedDesk:
         if _shared is None or _shared[:2] != (os.getpid(), url):
             _shared = (os.getpid(), url, ThreadedDesk(url))
         return _shared[2]
-
-
-def database_url() -> str:
-    """The URI of the database that Django uses now (under pytest the test database, not settings.DATABASE_URL's)."""
-    from django.db import connection
-
-    parameters = connection.get_connection_params()
-    for key in ("cursor_factory", "context", "prepare_threshold"):
-        parameters.pop(key, None)
-    return psycopg.conninfo.make_conninfo(**{k: v for k, v in parameters.items() if v not in (None, "")})

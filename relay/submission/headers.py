@@ -73,8 +73,8 @@ def check_octets(content: bytes) -> None:
 
 def parse(content: bytes) -> Parsed:
     """Splits a message at its first empty line. `content` has CRLF line ends (`check_octets`)."""
-    if content.startswith(b"\r\n"):
-        return Parsed((), content)
+    if not content or content.startswith(b"\r\n"):
+        return Parsed((), content or b"\r\n")
     end = content.find(b"\r\n\r\n")
     head, body = (content, b"") if end < 0 else (content[: end + 2], content[end + 2 :])
     if not head.endswith(b"\r\n"):

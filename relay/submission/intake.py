@@ -85,7 +85,8 @@ class Intake:
                 except (psycopg.Error, OSError, TimeoutError) as error:
                     logger.error("Could not commit %d messages: %s", len(batch), error)
                     _fail(batch)
-                    connection = await _discard(connection)
+                    await _discard(connection)
+                    connection = None
                 finally:
                     for _ in batch:
                         self._waiting.task_done()

@@ -11,12 +11,19 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session, syntax
 
 from relay.models import Door
-from relay.submission.accept import NULL_SENDER, Credential, Submission, check_domain_fact, check_recipients, sender_domain
+from relay.submission.accept import (
+    NULL_SENDER,
+    Credential,
+    Submission,
+    check_domain_fact,
+    check_recipients,
+    sender_domain,
+)
 from relay.submission.catalogue import Refused
 from relay.submission.desk import Desk
 
@@ -29,6 +36,9 @@ COMMANDS_PER_SESSION = {"NOOP": 100, "RSET": 10_000, "VRFY": 100, "HELP": 20, "A
 
 class SubmissionSession(SMTP):
     """One client's session."""
+
+    session: Session  # there is one as soon as there is a connection
+    envelope: Envelope
 
     def __init__(self, desk: Desk, *, hostname: str, tls: ssl.SSLContext, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -46,6 +56,7 @@ class SubmissionSession(SMTP):
             loop=loop,
         )
         self._desk = desk
+        self._size_limit = desk.limits.message_octets
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         raw = transport.get_extra_info("socket")
@@ -81,7 +92,7 @@ class SubmissionSession(SMTP):
         """`result` holds what the client said; here it is held against the directory."""
         if not result.success:
             return result
-        said: LoginPassword = result.auth_data
+        said = cast(LoginPassword, result.auth_data)
         try:
             credential = await self._desk.smtp_credential(_text(said.login), _text(said.password))
             if credential is None:
@@ -104,7 +115,7 @@ class SubmissionSession(SMTP):
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         content = await self._read_data()
         if content is None:
-            status = Refused("message_too_large", limit=self.data_size_limit).smtp_reply()
+            status = Refused("message_too_large", limit=self._size_limit).smtp_reply()
         else:
             self.envelope.content = content
             status = await self._call_handler_hook("DATA")
@@ -117,7 +128,7 @@ class SubmissionSession(SMTP):
         The stream reader looks for the end of data in its whole buffer, where aiosmtpd asks it for line after line.
         """
         reader: Any = self._reader
-        usual_limit, reader._limit = reader._limit, self.data_size_limit + len(END_OF_DATA)
+        usual_limit, reader._limit = reader._limit, self._size_limit + len(END_OF_DATA)
         try:
             head = await reader.readexactly(3)
             if head == b".\r\n":
@@ -131,7 +142,7 @@ class SubmissionSession(SMTP):
                 except asyncio.LimitOverrunError as overrun:
                     too_large = True
                     await reader.readexactly(overrun.consumed)
-            if too_large or len(data) > self.data_size_limit + len(END_OF_DATA):
+            if too_large or len(data) > self._size_limit + len(END_OF_DATA):
                 return None
         finally:
             reader._limit = usual_limit
@@ -240,8 +251,7 @@ def _keep_for_later(
 
 
 def _credential(session: Session) -> Credential:
-    signed: Signed = session.auth_data
-    return signed.credential
+    return cast(Signed, session.auth_data).credential
 
 
 def _text(octets: bytes) -> str:

@@ -11,7 +11,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from relay.certificates import self_signed
-from relay.submission.desk import Desk, database_url
+from relay.database import database_url
+from relay.submission.desk import Desk
 from relay.submission.smtp import serve_submission, tls_context
 
 logger = logging.getLogger("relay.smtp")

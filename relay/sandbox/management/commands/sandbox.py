@@ -9,10 +9,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from relay.certificates import self_signed
+from relay.database import database_url
 from relay.sandbox.dns_server import serve_dns
 from relay.sandbox.exchanger import serve_exchanger
 from relay.sandbox.internet import EXCHANGER
-from relay.submission.desk import database_url
 
 logger = logging.getLogger("sandbox")
 
