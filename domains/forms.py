@@ -30,10 +30,20 @@ class SmtpUserForm(forms.Form):
         max_length=64,
         initial="admin",
         widget=forms.TextInput(
-            attrs={"placeholder": "admin", "autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+            attrs={
+                "placeholder": "admin",
+                "autocomplete": "off",
+                "autocapitalize": "none",
+                "spellcheck": "false",
+                "aria-label": "User name: what stands before the @",
+            }
         ),
     )
-    domain = DomainChoice(queryset=SendingDomain.objects.none(), empty_label=None)
+    domain = DomainChoice(
+        queryset=SendingDomain.objects.none(),
+        empty_label=None,
+        widget=forms.Select(attrs={"aria-label": "User name: the domain"}),
+    )
 
     def __init__(self, organization: Organization, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -14,6 +14,7 @@ from pathlib import Path
 from django.apps import apps
 from django.conf import settings
 from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
+from django.core.files.base import File
 from django.core.management import call_command
 
 STYLES = Path(__file__).parent / "styles"
@@ -26,7 +27,7 @@ class Storage(ManifestStaticFilesStorage):
 
     manifest_strict = False
 
-    def hashed_name(self, name: str, content: object = None, filename: str | None = None) -> str:
+    def hashed_name(self, name: str, content: File | None = None, filename: str | None = None) -> str:
         try:
             return super().hashed_name(name, content, filename)
         except ValueError:

@@ -103,7 +103,7 @@ def safe_html(raw: bytes) -> str | None:
 
 
 def _parse(raw: bytes) -> EmailMessage:
-    return message_from_bytes(raw, policy=policy.default)  # type: ignore[arg-type,return-value]
+    return message_from_bytes(raw, policy=policy.default)
 
 
 def _part(message: EmailMessage, kind: str) -> EmailMessage | None:

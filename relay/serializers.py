@@ -14,6 +14,7 @@ from relay.selectors import MessageDetail, RecipientTimeline
 from relay.submission.mime import Letter
 
 METADATA_KEYS = 50
+METADATA_KEY_LENGTH = 100
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -73,6 +74,8 @@ class SendEmailSerializer(StrictSerializer):
     def validate_metadata(self, value: dict[str, str]) -> dict[str, str]:
         if len(value) > METADATA_KEYS:
             raise serializers.ValidationError(f"At most {METADATA_KEYS} keys.")
+        if not all(key.isprintable() and len(key) <= METADATA_KEY_LENGTH for key in value):
+            raise serializers.ValidationError(f"Keys are printable and at most {METADATA_KEY_LENGTH} characters long.")
         return value
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

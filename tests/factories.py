@@ -25,7 +25,7 @@ RAW = (
     b'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="b"\r\n\r\n'
     b"--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nThank you for your order.\r\n"
     b"--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"
-    b"<h1 onclick=\"alert(1)\">Thank you</h1><script>alert(2)</script><p>for your order.</p>\r\n--b--\r\n"
+    b'<h1 onclick="alert(1)">Thank you</h1><script>alert(2)</script><p>for your order.</p>\r\n--b--\r\n'
 )
 DELIVERED = {
     "reply": {"code": 250, "enhanced": "2.0.0", "text": "Ok: queued as 4F1B72C09D"},

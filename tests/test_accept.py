@@ -168,3 +168,12 @@ def test_every_refusal_fits_an_smtp_reply_line() -> None:
 )
 def test_header_from_is_read_for_certain_or_not_at_all(value: str, addresses: list[str]) -> None:
     assert from_addresses(parse(f"From: {value}\r\n\r\n".encode())) == addresses
+
+
+@pytest.mark.parametrize(
+    "subject", [b"=?utf-8?q?nul=00?=", b"=?utf-16?b?2AA=?=", b"=?none?q?x?=", b"=?utf-8?b?####?=", b"\xff"]
+)
+def test_a_subject_that_no_text_can_hold_is_shown_as_well_as_can_be(subject: bytes) -> None:
+    shown = submit(replace(SUBMISSION, content=CONTENT.replace(b"Hi", subject))).subject
+    assert "\0" not in shown
+    shown.encode()

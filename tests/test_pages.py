@@ -1,5 +1,7 @@
 """The shell around all pages: landing page, overview, mode, probes, help pages."""
 
+import re
+
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -119,10 +121,7 @@ def test_pages_bring_no_inline_script_or_style() -> None:
     message = make_message(domain)
     for url in ("/", "/overview/", "/domains/", f"/domains/{domain.pk}/", f"/messages/{message.pk}/", "/settings/"):
         page = tenant.client.get(url, follow=True).content.decode()
-        assert "<script>" not in page
-        assert "<style" not in page.replace("<style>", "", 0)
-        assert " style=" not in page
-        assert " onclick=" not in page
+        assert not re.search(r"<script>|<style|<[^>]+ (style|on[a-z]+)=", page)
         assert len(page) < 100_000
 
 

@@ -62,7 +62,7 @@ class Trace:
 
     def _add(self, line: str) -> None:
         if len(self.lines) < TRANSCRIPT_LINES:
-            self.lines.append(line.replace("\0", "\N{REPLACEMENT CHARACTER}"))  # PostgreSQL's text holds no NUL
+            self.lines.append(line)
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -248,7 +248,8 @@ class Conversation:
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
-                    line = (await self._reader.readuntil(b"\n")).rstrip(b"\r\n").decode("utf-8", "replace")
+                    octets = (await self._reader.readuntil(b"\n")).rstrip(b"\r\n")
+                    line = octets.replace(b"\0", b"?").decode("utf-8", "replace")  # PostgreSQL's text holds no NUL
                     trace.server(line)
                     if not (line[:3].isdigit() and line[3:4] in ("", " ", "-")):
                         raise ConversationFailed("protocol_error", f"{self.hop.host} said: {line[:200]}")

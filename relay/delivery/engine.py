@@ -28,6 +28,7 @@ from relay.delivery.outcome import Attempt, CannotSign, delivered, failed
 from relay.delivery.queue import Claimed, Outcome, Queue
 from relay.delivery.return_path import return_path
 from relay.delivery.routing import Router, RoutingFailed
+from relay.vital import vital
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +65,7 @@ class Engine:
 
     async def start(self) -> None:
         await self.pool.open()
-        self._upkeep = [
-            asyncio.create_task(work()) for work in (self._settle_all, self._renew_leases, self._look_often)
-        ]
+        self._upkeep = [vital(work()) for work in (self._settle_all, self._renew_leases, self._look_often)]
 
     async def stop(self, deadline_s: float) -> None:
         """Finishes the conversations in hand within the deadline and returns the rest to the queue at once."""
@@ -125,7 +124,7 @@ class Engine:
                 async with self.pool.connection() as connection:
                     settled = await self.queue.settle(connection, batch)
                 break
-            except psycopg.DataError:
+            except (psycopg.DataError, ValueError):  # a value that PostgreSQL or psycopg cannot take
                 logger.exception("An outcome could not be written; its attempt will be in doubt")
                 if len(batch) > 1:
                     for outcome in batch:

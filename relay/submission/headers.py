@@ -28,7 +28,10 @@ class Field:
 
     @property
     def value(self) -> str:
-        """Unfolded and decoded (RFC 2047) for our own use."""
+        """Unfolded and decoded (RFC 2047) for our own use; what no database's text can hold is replaced."""
+        return self._decoded().replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+    def _decoded(self) -> str:
         text = self.raw.partition(b":")[2].replace(b"\r\n", b"").strip()
         try:
             decoded = text.decode()

@@ -20,6 +20,7 @@ from events.models import EventType
 from relay.models import RecipientState
 from relay.submission.accept import Accepted
 from relay.submission.catalogue import Refused
+from relay.vital import vital
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ COMMITTERS = 2  # one fills its transaction while the other waits for the disk
 BATCH_MESSAGES = 200
 BATCH_OCTETS = 32 * 1024 * 1024
 COMMIT_TIMEOUT_S = 30
+UNFIT = (psycopg.DataError, ValueError)  # a value that PostgreSQL or psycopg cannot take
 
 _COPY_MESSAGES = (
     "COPY relay_message (id, organization_id, domain_id, door, smtp_user_id, api_key_id, envelope_sender, header_from,"
@@ -58,7 +60,7 @@ class Intake:
         self._committers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._committers = [asyncio.create_task(self._committer()) for _ in range(COMMITTERS)]
+        self._committers = [vital(self._committer()) for _ in range(COMMITTERS)]
 
     async def stop(self) -> None:
         """Commits what waits, then ends."""
@@ -84,7 +86,7 @@ class Intake:
                         await self._commit_batch(connection, batch)
                 except (psycopg.Error, OSError, TimeoutError) as error:
                     logger.error("Could not commit %d messages: %s", len(batch), error)
-                    _fail(batch)
+                    _fail(batch, "temporarily_unavailable")
                     await _discard(connection)
                     connection = None
                 finally:
@@ -104,16 +106,14 @@ class Intake:
     async def _commit_batch(self, connection: AsyncConnection, batch: list[_Waiting]) -> None:
         try:
             await _write(connection, [accepted for accepted, _ in batch])
-        except psycopg.DataError:
+        except UNFIT:
             # One message that PostgreSQL will not take must not fail its neighbours.
             if len(batch) == 1:
-                raise
+                logger.exception("Could not commit message %s", batch[0][0].id)
+                _fail(batch, "internal_error")
+                return
             for single in batch:
-                try:
-                    await self._commit_batch(connection, [single])
-                except psycopg.DataError as error:
-                    logger.error("Could not commit message %s: %s", single[0].id, error)
-                    _fail([single])
+                await self._commit_batch(connection, [single])
             return
         for _, done in batch:
             if not done.done():
@@ -194,10 +194,10 @@ def _submitted_events(message: Accepted) -> Iterable[event_log.NewEvent]:
         )
 
 
-def _fail(batch: list[_Waiting]) -> None:
+def _fail(batch: list[_Waiting], code: str) -> None:
     for _, done in batch:
         if not done.done():
-            done.set_exception(Refused("temporarily_unavailable"))
+            done.set_exception(Refused(code))
 
 
 async def _discard(connection: AsyncConnection | None) -> None:

@@ -1,0 +1,235 @@
+"""Group commit and the queue on real PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import psycopg
+import pytest
+from django.db import connection
+
+from accounts.ids import uuid7
+from accounts.models import Organization
+from events.models import Event, EventType
+from relay.database import database_url
+from relay.delivery.queue import Claimed, Outcome, Queue
+from relay.models import Content, Message, Recipient, RecipientState
+from relay.submission.accept import Accepted, AcceptedRecipient, Credential, Submission
+from relay.submission.catalogue import Refused
+from relay.submission.intake import Intake
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LEASE = timedelta(seconds=60)
+
+
+@pytest.fixture
+def organization() -> Organization:
+    return Organization.objects.create(name="Acme")
+
+
+def make_accepted(organization: Organization, *addresses: str, subject: str = "Hi") -> Accepted:
+    credential = Credential(organization.pk, False, None, None, frozenset({"send"}), "example.test")
+    content = b"From: ada@example.test\r\n\r\nHello\r\n"
+    now = datetime.now(UTC)
+    addresses = addresses or ("bob@b.test",)
+    return Accepted(
+        id=uuid7(),
+        submission=Submission(credential, "smtp", "ESMTPSA", "ada@example.test", addresses, content),
+        domain_id=uuid7(),
+        header_from="ada@example.test",
+        subject=subject,
+        message_id_header="x@y",
+        content=content,
+        recipients=tuple(AcceptedRecipient(uuid7(), a, a.partition("@")[2]) for a in addresses),
+        submitted_at=now,
+        expires_at=now + timedelta(hours=72),
+    )
+
+
+def run_intake(work: Callable[[Intake], Awaitable[None]], url: str = "") -> list[set[str]]:
+    """Runs `work` with an intake; returns what it told of committed destinations."""
+    told: list[set[str]] = []
+
+    async def main() -> None:
+        intake = Intake(url or database_url(), told.append)
+        intake.start()
+        await work(intake)
+        await intake.stop()
+
+    asyncio.run(main())
+    return told
+
+
+def transactions() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(DISTINCT xmin::text) FROM relay_message")
+        return int(cursor.fetchone()[0])
+
+
+def test_a_committed_message_has_its_content_recipients_and_events(organization: Organization) -> None:
+    accepted = make_accepted(organization, "bob@b.test", "eve@e.test")
+    told = run_intake(lambda intake: intake.commit(accepted))
+    assert told == [{"b.test", "e.test"}]
+    assert bytes(Content.objects.get(id=accepted.id).raw) == accepted.content
+    assert Message.objects.of(organization).get(id=accepted.id).recipient_count == 2
+    assert list(Recipient.objects.filter(message_id=accepted.id).values_list("address", "state").order_by("id")) == [
+        ("bob@b.test", "submitted"),
+        ("eve@e.test", "submitted"),
+    ]
+    assert list(Event.objects.filter(message_id=accepted.id).values_list("type", flat=True)) == ["submitted"] * 2
+
+
+def test_what_waits_together_is_committed_together(organization: Organization) -> None:
+    messages = [make_accepted(organization) for _ in range(300)]
+
+    async def work(intake: Intake) -> None:
+        await asyncio.gather(*(intake.commit(message) for message in messages))
+
+    run_intake(work)
+    assert Message.objects.count() == 300
+    assert transactions() <= 4
+
+
+def test_a_message_that_the_database_cannot_take_fails_alone(organization: Organization) -> None:
+    messages = [make_accepted(organization, subject=subject) for subject in ("one", "nul\0", "three")]
+    results: list[object] = []
+
+    async def work(intake: Intake) -> None:
+        results.extend(await asyncio.gather(*(intake.commit(m) for m in messages), return_exceptions=True))
+
+    run_intake(work)
+    assert [type(result) for result in results] == [type(None), Refused, type(None)]
+    assert set(Message.objects.values_list("subject", flat=True)) == {"one", "three"}
+
+
+def test_without_a_database_the_answer_is_try_later(organization: Organization) -> None:
+    async def work(intake: Intake) -> None:
+        with pytest.raises(Refused) as caught:
+            await intake.commit(make_accepted(organization))
+        assert caught.value.code == "temporarily_unavailable"
+        assert caught.value.smtp_reply().startswith("451 4.3.0 ")
+
+    run_intake(work, url="postgresql:///nowhere?host=/nonexistent")
+    assert not Message.objects.exists()
+
+
+# ---- the queue --------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
+    connection = await psycopg.AsyncConnection.connect(database_url(), autocommit=True)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def fill(organization: Organization, count: int, destination: str = "b.test") -> None:
+    async def work(intake: Intake) -> None:
+        await asyncio.gather(*(intake.commit(make_accepted(organization, f"r{n}@{destination}")) for n in range(count)))
+
+    run_intake(work)
+
+
+def outcome(claimed: Claimed, state: RecipientState = RecipientState.DELIVERED) -> Outcome:
+    return Outcome(claimed=claimed, state=state, event=EventType(state.value), at=datetime.now(UTC), reply="250 Ok")
+
+
+def types_of(recipient_id: UUID) -> list[str]:
+    return list(Event.objects.filter(recipient_id=recipient_id).order_by("id").values_list("type", flat=True))
+
+
+def test_two_workers_never_claim_the_same_recipient(organization: Organization) -> None:
+    fill(organization, 200)
+
+    async def drain(queue: Queue) -> list[UUID]:
+        taken: list[UUID] = []
+        async with connected() as connection:
+            while claimed := await queue.claim(connection, "b.test", 7):
+                taken += [one.id for one in claimed]
+        return taken
+
+    async def main() -> list[list[UUID]]:
+        return await asyncio.gather(*(drain(Queue(uuid7(), LEASE)) for _ in range(4)))
+
+    taken = [one for part in asyncio.run(main()) for one in part]
+    assert len(taken) == len(set(taken)) == 200
+
+
+def test_a_settled_recipient_has_its_state_and_one_event_and_is_not_due(organization: Organization) -> None:
+    fill(organization, 1)
+    queue = Queue(uuid7(), LEASE)
+
+    async def main() -> None:
+        async with connected() as connection:
+            [claimed] = await queue.claim(connection, "b.test", 10)
+            assert claimed.attempt == 1
+            assert await queue.settle(connection, [outcome(claimed)]) == {claimed.id}
+            assert await queue.settle(connection, [outcome(claimed)]) == set()  # a second time changes nothing
+            assert await queue.due_destinations(connection) == []
+
+    asyncio.run(main())
+    recipient = Recipient.objects.get()
+    assert (recipient.state, recipient.next_attempt_at, recipient.leased_by) == ("delivered", None, None)
+    assert types_of(recipient.id) == ["submitted", "delivered"]
+
+
+def test_a_lease_that_ran_out_is_in_doubt_and_the_late_worker_cannot_settle(organization: Organization) -> None:
+    fill(organization, 1)
+    late, next_one = Queue(uuid7(), timedelta(0)), Queue(uuid7(), LEASE)
+
+    async def main() -> None:
+        async with connected() as connection:
+            [lost] = await late.claim(connection, "b.test", 10)
+            [claimed] = await next_one.claim(connection, "b.test", 10)
+            assert (lost.id, claimed.attempt) == (claimed.id, 2)
+            assert await late.settle(connection, [outcome(lost)]) == set()
+            assert await next_one.settle(connection, [outcome(claimed)]) == {claimed.id}
+
+    asyncio.run(main())
+    assert types_of(Recipient.objects.get().id) == ["submitted", "in_doubt", "delivered"]
+
+
+def test_a_renewed_lease_does_not_run_out(organization: Organization) -> None:
+    fill(organization, 1)
+    short = Queue(uuid7(), timedelta(0))
+
+    async def main() -> None:
+        async with connected() as connection:
+            [claimed] = await short.claim(connection, "b.test", 10)
+            await replace(short, lease=LEASE).renew(connection, [claimed.id])
+            assert await short.claim(connection, "b.test", 10) == []
+
+    asyncio.run(main())
+
+
+def test_what_is_given_back_is_due_at_once_and_not_counted_as_an_attempt(organization: Organization) -> None:
+    fill(organization, 3)
+    queue = Queue(uuid7(), LEASE)
+
+    async def main() -> None:
+        async with connected() as connection:
+            claimed = await queue.claim(connection, "b.test", 10)
+            await queue.release(connection, [one.id for one in claimed])
+            again = await queue.claim(connection, "b.test", 10)
+            assert [one.attempt for one in again] == [1, 1, 1]
+
+    asyncio.run(main())
+    assert not Event.objects.filter(type="in_doubt").exists()
+
+
+def test_due_destinations_are_named_once_and_only_while_due(organization: Organization) -> None:
+    for destination in ("a.test", "b.test", "c.test"):
+        fill(organization, 5, destination)
+    Recipient.objects.filter(destination="b.test").update(next_attempt_at=datetime.now(UTC) + timedelta(hours=1))
+
+    async def main() -> list[str]:
+        async with connected() as connection:
+            return await Queue(uuid7(), LEASE).due_destinations(connection)
+
+    assert asyncio.run(main()) == ["a.test", "c.test"]
