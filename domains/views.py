@@ -43,10 +43,11 @@ def domain_page(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
 @require_POST
 @organization_required
 def domain_check(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
-    domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
+    domains = SendingDomain.objects.of(request.organization)
+    domain = get_object_or_404(domains, pk=domain_id)
     was_verified = domain.is_verified
     verification.check_domain(domain)
-    domain.refresh_from_db()
+    domain = get_object_or_404(domains, pk=domain_id)  # DNS takes its time: it may be gone by now
     if request.htmx:
         return _render_domain(request, domain, always=True)
     if domain.is_verified and not was_verified:

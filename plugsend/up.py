@@ -47,6 +47,7 @@ def main() -> int:
             end_strays(str(var))  # before ports are chosen: they would still hold ours
             return Platform(var).run(demo=demo)
     except (StopRequested, KeyboardInterrupt):
+        print("PlugSend has stopped.")
         return 0
     except (EngineError, StartFailed) as error:
         print(f"PlugSend could not start: {error}", file=sys.stderr)

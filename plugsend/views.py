@@ -54,7 +54,11 @@ def overview(request: OrganizationRequest) -> HttpResponse:
     steps = checklist(organization, smtp_user)
     done = sum(step.is_done for step in steps)
     page = messages_page(organization, limit=RECENT)
+    mark = f"{done}.{smtp_user is not None}." + ".".join(f"{str(row.message.pk)[-6:]}{row.state}" for row in page.rows)
+    if request.htmx and request.GET.get("seen") == mark:
+        return HttpResponse(status=204)  # nothing to swap in: what the reader has focused stays
     context = {
+        "mark": mark,
         "steps": steps,
         "done": done,
         "all_done": done == len(steps),

@@ -25,7 +25,7 @@ FRESH_S = 600  # a message this young is looked at every second or so; an older 
 
 @organization_required
 def message_list(request: OrganizationRequest) -> HttpResponse:
-    """The newest first; `?before=<id>` is the next page. Polled by htmx while something on the first page moves."""
+    """The newest first; `?before=<id>` is the next page. The first one is polled by htmx, with a mark of what it shows."""
     before = _uuid(request.GET.get("before", ""))
     page = messages_page(request.organization, before=before)
     mark = f"{len(page.rows)}.{page.rows[0].message.pk}.{hash_of(page.rows)}" if page.rows else ""

@@ -205,6 +205,7 @@ class Tree:
     """A checkout with our part of plugsend/ and stand-ins for the rest."""
 
     root: Path
+    runtime: Path | None = None
 
     def up(self, *arguments: str, **env: str) -> subprocess.Popen[bytes]:
         clean = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "REDIS_URL"}}
@@ -232,6 +233,8 @@ class Tree:
             return bool(self.state()["ready"] and self.state()["pid"] == process.pid)
 
         wait_for(ready, "platform ready", 60)
+        database = (self.root / "var/up.env").read_text().split("\n", 1)[0]
+        self.runtime = Path(database.partition("?host=")[2])
         return self.state()
 
 
@@ -250,9 +253,11 @@ def tree() -> Iterator[Tree]:
     yield tree
     supervisor = tree.state()["pid"]
     if supervisor and is_alive(supervisor):
-        os.kill(supervisor, signal.SIGKILL)
-    end_strays(str(root / "var"))
-    shutil.rmtree(root, ignore_errors=True)
+        os.kill(supervisor, signal.SIGTERM)
+        wait_for(lambda: not is_alive(supervisor), "platform stopped")
+    if tree.runtime is not None and tree.runtime.is_dir():
+        tree.runtime.rmdir()  # left by a supervisor that was killed; empty, since its engines have stopped by now
+    shutil.rmtree(root)
 
 
 ALL = {"postgres", "valkey", "sandbox", "smtp", "web", "worker", "beat"}

@@ -119,7 +119,7 @@ def _make_private(path: Path, account: Account | None) -> bool:
     except OSError:
         return False
     found = path.lstat()
-    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() != owner:
-        os.chown(path, owner, -1, follow_symlinks=False)  # just made, or by a start that was killed right here
+    if account is not None and stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+        os.chown(path, *account.ids, follow_symlinks=False)  # just made, or by a start that was killed right here
         found = path.lstat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == owner and not found.st_mode & 0o077

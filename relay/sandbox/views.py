@@ -88,10 +88,11 @@ def publish(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     """Puts the records that the domain needs into the sandbox's zone, then looks for them by real queries."""
     from relay.sandbox import zone
 
-    domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
+    domains = SendingDomain.objects.of(request.organization)
+    domain = get_object_or_404(domains, pk=domain_id)
     zone.publish(domain)
     check_domain(domain)
-    domain.refresh_from_db()
+    domain = get_object_or_404(domains, pk=domain_id)
     if domain.is_verified:
         messages.success(request, f"The records are published and {domain.display_name} is verified.")
     else:

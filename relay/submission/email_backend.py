@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from email import policy
 from email.utils import parseaddr
 
 from django.core.mail import EmailMessage
@@ -42,7 +41,7 @@ class PlugSendBackend(BaseEmailBackend):
                 protocol="HTTP",
                 envelope_sender=parseaddr(message.from_email)[1],
                 recipients=tuple(parseaddr(address)[1] for address in message.recipients()),
-                content=message.message().as_bytes(policy=policy.SMTP),
+                content=message.message().as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"),
             )
         )
         return 1
