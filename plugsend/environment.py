@@ -1,6 +1,7 @@
 """Reads the environment, the only source of configuration (`.env.example` lists every setting).
 
-Secrets that are not set are generated once into `var/secrets.env` (mode 0600) by `plugsend.secrets`.
+Secrets that are not set are generated once into `var/secrets.env` (mode 0600) by `plugsend.secrets`. While
+`script/server` runs, `var/up.env` tells where its engines and ports are, so that `manage.py` by hand finds them.
 """
 
 import os
@@ -11,8 +12,22 @@ from plugsend import secrets
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
+VAR = Path(os.environ.get("PLUGSEND_VAR", "").strip() or BASE_DIR / "var").resolve()
+
+
+def _running_platform() -> dict[str, str]:
+    try:
+        lines = (VAR / "up.env").read_text().splitlines()
+    except OSError:  # nothing runs, or it is somebody else's
+        return {}
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+_running = _running_platform()
+
+
 def text(name: str, default: str = "") -> str:
-    return os.environ.get(name, "").strip() or default
+    return os.environ.get(name, "").strip() or _running.get(name, default)
 
 
 def number(name: str, default: int) -> int:
@@ -36,6 +51,3 @@ def flag(name: str, *, default: bool = False) -> bool:
 def secret(name: str) -> str:
     """From the environment, else from the generated file of this installation."""
     return text(name) or secrets.load_or_create(VAR)[name]
-
-
-VAR = Path(text("PLUGSEND_VAR", str(BASE_DIR / "var"))).resolve()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -20,6 +22,7 @@ from relay.preview import PREVIEW_POLICY, preview, safe_html
 from relay.selectors import MOVING, MessageDetail, message_content, message_detail, messages_page
 from relay.submission.catalogue import REFUSALS
 
+RECIPIENTS_SHOWN = 10  # timelines on a page, so that it stays light
 FRESH_S = 600  # a message this young is looked at every second or so; an older one moves by retries, minutes apart
 
 
@@ -50,10 +53,13 @@ def message_page(request: OrganizationRequest, message_id: UUID) -> HttpResponse
     mark = mark_of(detail)
     if request.htmx and request.GET.get("seen") == mark:
         return HttpResponse(status=204)
+    page = Paginator(detail.recipients, RECIPIENTS_SHOWN).get_page(request.GET.get("page"))
     context: dict[str, Any] = {
         "detail": detail,
         "message": detail.message,
-        "timelines": [_timeline(timeline.recipient, timeline.events) for timeline in detail.recipients],
+        "page": page,
+        "counts": dict(Counter(timeline.recipient.state for timeline in detail.recipients)),
+        "timelines": [_timeline(timeline.recipient, timeline.events) for timeline in page],
         "mark": mark,
         "poll_s": 1 if (timezone.now() - detail.message.submitted_at).total_seconds() < FRESH_S else 15,
     }

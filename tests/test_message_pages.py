@@ -103,6 +103,20 @@ def test_each_recipient_has_its_own_timeline(tenant: Tenant) -> None:
     assert "Tries again" in page
 
 
+def test_a_message_to_many_stays_a_light_page(tenant: Tenant) -> None:
+    message = make_message(make_domain(tenant.organization), recipient_count=25)
+    for number in range(24):
+        add_recipient(message, f"r{number}@inbox.test", "delivered")
+    url = reverse("message", args=[message.pk])
+
+    page = tenant.client.get(url).content.decode()
+
+    assert "25 delivered" in page
+    assert "1 to 10 of 25" in page
+    assert len(page) < 150_000
+    assert "Timeline of r23@inbox.test" in tenant.client.get(f"{url}?page=3").content.decode()
+
+
 def test_a_moving_message_is_polled_until_it_is_final(tenant: Tenant) -> None:
     message = make_message(make_domain(tenant.organization), state="submitted", seconds_ago=1)
     page = tenant.client.get(reverse("message", args=[message.pk])).content.decode()

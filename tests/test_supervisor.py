@@ -178,7 +178,7 @@ if command == "prepare":
     print("prepared by a stand-in")
     sys.exit(int(os.environ.get("PREPARE_EXIT", "0")))
 if command == "send_demo":
-    print("demonstration sent")
+    print("how to sign in" if "--no-send" in sys.argv else "demonstration sent")
     sys.exit(int(os.environ.get("DEMO_EXIT", "0")))
 door = socket.create_server(("127.0.0.1", int(os.environ["SMTP_PORT" if command == "smtp" else "SANDBOX_MX_PORT"])))
 while True:

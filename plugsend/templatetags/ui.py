@@ -133,6 +133,15 @@ def milliseconds(value: float | None) -> str:
     return f"{value / 1000:.1f} s" if value >= 1000 else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 
+PHASES = ["dns", "connect", "greeting", "tls", "mail", "rcpt", "data"]  # in the order in which they come
+
+
+@register.filter
+def phases(durations: dict[str, float]) -> list[tuple[str, float]]:
+    """The database gives the phases of an attempt in any order."""
+    return sorted(durations.items(), key=lambda item: PHASES.index(item[0]) if item[0] in PHASES else len(PHASES))
+
+
 @register.filter
 def size(octets: int) -> str:
     return str(filesizeformat(octets)).replace("\xa0", " ")
