@@ -77,11 +77,10 @@ class UserAdmin(PlainUserAdmin, ModelAdmin):
     readonly_fields = ["id", "date_joined", "last_login"]
     filter_horizontal = []
     autocomplete_fields = ["groups"]
-    raw_id_fields = ["user_permissions"]
     show_full_result_count = False
     fieldsets = [
         (None, {"fields": ["email", "name", "password"]}),
-        ("Access", {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]}),
+        ("Access", {"fields": ["is_active", "is_staff", "is_superuser", "groups"]}),
         ("Facts", {"fields": ["id", "date_joined", "last_login"]}),
     ]
     add_fieldsets = [(None, {"fields": ["email", "password"]})]

@@ -40,7 +40,8 @@ class GrowingTableAdmin(ReadOnlyAdmin):
     paginator = NewestRowsPaginator
     show_full_result_count = False
     ordering = ["-id"]
-    list_per_page = 50
+    sortable_by = ["id"]  # any other order would sort the whole table
+    list_per_page = 25
     id_fields: tuple[str, ...] = ("id",)
     search_fields = ["id"]  # makes the search box appear; `get_search_results` does the search
     search_help_text = f"An id, as a whole. Lists show the newest {COUNTED} rows."

@@ -9,6 +9,7 @@ from lucide import _render_icon
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
+from plugsend import static_files
 from plugsend.templatetags.ui import LOOKS, relative
 from relay.submission.catalogue import REFUSALS
 from tests.factories import make_domain, make_message, make_smtp_user, make_tenant
@@ -143,3 +144,19 @@ def test_each_state_has_an_icon(state: str) -> None:
 )
 def test_times_read_naturally(seconds: float, words: str) -> None:
     assert relative(seconds) == words
+
+
+def test_the_stylesheet_is_built_once_until_a_source_changes(settings: Settings) -> None:
+    static_files.build()
+    css = settings.VAR / "css" / "app.css"
+
+    assert ".button-primary" in css.read_text()
+    assert not static_files.build()
+    (css.parent / static_files.CSS_STAMP).write_text("of another version")
+    assert static_files.build()
+
+
+def test_a_file_not_collected_yet_keeps_its_plain_name() -> None:
+    assert (
+        static_files.Storage(location="/nonexistent", base_url="/static/").url("css/app.css") == "/static/css/app.css"
+    )
