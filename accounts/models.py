@@ -117,7 +117,8 @@ class ApiKey(OrganizationOwned):
     revoked_at = models.DateTimeField(null=True, editable=False)
 
     class Meta(OrganizationOwned.Meta):
-        indexes = [models.Index(fields=["organization", "-created_at"])]
+        verbose_name = "API key"
+        indexes = [models.Index(fields=["organization", "-created_at"], name="api_keys_by_organization")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"

@@ -63,6 +63,7 @@ class DkimKey(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        verbose_name = "DKIM key"
         constraints = [models.UniqueConstraint(fields=["domain", "selector"], name="selector_once_per_domain")]
 
     def __str__(self) -> str:
@@ -101,6 +102,7 @@ class DnsRecord(models.Model):
     checked_at = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name = "DNS record"
         ordering = ["position"]
         constraints = [models.UniqueConstraint(fields=["domain", "type", "name"], name="record_once_per_domain")]
 
@@ -118,6 +120,7 @@ class SmtpUser(OrganizationOwned):
     disabled_at = models.DateTimeField(null=True, blank=True)
 
     class Meta(OrganizationOwned.Meta):
+        verbose_name = "SMTP user"
         constraints = [
             models.UniqueConstraint(
                 fields=["address"], condition=models.Q(disabled_at__isnull=True), name="smtp_address_in_use_once"

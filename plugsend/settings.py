@@ -30,7 +30,9 @@ HOSTNAME = env.text("PLUGSEND_HOSTNAME", "mail.plugsend.test" if SANDBOX else (u
 RETURN_PATH_TARGET = env.text("RETURN_PATH_TARGET", f"returns.{HOSTNAME.split('.', 1)[-1]}")
 SYSTEM_DOMAIN = env.text("SYSTEM_DOMAIN", HOSTNAME.split(".", 1)[-1])  # the platform's own mail comes from here
 
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if SANDBOX else (urlsplit(WEB_URL).hostname or ""))
+ALLOWED_HOSTS = env.words(
+    "ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if SANDBOX else (urlsplit(WEB_URL).hostname or "")
+)
 CSRF_TRUSTED_ORIGINS = [WEB_URL]
 SECURE = urlsplit(WEB_URL).scheme == "https"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
@@ -219,6 +221,31 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+
+# ---- Admin -----------------------------------------------------------------------------------------------------------
+
+UNFOLD = {
+    "SITE_TITLE": "PlugSend admin",
+    "SITE_HEADER": "PlugSend",
+    "SITE_SUBHEADER": "Operators",
+    "SITE_URL": "/overview/",
+    "SITE_SYMBOL": "outgoing_mail",
+    "COLORS": {
+        "primary": {
+            "50": "#eff5ff",
+            "100": "#dbe7fe",
+            "200": "#bfd5fe",
+            "300": "#93b8fd",
+            "400": "#6094fa",
+            "500": "#3b74f0",
+            "600": "#1d5fd1",
+            "700": "#1a4fb0",
+            "800": "#1b438e",
+            "900": "#1b3b72",
+            "950": "#142547",
+        }
+    },
 }
 
 # ---- Static files, language, logs ------------------------------------------------------------------------------------
