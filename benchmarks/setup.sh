@@ -15,4 +15,4 @@ apt-get update -qq
 apt-get install -y -qq --no-install-recommends postfix opendkim sasl2-bin libsasl2-modules nodejs openssl
 command -v npm >/dev/null || apt-get install -y -qq --no-install-recommends npm
 
-npm install --silent --no-audit --no-fund --prefix var/benchmarks/haraka Haraka@3.3.1
+npm install --silent --no-audit --no-fund --prefix var/benchmarks/haraka Haraka@3.3.4

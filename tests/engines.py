@@ -7,6 +7,7 @@ workers inherit their addresses, and each gets a database of its own from pytest
 import os
 import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ _engines = ExitStack()
 if "PLUGSEND_TEST_ENGINES" not in os.environ:
     os.environ["PLUGSEND_TEST_ENGINES"] = "running"
     os.environ["PLUGSEND_VAR"] = _engines.enter_context(tempfile.TemporaryDirectory(prefix="plugsend-test-var-"))
+    for name in ("css", "static"):  # where `manage.py prepare` puts what it builds; tests of pages need no build
+        (Path(os.environ["PLUGSEND_VAR"]) / name).mkdir()
     _running = _engines.enter_context(scratch())
     os.environ["DATABASE_URL"], os.environ["REDIS_URL"] = _running.database_url, _running.redis_url
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
 from plugsend.settings import celery_broker, django_database
 
@@ -48,3 +49,8 @@ def test_a_database_uri_keeps_its_socket_and_options() -> None:
 )
 def test_the_broker_is_the_same_server(redis: str, broker: str) -> None:
     assert celery_broker(redis) == broker
+
+
+@pytest.mark.django_db
+def test_migrations_fit_the_models() -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)

@@ -1,0 +1,1 @@
+"""PlugSend measured beside other mail servers on one machine. Start with README.md."""
