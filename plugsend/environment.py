@@ -7,6 +7,7 @@ Secrets that are not set are generated once into `var/secrets.env` (mode 0600) b
 import os
 from pathlib import Path
 
+from accounts.files import read_settings
 from plugsend import secrets
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -15,15 +16,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(os.environ.get("PLUGSEND_VAR", "").strip() or BASE_DIR / "var").resolve()
 
 
-def _running_platform() -> dict[str, str]:
-    try:
-        lines = (VAR / "up.env").read_text().splitlines()
-    except OSError:  # nothing runs, or it is somebody else's
-        return {}
-    return {name: value for name, _, value in (line.partition("=") for line in lines)}
-
-
-_running = _running_platform()
+try:
+    _running = read_settings(VAR / "up.env")
+except PermissionError:  # somebody else's
+    _running = {}
 
 
 def text(name: str, default: str = "") -> str:

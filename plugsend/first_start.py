@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
 
 from accounts.api_keys import create_api_key
+from accounts.files import read_settings, write_whole
 from accounts.models import Organization, Scope, User
 from accounts.services import create_organization
 from domains.models import SendingDomain, SmtpUser
@@ -23,6 +21,17 @@ DEMO_NAME = "Demo"
 DEMO_DOMAIN = "demo.test"
 DEMO_LOCAL_PART = "admin"
 DEMO_EMAIL = "demo@demo.test"
+KEYS = [
+    "WEB_URL",
+    "API_URL",
+    "SMTP_HOST",
+    "SMTP_PORT",
+    "SMTP_USER",
+    "SMTP_PASSWORD",
+    "API_KEY",
+    "LOGIN_EMAIL",
+    "LOGIN_PASSWORD",
+]  # of var/demo.env
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +75,12 @@ def ensure_demo() -> Demo:
         organization, DEMO_DOMAIN
     )
     verify_in_sandbox(domain)
-    credentials = _read(path)
+    credentials = read_settings(path)
     is_new = not credentials.get("SMTP_PASSWORD")
     if is_new:
         credentials = _make_credentials(user, organization, domain)
     credentials |= _where()
-    _write(path, credentials)
+    write_whole(path, "".join(f"{key}={credentials[key]}\n" for key in KEYS))
     return Demo(organization, credentials, is_new)
 
 
@@ -109,20 +118,3 @@ def _mark_address_verified(user: User) -> None:
     from allauth.account.models import EmailAddress
 
     EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
-
-
-def _read(path: Path) -> dict[str, str]:
-    if not path.exists():
-        return {}
-    lines = (line.partition("=") for line in path.read_text().splitlines())
-    return {key: value for key, sign, value in lines if sign}
-
-
-def _write(path: Path, credentials: dict[str, str]) -> None:
-    """At once and readable for us alone (mkstemp makes it 0600)."""
-    order = ["WEB_URL", "API_URL", "SMTP_HOST", "SMTP_PORT", "SMTP_USER", "SMTP_PASSWORD", "API_KEY", "LOGIN_EMAIL",
-             "LOGIN_PASSWORD"]  # fmt: skip
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".demo-")
-    with os.fdopen(handle, "w") as file:
-        file.writelines(f"{key}={credentials[key]}\n" for key in order)
-    Path(temporary).replace(path)

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from accounts.files import write_whole
 from plugsend import secrets
 from plugsend.children import MARK, Program, end_strays
 from plugsend.engines import READY_WITHIN_S, Engine, EngineError, Postgres, Valkey, occupied
@@ -257,7 +257,7 @@ class Platform:
             "sandbox_mx_port": int(env.get("SANDBOX_MX_PORT") or 0),
             "children": self._children,
         }
-        _replace(self._var / "up.json", json.dumps(state, indent=2) + "\n", 0o644)
+        write_whole(self._var / "up.json", json.dumps(state, indent=2) + "\n", mode=0o644)
 
     def _write_environment(self) -> None:
         """`var/up.env` (0600): where the engines answer, so that `manage.py` by hand finds the running platform."""
@@ -271,7 +271,7 @@ class Platform:
             "SANDBOX_MX_PORT",
         )
         lines = (f"{name}={self._env[name]}\n" for name in names if self._env.get(name))
-        _replace(self._var / "up.env", "".join(lines), 0o600)
+        write_whole(self._var / "up.env", "".join(lines))
 
     def _forget(self) -> None:
         for name in ("up.json", "up.env"):
@@ -339,15 +339,6 @@ def _needs_privilege(host: str, port: int) -> bool:
         except PermissionError:
             return True
     return False
-
-
-def _replace(path: Path, text: str, mode: int) -> None:
-    """Writes a file so that a reader sees the old or the new, never half."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        os.fchmod(handle, mode)
-        file.write(text)
-    os.rename(temporary, path)
 
 
 if __name__ == "__main__":

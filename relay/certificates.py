@@ -1,12 +1,7 @@
 """Self-signed certificates for servers that were given none."""
 
 import datetime
-import fcntl
 import ipaddress
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
@@ -14,6 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from accounts.files import one_writer, write_whole
 
 LIFETIME = datetime.timedelta(days=3650)
 CLOCK_SKEW = datetime.timedelta(days=1)
@@ -27,11 +24,11 @@ def self_signed(directory: Path, hostname: str) -> tuple[Path, Path]:
     certificate, key = directory / f"{hostname}.crt", directory / f"{hostname}.key"
     if not (certificate.exists() and key.exists()):
         directory.mkdir(parents=True, exist_ok=True)
-        with _one_writer(directory):
+        with one_writer(directory):
             if not (certificate.exists() and key.exists()):
                 certificate_pem, key_pem = _make(hostname)
-                _write(key, key_pem)
-                _write(certificate, certificate_pem, mode=0o644)  # last: whoever sees it sees the key too
+                write_whole(key, key_pem)
+                write_whole(certificate, certificate_pem, mode=0o644)  # last: whoever sees it sees the key too
     return certificate, key
 
 
@@ -74,28 +71,3 @@ def _make(hostname: str) -> tuple[bytes, bytes]:
         certificate.public_bytes(Encoding.PEM),
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     )
-
-
-def _write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _one_writer(directory: Path) -> Iterator[None]:
-    """Holds the directory itself as the lock, so that no lock file is left lying about."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

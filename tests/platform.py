@@ -20,6 +20,8 @@ from uuid import UUID
 
 import psycopg
 
+from accounts.files import read_settings
+
 REPO = Path(__file__).resolve().parent.parent
 START_WITHIN_S = 60
 T = TypeVar("T")
@@ -113,16 +115,16 @@ class Platform:
 
     @property
     def demo(self) -> dict[str, str]:
-        return _read_env(self.var / "demo.env")
+        return read_settings(self.var / "demo.env")
 
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-        with psycopg.connect(_read_env(self.var / "up.env")["DATABASE_URL"], autocommit=True) as connection:
+        with psycopg.connect(read_settings(self.var / "up.env")["DATABASE_URL"], autocommit=True) as connection:
             yield connection
 
     @property
     def redis_url(self) -> str:
-        return _read_env(self.var / "up.env")["REDIS_URL"]
+        return read_settings(self.var / "up.env")["REDIS_URL"]
 
     # ---- what a customer does -----------------------------------------------------------------------------------
 
@@ -177,10 +179,6 @@ def submit(client: smtplib.SMTP, sender: str, recipients: tuple[str, ...], subje
     code, reply = client.data(message.as_bytes())
     assert code == 250, reply
     return UUID(reply.decode().rsplit(" ", 1)[-1])
-
-
-def _read_env(path: Path) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
 
 
 @contextmanager

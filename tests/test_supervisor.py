@@ -244,6 +244,9 @@ def tree() -> Iterator[Tree]:
     root.chmod(0o755)
     package = root / "plugsend"
     shutil.copytree(REPO / "plugsend/engines", package / "engines")
+    (root / "accounts").mkdir()
+    for name in ("__init__", "files"):
+        shutil.copy(REPO / f"accounts/{name}.py", root / "accounts")
     for name in ("__init__", "children", "ports", "secrets", "supervisor", "up"):
         shutil.copy(REPO / f"plugsend/{name}.py", package)
     (package / "wsgi.py").write_text(WSGI)
