@@ -17,3 +17,8 @@ def platform(request: HttpRequest) -> dict[str, object]:
         "sandbox_certificate": settings.SMTP_TLS_CERT or settings.VAR / "tls" / f"{settings.HOSTNAME}.crt",
         "layout": "app.html" if user is not None and user.is_authenticated else "public.html",
     }
+
+
+def mode_for_admin(request: HttpRequest) -> list[str]:
+    """The badge that stands on every page of the admin: text and colour."""
+    return ["Sandbox: no mail leaves this machine", "warning"] if settings.SANDBOX else ["Live", "success"]

@@ -231,6 +231,7 @@ UNFOLD = {
     "SITE_SUBHEADER": "Operators",
     "SITE_URL": "/overview/",
     "SITE_SYMBOL": "outgoing_mail",
+    "ENVIRONMENT": "plugsend.context.mode_for_admin",
     "COLORS": {
         "primary": {
             "50": "#eff5ff",

@@ -1,0 +1,14 @@
+"""What beat runs."""
+
+from plugsend.celery import app
+
+
+def test_every_scheduled_task_exists() -> None:
+    app.loader.import_default_modules()
+    scheduled = {entry["task"] for entry in app.conf.beat_schedule.values()}
+    assert scheduled == {
+        "relay.tasks.wake_due",
+        "relay.tasks.make_partitions",
+        "domains.tasks.check_due_domains",
+    }
+    assert scheduled <= app.tasks.keys()
