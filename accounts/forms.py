@@ -29,6 +29,16 @@ class OrganizationForm(forms.ModelForm):
         widgets = {"name": forms.TextInput(attrs={"autocomplete": "organization"})}
 
 
+class SettingsForm(OrganizationForm):
+    class Meta(OrganizationForm.Meta):
+        fields = ["name", "safe_resend"]
+        labels = {**OrganizationForm.Meta.labels, "safe_resend": "Safe resend over SMTP"}
+        help_texts = {
+            "safe_resend": "A message that the same SMTP user submits again within 24 hours (same Message-ID, sender, "
+            "recipients and body) counts as the first: a program that lost our reply and tries again sends nothing twice."
+        }
+
+
 class ApiKeyForm(forms.ModelForm):
     name = forms.CharField(
         max_length=120,

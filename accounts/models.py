@@ -59,6 +59,10 @@ class Organization(models.Model):
     name = models.CharField(max_length=120)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     suspended_at = models.DateTimeField(null=True, blank=True, help_text="Set: both doors refuse its mail.")
+    safe_resend = models.BooleanField(
+        default=False,
+        help_text="A message that an SMTP user submits again within 24 hours counts as the first.",
+    )
     is_system = models.BooleanField(default=False, editable=False, help_text="The platform's own; sends its mail.")
     members = models.ManyToManyField(User, through="Membership", related_name="organizations")
 

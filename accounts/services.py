@@ -13,6 +13,6 @@ def create_organization(name: str, owner: User) -> Organization:
     return organization
 
 
-def rename_organization(organization: Organization, name: str) -> None:
-    organization.name = name.strip()
-    organization.save(update_fields=["name"])
+def change_settings(organization: Organization, *, name: str, safe_resend: bool) -> None:
+    organization.name, organization.safe_resend = name.strip(), safe_resend
+    organization.save(update_fields=["name", "safe_resend"])

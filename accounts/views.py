@@ -10,11 +10,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts.api_keys import create_api_key, revoke_api_key
-from accounts.forms import ApiKeyForm, OrganizationForm
+from accounts.forms import ApiKeyForm, OrganizationForm, SettingsForm
 from accounts.http import OrganizationRequest, organization_required
 from accounts.middleware import SESSION_KEY
 from accounts.models import ApiKey
-from accounts.services import create_organization, rename_organization
+from accounts.services import change_settings, create_organization
 
 
 @organization_required
@@ -57,9 +57,9 @@ def api_key_revoke(request: OrganizationRequest, key_id: UUID) -> HttpResponse:
 
 @organization_required
 def settings_page(request: OrganizationRequest) -> HttpResponse:
-    form = OrganizationForm(request.POST or None, instance=request.organization)
+    form = SettingsForm(request.POST or None, instance=request.organization)
     if request.method == "POST" and form.is_valid():
-        rename_organization(request.organization, form.cleaned_data["name"])
+        change_settings(request.organization, **form.cleaned_data)
         messages.success(request, "Saved.")
         return redirect("settings")
     request.organization.refresh_from_db()  # a refused form has changed the instance, which the frame shows too

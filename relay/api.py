@@ -18,6 +18,8 @@ from relay.submission.accept import Submission
 from relay.submission.catalogue import Refused
 from relay.submission.desk import shared_desk
 from relay.submission.mime import build, parse_mailbox
+from relay.submission.once import request_fingerprint
+from relay.submission.options import Options, check_idempotency_key
 from relay.submission.problems import plain_problem
 from relay.submission.rest_auth import credential_of, reading_organization
 
@@ -31,7 +33,8 @@ class EmailsView(APIView):
         serializer = SendEmailSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         letter = serializer.letter()
-        message_id = shared_desk().submit(
+        key = request.headers.get("Idempotency-Key", "")
+        receipt = shared_desk().submit(
             Submission(
                 credential=credential,
                 door=Door.REST.value,
@@ -40,11 +43,18 @@ class EmailsView(APIView):
                 recipients=letter.recipients,
                 content=build(letter),
                 client=request.META.get("REMOTE_ADDR", ""),
-                tags=serializer.tag_texts(),
-                metadata=serializer.validated_data.get("metadata", {}),
+                options=Options(
+                    idempotency_key=check_idempotency_key(key, "Idempotency-Key") if key else "",
+                    tags=serializer.tag_texts(),
+                    metadata=serializer.validated_data.get("metadata", {}),
+                ),
+                fingerprint=request_fingerprint(request.data),
             )
         )
-        return Response({"id": message_id}, status=status.HTTP_202_ACCEPTED)
+        response = Response({"id": receipt.message_id}, status=status.HTTP_202_ACCEPTED)
+        if receipt.is_repeat:
+            response["Idempotent-Replayed"] = "true"
+        return response
 
 
 class EmailView(APIView):

@@ -57,6 +57,29 @@ class Message(models.Model):
         return str(self.id)
 
 
+class IdempotencyKey(models.Model):
+    """By what a repeated submission is recognised for 24 hours; written with the message, in one transaction."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = models.ForeignKey(
+        "accounts.Organization", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    scope = models.CharField(max_length=8, help_text="key: the client's own; resend: recognised by us.")
+    key = models.CharField(max_length=256)
+    fingerprint = models.BinaryField(max_length=32, help_text="SHA-256 of the message (relay.submission.once).")
+    message_id = models.UUIDField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "scope", "key"], name="idempotency_key_once"),
+        ]
+        indexes = [models.Index(fields=["created_at"], name="idempotency_key_age")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class Content(models.Model):
     """The message as accepted, octet for octet, CRLF line ends, not yet signed. `id` is the message's."""
 

@@ -12,9 +12,14 @@ from events.models import Event
 from relay.models import Door
 from relay.selectors import MessageDetail, RecipientTimeline
 from relay.submission.mime import Letter
-
-METADATA_KEYS = 50
-METADATA_KEY_LENGTH = 100
+from relay.submission.options import (
+    METADATA_KEY_LENGTH,
+    METADATA_KEYS,
+    METADATA_VALUE_LENGTH,
+    MOST_TAGS,
+    TAG_WORD,
+    is_metadata_key,
+)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -44,13 +49,14 @@ class AddressesField(serializers.ListField):
         return cast(list[str], super().to_internal_value([data] if isinstance(data, str) else data))
 
 
+class TagWordField(serializers.RegexField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(rf"^{TAG_WORD}$", error_messages={"invalid": "Letters, digits, _ and - only."}, **kwargs)
+
+
 class TagSerializer(StrictSerializer):
-    name = serializers.RegexField(
-        r"^[A-Za-z0-9_-]{1,256}$", error_messages={"invalid": "Letters, digits, _ and - only."}
-    )
-    value = serializers.RegexField(
-        r"^[A-Za-z0-9_-]{1,256}$", error_messages={"invalid": "Letters, digits, _ and - only."}
-    )
+    name = TagWordField()
+    value = TagWordField()
 
 
 class SendEmailSerializer(StrictSerializer):
@@ -64,8 +70,10 @@ class SendEmailSerializer(StrictSerializer):
     bcc = AddressesField(required=False)
     reply_to = AddressesField(required=False)
     headers = serializers.DictField(child=StrictCharField(allow_blank=True, max_length=5000), required=False)
-    tags = TagSerializer(many=True, required=False)
-    metadata = serializers.DictField(child=StrictCharField(allow_blank=True, max_length=1000), required=False)
+    tags = serializers.ListField(child=TagSerializer(), required=False, max_length=MOST_TAGS)
+    metadata = serializers.DictField(
+        child=StrictCharField(allow_blank=True, max_length=METADATA_VALUE_LENGTH), required=False
+    )
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         # "from" is a word of Python's, so it cannot be declared as an attribute.
@@ -74,7 +82,7 @@ class SendEmailSerializer(StrictSerializer):
     def validate_metadata(self, value: dict[str, str]) -> dict[str, str]:
         if len(value) > METADATA_KEYS:
             raise serializers.ValidationError(f"At most {METADATA_KEYS} keys.")
-        if not all(key.isprintable() and len(key) <= METADATA_KEY_LENGTH for key in value):
+        if not all(is_metadata_key(key) for key in value):
             raise serializers.ValidationError(f"Keys are printable and at most {METADATA_KEY_LENGTH} characters long.")
         return value
 

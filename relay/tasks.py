@@ -1,13 +1,16 @@
 """Celery tasks of the mail path. They hand over to the engine and end at once, so a wake-up never waits behind another."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
+from django.utils import timezone
 
 from events.partitions import ensure_partitions
 from relay.delivery import worker
+from relay.models import IdempotencyKey
 
 
 @shared_task(name="relay.tasks.deliver")
@@ -25,6 +28,12 @@ def wake_due() -> None:
 @shared_task(name="relay.tasks.make_partitions")
 def make_partitions() -> None:
     ensure_partitions()
+
+
+@shared_task(name="relay.tasks.forget_idempotency_keys")
+def forget_idempotency_keys() -> None:
+    """Keys hold for 24 hours; older ones only take room."""
+    IdempotencyKey.objects.filter(created_at__lt=timezone.now() - timedelta(hours=24)).delete()
 
 
 @worker_ready.connect

@@ -16,10 +16,14 @@ from accounts.models import Organization
 from events.models import Event, EventType
 from relay.database import database_url
 from relay.delivery.queue import Claimed, Outcome, Queue
-from relay.models import Content, Message, Recipient, RecipientState
+from relay.models import Content, IdempotencyKey, Message, Recipient, RecipientState
 from relay.submission.accept import Accepted, AcceptedRecipient, Credential, Submission
 from relay.submission.catalogue import Refused
 from relay.submission.intake import Intake
+from relay.submission.once import Once, by_key
+from relay.submission.options import Options
+from relay.submission.repeats import Receipt
+from relay.tasks import forget_idempotency_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,7 +35,9 @@ def organization() -> Organization:
     return Organization.objects.create(name="Acme")
 
 
-def make_accepted(organization: Organization, *addresses: str, subject: str = "Hi") -> Accepted:
+def make_accepted(
+    organization: Organization, *addresses: str, subject: str = "Hi", once: Once | None = None
+) -> Accepted:
     credential = Credential(organization.pk, False, None, None, frozenset({"send"}), "example.test")
     content = b"From: ada@example.test\r\n\r\nHello\r\n"
     now = datetime.now(UTC)
@@ -45,12 +51,14 @@ def make_accepted(organization: Organization, *addresses: str, subject: str = "H
         message_id_header="x@y",
         content=content,
         recipients=tuple(AcceptedRecipient(uuid7(), a, a.partition("@")[2]) for a in addresses),
+        options=Options(),
+        once=once,
         submitted_at=now,
         expires_at=now + timedelta(hours=72),
     )
 
 
-def run_intake(work: Callable[[Intake], Awaitable[None]], url: str = "") -> list[set[str]]:
+def run_intake(work: Callable[[Intake], Awaitable[object]], url: str = "") -> list[set[str]]:
     """Runs `work` with an intake; returns what it told of committed destinations."""
     told: list[set[str]] = []
 
@@ -102,7 +110,7 @@ def test_a_message_that_the_database_cannot_take_fails_alone(organization: Organ
         results.extend(await asyncio.gather(*(intake.commit(m) for m in messages), return_exceptions=True))
 
     run_intake(work)
-    assert [type(result) for result in results] == [type(None), Refused, type(None)]
+    assert [type(result) for result in results] == [Receipt, Refused, Receipt]
     assert set(Message.objects.values_list("subject", flat=True)) == {"one", "three"}
 
 
@@ -115,6 +123,86 @@ def test_without_a_database_the_answer_is_try_later(organization: Organization) 
 
     run_intake(work, url="postgresql:///nowhere?host=/nonexistent")
     assert not Message.objects.exists()
+
+
+# ---- never twice ------------------------------------------------------------------------------------------------------
+
+
+def submit_all(messages: list[Accepted], intakes: int = 1) -> list[object]:
+    """Submits all at the same moment, over several intakes as several processes would."""
+
+    async def main() -> list[object]:
+        opened = [Intake(database_url(), lambda destinations: None) for _ in range(intakes)]
+        for intake in opened:
+            intake.start()
+        answers = await asyncio.gather(
+            *(opened[n % intakes].commit(message) for n, message in enumerate(messages)), return_exceptions=True
+        )
+        for intake in opened:
+            await intake.stop()
+        return list(answers)
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("intakes", [1, 3])
+def test_one_key_at_the_same_moment_is_one_message(organization: Organization, intakes: int) -> None:
+    once = by_key("order-42", b"f" * 32)
+    answers = submit_all([make_accepted(organization, once=once) for _ in range(30)], intakes)
+    assert all(isinstance(answer, Receipt) for answer in answers)
+    [stored] = Message.objects.all()
+    assert {answer.message_id for answer in answers if isinstance(answer, Receipt)} == {stored.id}
+    assert sum(not answer.is_repeat for answer in answers if isinstance(answer, Receipt)) == 1
+    assert Event.objects.count() == Recipient.objects.count() == 1
+
+
+def test_many_keys_from_many_processes_do_not_wait_for_each_other_for_ever(organization: Organization) -> None:
+    messages = [make_accepted(organization, once=by_key(f"key-{n % 40}", b"f" * 32)) for n in range(400)]
+    answers = submit_all(messages[::-1] + messages, 4)
+    assert all(isinstance(answer, Receipt) for answer in answers)
+    assert Message.objects.count() == 40
+
+
+def test_another_message_under_the_same_key_is_refused(organization: Organization) -> None:
+    [first] = submit_all([make_accepted(organization, once=by_key("order-42", b"1" * 32))])
+    [second, third] = submit_all(
+        [
+            make_accepted(organization, once=by_key("order-42", b"2" * 32)),
+            make_accepted(organization, once=by_key("order-43", b"2" * 32)),
+        ]
+    )
+    assert isinstance(first, Receipt)
+    assert isinstance(second, Refused)
+    assert second.code == "invalid_idempotent_request"
+    assert isinstance(third, Receipt)
+    assert Message.objects.count() == 2
+
+
+def test_a_key_is_another_organizations_own(organization: Organization) -> None:
+    other = Organization.objects.create(name="Other")
+    once = by_key("order-42", b"f" * 32)
+    answers = submit_all([make_accepted(organization, once=once), make_accepted(other, once=once)])
+    assert [isinstance(answer, Receipt) and answer.is_repeat for answer in answers] == [False, False]
+
+
+def test_a_key_is_free_again_after_a_day(organization: Organization) -> None:
+    once = by_key("order-42", b"f" * 32)
+    submit_all([make_accepted(organization, once=once)])
+    IdempotencyKey.objects.update(created_at=datetime.now(UTC) - timedelta(hours=25))
+    [again] = submit_all([make_accepted(organization, once=by_key("order-42", b"g" * 32))])
+    assert isinstance(again, Receipt)
+    assert not again.is_repeat
+    IdempotencyKey.objects.update(created_at=datetime.now(UTC) - timedelta(hours=25))
+    forget_idempotency_keys()
+    assert not IdempotencyKey.objects.exists()
+
+
+def test_a_message_that_cannot_be_stored_leaves_its_key_free(organization: Organization) -> None:
+    once = by_key("order-42", b"f" * 32)
+    [failed] = submit_all([make_accepted(organization, subject="nul\0", once=once)])
+    [stored] = submit_all([make_accepted(organization, once=once)])
+    assert isinstance(failed, Refused)
+    assert stored == Receipt(Message.objects.get().id)
 
 
 # ---- the queue --------------------------------------------------------------------------------------------------------

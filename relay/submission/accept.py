@@ -6,10 +6,9 @@ Submission ── examine ── Draft ── (facts are looked up) ── accep
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any
 from uuid import UUID
 
 from accounts.ids import uuid7
@@ -17,6 +16,8 @@ from relay.delivery.retry import HORIZON
 from relay.submission import headers
 from relay.submission.addresses import domain_of
 from relay.submission.catalogue import Refused
+from relay.submission.once import Once, by_content, by_key, message_fingerprint
+from relay.submission.options import Options, read_options
 
 NULL_SENDER = ""  # MAIL FROM:<> (RFC 5321, 4.5.5)
 
@@ -31,6 +32,7 @@ class Credential:
     smtp_user_id: UUID | None
     scopes: frozenset[str]
     only_domain: str  # A-label; empty: every verified domain of the organization
+    safe_resend: bool = False  # the organization's wish (relay.submission.once)
 
     is_authenticated = True  # what DRF asks of a request's user
 
@@ -56,8 +58,8 @@ class Submission:
     recipients: tuple[str, ...]
     content: bytes  # CRLF line ends, transparency dots already taken out
     client: str = ""  # the client's address, kept in the submitted event, never in the mail
-    tags: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    options: Options | None = None  # None: they stand in X-PlugSend headers
+    fingerprint: bytes = b""  # of the request behind an idempotency key; empty: told from the message
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Draft:
     header_from: str
     signing_domain: str  # A-label; the header From's, so that DKIM aligns (RFC 7489, 3.1.1)
     sender_domains: frozenset[str]  # all that must be verified: header From and envelope
+    options: Options
+    once: Once | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,8 @@ class Accepted:
     message_id_header: str
     content: bytes
     recipients: tuple[AcceptedRecipient, ...]
+    options: Options
+    once: Once | None
     submitted_at: datetime
     expires_at: datetime
 
@@ -117,6 +123,8 @@ def examine(submission: Submission, limits: Limits) -> Draft:
     headers.check_octets(submission.content)
     parsed = headers.parse(submission.content)
     headers.check_single(parsed)
+
+    options = submission.options if submission.options is not None else read_options(parsed)
 
     from_addresses = headers.from_addresses(parsed)
     if not from_addresses:
@@ -132,7 +140,19 @@ def examine(submission: Submission, limits: Limits) -> Draft:
         header_from=parsed.text_of(b"from"),
         signing_domain=from_domains[0],
         sender_domains=frozenset(sender_domains),
+        options=options,
+        once=_once(submission, options, parsed),
     )
+
+
+def _once(submission: Submission, options: Options, parsed: headers.Parsed) -> Once | None:
+    sender, recipients, credential = submission.envelope_sender, submission.recipients, submission.credential
+    if options.idempotency_key:
+        fingerprint = submission.fingerprint or message_fingerprint(sender, recipients, parsed)
+        return by_key(options.idempotency_key, fingerprint)
+    if credential.safe_resend and credential.smtp_user_id:
+        return by_content(credential.smtp_user_id, sender, recipients, parsed)
+    return None
 
 
 def check_recipients(addresses: tuple[str, ...], limits: Limits) -> tuple[tuple[str, str], ...]:
@@ -190,6 +210,8 @@ def accept(
         message_id_header=message_id,
         content=headers.complete(draft.parsed, received=received.encode(), date=date, message_id=message_id),
         recipients=tuple(AcceptedRecipient(uuid7(), address, destination) for address, destination in draft.recipients),
+        options=draft.options,
+        once=draft.once,
         submitted_at=now,
         expires_at=now + HORIZON,
     )

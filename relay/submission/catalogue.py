@@ -100,6 +100,11 @@ _ROWS = [
     Refusal("malformed_option_header", 550, "5.6.0", 422, "X-PlugSend header not valid",
             "{header}: {problem}.",
             "See the documentation of the X-PlugSend headers."),
+    # ---- Never twice
+    Refusal("invalid_idempotent_request", 554, "5.5.4", 409, "Idempotency key used for another message",
+            "The idempotency key {key} was used in the last 24 hours for another message.",
+            "Use a new key for each message; repeat a key only to send the same message again.",
+            "invalid_idempotent_request"),
     # ---- REST in general
     Refusal("not_found", 550, "5.1.1", 404, "Not found",
             "There is no such {thing}.",

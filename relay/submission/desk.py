@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
-from uuid import UUID
 
 import psycopg
 from django.conf import settings
@@ -21,7 +20,7 @@ from relay.database import database_url
 from relay.submission.accept import Credential, DomainFact, Limits, Submission, accept, examine
 from relay.submission.catalogue import Refused
 from relay.submission.directory import Directory
-from relay.submission.intake import Intake
+from relay.submission.intake import Intake, Receipt
 from relay.submission.wake_up import WakeUps
 
 T = TypeVar("T")
@@ -60,13 +59,12 @@ class Desk:
     async def sending_domain(self, credential: Credential, name: str) -> DomainFact | None:
         return await _or_unavailable(self._directory.sending_domain(credential.organization_id, name))
 
-    async def submit(self, submission: Submission) -> UUID:
-        """Durable when it returns the message id. Raises `Refused`, with nothing stored."""
+    async def submit(self, submission: Submission) -> Receipt:
+        """Durable when it returns. Raises `Refused`, with nothing stored."""
         draft = examine(submission, self.limits)
         facts = {name: await self.sending_domain(submission.credential, name) for name in draft.sender_domains}
         accepted = accept(draft, facts, hostname=settings.HOSTNAME)
-        await self._intake.commit(accepted)
-        return accepted.id
+        return await self._intake.commit(accepted)
 
 
 async def _or_unavailable(look_up: Coroutine[Any, Any, T]) -> T:
@@ -85,7 +83,7 @@ class ThreadedDesk:
         threading.Thread(target=self._loop.run_forever, name="desk", daemon=True).start()
         self._desk = self._run(_open_desk(database_url))
 
-    def submit(self, submission: Submission) -> UUID:
+    def submit(self, submission: Submission) -> Receipt:
         return self._run(self._desk.submit(submission))
 
     def api_credential(self, secret: str) -> Credential | None:

@@ -21,7 +21,9 @@ from relay.submission.accept import Credential, DomainFact
 KEPT_SECONDS = 3.0
 KEPT_MOST = 50_000
 
-_CREDENTIAL_COLUMNS = "k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain"
+_CREDENTIAL_COLUMNS = (
+    "k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend"
+)
 
 _SMTP_CREDENTIAL = f"""
     SELECT k.digest, {_CREDENTIAL_COLUMNS}
@@ -113,5 +115,7 @@ class Directory:
 
 
 def _credential(row: tuple[Any, ...]) -> Credential:
-    _, organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain = row
-    return Credential(organization_id, is_suspended, api_key_id, smtp_user_id, frozenset(scopes), only_domain)
+    _, organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain, safe_resend = row
+    return Credential(
+        organization_id, is_suspended, api_key_id, smtp_user_id, frozenset(scopes), only_domain, safe_resend
+    )

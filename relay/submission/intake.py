@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.types.json import Jsonb
 
 from events import log as event_log
@@ -20,6 +22,7 @@ from events.models import EventType
 from relay.models import RecipientState
 from relay.submission.accept import Accepted
 from relay.submission.catalogue import Refused
+from relay.submission.repeats import Receipt, recognise
 from relay.vital import vital
 
 logger = logging.getLogger(__name__)
@@ -47,7 +50,7 @@ _TOUCH_KEYS = """
         FOR UPDATE SKIP LOCKED)
 """
 
-_Waiting = tuple[Accepted, "asyncio.Future[None]"]
+_Waiting = tuple[Accepted, "asyncio.Future[Receipt]"]
 
 
 class Intake:
@@ -69,10 +72,10 @@ class Intake:
             task.cancel()
         await asyncio.gather(*self._committers, return_exceptions=True)
 
-    async def commit(self, accepted: Accepted) -> None:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def commit(self, accepted: Accepted) -> Receipt:
+        done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._waiting.put_nowait((accepted, done))
-        await done
+        return await done
 
     async def _committer(self) -> None:
         connection: AsyncConnection | None = None
@@ -105,7 +108,7 @@ class Intake:
 
     async def _commit_batch(self, connection: AsyncConnection, batch: list[_Waiting]) -> None:
         try:
-            await _write(connection, [accepted for accepted, _ in batch])
+            answers = await _write(connection, [accepted for accepted, _ in batch])
         except UNFIT:
             # One message that PostgreSQL will not take must not fail its neighbours.
             if len(batch) == 1:
@@ -115,15 +118,22 @@ class Intake:
             for single in batch:
                 await self._commit_batch(connection, [single])
             return
-        for _, done in batch:
-            if not done.done():
-                done.set_result(None)
-        self._on_commit({recipient.destination for accepted, _ in batch for recipient in accepted.recipients})
+        _answer(batch, answers)
+        new = [accepted for accepted, _ in batch if answers[accepted.id] == Receipt(accepted.id)]
+        if new:
+            self._on_commit({recipient.destination for accepted in new for recipient in accepted.recipients})
 
 
-async def _write(connection: AsyncConnection, batch: list[Accepted]) -> None:
-    """One transaction. The connection must not be in one."""
+async def _write(connection: AsyncConnection, batch: list[Accepted]) -> dict[UUID, Receipt | Refused]:
+    """One transaction. Returns the answer to each message, by its id; those that are new are stored."""
     async with connection.transaction(), connection.cursor() as cursor:
+        answers = await recognise(cursor, batch)
+        await _store(cursor, [message for message in batch if message.id not in answers])
+    return {message.id: answers.get(message.id, Receipt(message.id)) for message in batch}
+
+
+async def _store(cursor: AsyncCursor[Any], batch: list[Accepted]) -> None:
+    if batch:
         async with cursor.copy(_COPY_MESSAGES) as copy:
             for message in batch:
                 await copy.write_row(_message_row(message))
@@ -155,8 +165,8 @@ def _message_row(message: Accepted) -> tuple[object, ...]:
         message.message_id_header,
         len(message.content),
         len(message.recipients),
-        list(submission.tags),
-        Jsonb(submission.metadata),
+        list(message.options.tags),
+        Jsonb(dict(message.options.metadata)),
         message.submitted_at,
     )
 
@@ -192,6 +202,17 @@ def _submitted_events(message: Accepted) -> Iterable[event_log.NewEvent]:
             occurred_at=message.submitted_at,
             detail={"door": submission.door, "client": submission.client},
         )
+
+
+def _answer(batch: list[_Waiting], answers: Mapping[UUID, Receipt | Refused]) -> None:
+    for accepted, done in batch:
+        answer = answers[accepted.id]
+        if done.done():  # the client has gone
+            continue
+        if isinstance(answer, Refused):
+            done.set_exception(answer)
+        else:
+            done.set_result(answer)
 
 
 def _fail(batch: list[_Waiting], code: str) -> None:

@@ -97,7 +97,7 @@ def _lines(text: str) -> str:
 def _header_name(name: str) -> str:
     if not _HEADER_NAME.fullmatch(name):
         raise Refused("malformed_header", problem=f"'{name[:60]}' is not a header name")
-    if name.lower() in RESERVED:
+    if name.lower() in RESERVED or name.lower().startswith("x-plugsend-"):
         raise Refused("malformed_header", problem=f"{name} cannot be set here; use the request's own fields")
     return name
 

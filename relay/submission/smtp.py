@@ -216,10 +216,10 @@ class SubmissionHandler:
             client=session.peer[0] if isinstance(session.peer, tuple) else "",
         )
         try:
-            message_id = await self._desk.submit(submission)
+            receipt = await self._desk.submit(submission)
         except Refused as refused:
             return refused.smtp_reply()
-        return f"250 2.0.0 Ok: queued as {message_id}"
+        return f"250 2.0.0 Ok: queued as {receipt.message_id}"
 
     async def handle_exception(self, error: Exception) -> str:
         logger.error("A session failed", exc_info=error)

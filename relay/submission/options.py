@@ -1,0 +1,97 @@
+"""REST's powers over SMTP: the `X-PlugSend-*` header fields, read and taken out before delivery. No I/O."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.submission.catalogue import Refused
+from relay.submission.headers import OPTION_PREFIX, Parsed
+
+MOST_TAGS = 50
+METADATA_KEYS = 50
+METADATA_KEY_LENGTH = 100
+METADATA_VALUE_LENGTH = 1000
+TAG_WORD = r"[A-Za-z0-9_-]{1,256}"
+
+_KEY = re.compile(r"[!-~]{1,256}")
+_TAG = re.compile(rf"({TAG_WORD})(?::({TAG_WORD}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a submission asks for beside being sent. A tag is `name` or `name:value`."""
+
+    idempotency_key: str = ""
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_options(parsed: Parsed) -> Options:
+    """Raises `Refused` for an option that is malformed, given twice, or unknown: a typo must not pass as silence."""
+    key, tags, metadata = "", [], None
+    for found in parsed.fields:
+        if not found.name.startswith(OPTION_PREFIX):
+            continue
+        option, value = found.name[len(OPTION_PREFIX) :], found.value
+        if option == b"idempotency-key":
+            if key:
+                raise _malformed("Idempotency-Key", "it stands in the message twice")
+            key = check_idempotency_key(value, "X-PlugSend-Idempotency-Key")
+        elif option == b"tag":
+            tags.append(_tag(value))
+        elif option == b"metadata":
+            if metadata is not None:
+                raise _malformed("Metadata", "it stands in the message twice")
+            metadata = _metadata(value)
+        else:
+            raise _malformed(option.decode(), "there is no such option")
+    if len(tags) > MOST_TAGS:
+        raise _malformed("Tag", f"at most {MOST_TAGS} tags")
+    return Options(key, tuple(dict.fromkeys(tags)), metadata or {})
+
+
+def check_idempotency_key(key: str, where: str) -> str:
+    """1 to 256 visible ASCII characters. Raises `Refused`."""
+    if not _KEY.fullmatch(key):
+        raise Refused("malformed_option_header", header=where, problem="1 to 256 visible ASCII characters, no spaces")
+    return key
+
+
+def _tag(value: str) -> str:
+    if not _TAG.fullmatch(value):
+        raise _malformed("Tag", "write name or name:value, of letters, digits, _ and -")
+    return value
+
+
+def _metadata(value: str) -> dict[str, str]:
+    try:
+        metadata: Any = json.loads(value)
+    except ValueError as error:
+        raise _malformed("Metadata", f"it is not JSON: {error}") from None
+    if not isinstance(metadata, dict):
+        raise _malformed("Metadata", "it is not a JSON object")
+    if len(metadata) > METADATA_KEYS:
+        raise _malformed("Metadata", f"at most {METADATA_KEYS} keys")
+    for name, text in metadata.items():
+        if not is_metadata_key(name):
+            raise _malformed("Metadata", f"a key has 1 to {METADATA_KEY_LENGTH} printable characters")
+        if not isinstance(text, str) or len(text) > METADATA_VALUE_LENGTH or not _is_storable(text):
+            raise _malformed("Metadata", f"{name[:60]}: a string of at most {METADATA_VALUE_LENGTH} characters")
+    return metadata
+
+
+def is_metadata_key(name: str) -> bool:
+    return name.isprintable() and 1 <= len(name) <= METADATA_KEY_LENGTH
+
+
+def _is_storable(text: str) -> bool:
+    """PostgreSQL's text holds neither NUL nor half a surrogate pair, which JSON can both spell."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _malformed(option: str, problem: str) -> Refused:
+    return Refused("malformed_option_header", header=f"X-PlugSend-{option}"[:100], problem=problem)

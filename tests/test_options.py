@@ -1,0 +1,106 @@
+"""REST's powers over SMTP: the X-PlugSend header fields, and how a repeated message is recognised."""
+
+from uuid import UUID
+
+import pytest
+
+from relay.submission.catalogue import Refused
+from relay.submission.headers import parse
+from relay.submission.once import by_content, message_fingerprint, request_fingerprint
+from relay.submission.options import Options, read_options
+
+
+def options(*lines: str) -> Options:
+    return read_options(parse("".join(f"{line}\r\n" for line in (*lines, "From: a@b.test", "")).encode()))
+
+
+def test_options_are_read() -> None:
+    read = options(
+        "X-PlugSend-Idempotency-Key: order-42",
+        "x-plugsend-tag: welcome",
+        "X-PlugSend-Tag: kind:trial",
+        "X-PlugSend-Tag: welcome",
+        'X-PlugSend-Metadata: {"order": "42",\r\n "name": "\\u00c4da"}',
+    )
+    assert read == Options("order-42", ("welcome", "kind:trial"), {"order": "42", "name": "Äda"})
+
+
+def test_without_options_there_are_none() -> None:
+    assert options() == Options()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("X-PlugSend-Idempotency-Key:", "1 to 256 visible"),
+        ("X-PlugSend-Idempotency-Key: two words", "1 to 256 visible"),
+        ("X-PlugSend-Idempotency-Key: " + "x" * 257, "1 to 256 visible"),
+        ("X-PlugSend-Idempotency-Key: a\r\nX-PlugSend-Idempotency-Key: b", "twice"),
+        ("X-PlugSend-Tag: no spaces", "letters"),
+        ("X-PlugSend-Tag: a:b:c", "letters"),
+        ("X-PlugSend-Metadata: {", "not JSON"),
+        ("X-PlugSend-Metadata: []", "not a JSON object"),
+        ('X-PlugSend-Metadata: {"a": 1}', "a: a string"),
+        ('X-PlugSend-Metadata: {"": "x"}', "printable"),
+        ('X-PlugSend-Metadata: {"a": "\\u0000"}', "a: a string"),
+        ('X-PlugSend-Metadata: {"a": "\\ud800"}', "a: a string"),
+        ("X-PlugSend-Metadata: {}\r\nX-PlugSend-Metadata: {}", "twice"),
+        ("X-PlugSend-Idempotencykey: a", "no such option"),
+        ("\r\n".join(f"X-PlugSend-Tag: t{n}" for n in range(51)), "at most 50"),
+    ],
+)
+def test_a_malformed_option_is_refused_by_name(line: str, says: str) -> None:
+    with pytest.raises(Refused, match=says) as caught:
+        options(line)
+    assert caught.value.code == "malformed_option_header"
+    assert "X-PlugSend-" in caught.value.detail
+
+
+MESSAGE = (
+    b"Date: Wed, 25 Nov 2026 01:02:03 +0000\r\nMessage-ID: <1@a>\r\nFrom: a@b.test\r\nSubject: Hi\r\n"
+    b'Content-Type: multipart/alternative; boundary="=====1"\r\n\r\n--=====1\r\n\r\nHello\r\n--=====1--\r\n'
+)
+
+
+def fingerprint(
+    message: bytes, sender: str = "a@b.test", recipients: tuple[str, ...] = ("c@d.test", "e@f.test")
+) -> bytes:
+    return message_fingerprint(sender, recipients, parse(message))
+
+
+def test_a_message_built_anew_is_the_same() -> None:
+    again = MESSAGE.replace(b"01:02:03", b"01:02:04").replace(b"<1@a>", b"<2@a>").replace(b"=====1", b"=====2")
+    again = b"X-PlugSend-Idempotency-Key: k\r\n" + again
+    assert again != MESSAGE
+    assert fingerprint(again, recipients=("e@f.test", "c@d.test")) == fingerprint(MESSAGE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"message": MESSAGE.replace(b"Hello", b"Hallo")},
+        {"message": MESSAGE.replace(b"Subject: Hi", b"Subject: Ho")},
+        {"message": MESSAGE.replace(b"From: a@", b"From: b@")},
+        {"message": MESSAGE, "sender": "b@b.test"},
+        {"message": MESSAGE, "recipients": ("c@d.test",)},
+    ],
+)
+def test_another_message_is_another(change: dict[str, object]) -> None:
+    assert fingerprint(**change) != fingerprint(MESSAGE)  # type: ignore[arg-type]
+
+
+def test_safe_resend_goes_by_message_id_and_body() -> None:
+    def key(message: bytes, user: int = 1) -> str | None:
+        once = by_content(UUID(int=user), "a@b.test", ("c@d.test",), parse(message))
+        return once.key if once else None
+
+    assert key(MESSAGE) == key(MESSAGE.replace(b"01:02:03", b"01:02:09"))
+    assert key(MESSAGE) != key(MESSAGE.replace(b"<1@a>", b"<2@a>"))
+    assert key(MESSAGE) != key(MESSAGE.replace(b"Hello", b"Hallo"))
+    assert key(MESSAGE) != key(MESSAGE, user=2)
+    assert key(MESSAGE.replace(b"Message-ID: <1@a>\r\n", b"")) is None
+
+
+def test_a_request_that_says_the_same_is_the_same() -> None:
+    assert request_fingerprint({"a": 1, "b": [1, 2]}) == request_fingerprint({"b": [1, 2], "a": 1})
+    assert request_fingerprint({"a": 1, "b": [1, 2]}) != request_fingerprint({"a": 1, "b": [2, 1]})
