@@ -51,7 +51,13 @@ def test_a_second_from_cannot_be_added() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(body=st.binary(max_size=500))
+@given(body=st.one_of(st.binary(max_size=500), st.text(" \t\na", max_size=30).map(str.encode)))
 def test_any_body_verifies(body: bytes) -> None:
     body = body.replace(b"\r", b"").replace(b"\n", b"\r\n")
+    head = MESSAGE[: MESSAGE.index(b"\r\n\r\n") + 4]
+    assert verifies(SIGNER.sign(head + body))
     assert verifies(SIGNER.sign(MESSAGE + body))
+
+
+def test_a_message_without_a_body_verifies() -> None:
+    assert verifies(SIGNER.sign(MESSAGE[: MESSAGE.index(b"\r\n\r\n") + 2]))
