@@ -28,11 +28,11 @@ TRANSCRIPT_LINES = 200
 
 
 class ConversationFailed(Exception):
-    """The conversation broke without a usable reply."""
+    """The conversation broke without a usable reply. `phase`: what had been said last."""
 
-    def __init__(self, reason: str, text: str, *, in_doubt: bool = False) -> None:
+    def __init__(self, reason: str, text: str, *, phase: str = "", in_doubt: bool = False) -> None:
         super().__init__(text)
-        self.reason, self.text, self.in_doubt = reason, text, in_doubt
+        self.reason, self.text, self.phase, self.in_doubt = reason, text, phase, in_doubt
 
 
 class Rejected(Exception):
@@ -130,7 +130,7 @@ class Conversation:
             raise Rejected(Reply(553, "5.6.7", "The exchanger does not offer SMTPUTF8 (RFC 6531)"), "mail")
         await self._envelope(sender, recipient, message, trace, smtputf8=smtputf8)
         with trace.phase("data"):
-            await self._command("DATA", trace)
+            self._command("DATA", trace)
             reply = await self._reply(trace, DATA_TIMEOUT)
             if reply.code != 354:
                 raise Rejected(reply, "data")
@@ -138,7 +138,7 @@ class Conversation:
 
     async def reset(self, trace: Trace) -> None:
         """Ready for the next message after a refusal. Raises like `send`."""
-        await self._command("RSET", trace)
+        self._command("RSET", trace)
         self._expect(await self._reply(trace, COMMAND_TIMEOUT), "reset")
 
     async def quit(self) -> None:
@@ -146,7 +146,7 @@ class Conversation:
         with contextlib.suppress(ConversationFailed, OSError, TimeoutError, ssl.SSLError):
             async with asyncio.timeout(QUIT_TIMEOUT):
                 trace = Trace()
-                await self._command("QUIT", trace)
+                self._command("QUIT", trace)
                 await self._reply(trace, QUIT_TIMEOUT)
         self.abort()
 
@@ -154,10 +154,10 @@ class Conversation:
         self._writer.close()
 
     async def _ehlo(self, hostname: str, trace: Trace) -> None:
-        await self._command(f"EHLO {hostname}", trace)
+        self._command(f"EHLO {hostname}", trace)
         code, lines = await self._lines(trace, COMMAND_TIMEOUT)
         if 500 <= code < 600:  # RFC 5321, 3.2: a server of the old kind
-            await self._command(f"HELO {hostname}", trace)
+            self._command(f"HELO {hostname}", trace)
             self._expect(await self._reply(trace, COMMAND_TIMEOUT), "greeting")
             self._extensions = {}
             return
@@ -166,7 +166,7 @@ class Conversation:
         self._extensions = {keyword: value for keyword, _, value in words}
 
     async def _start_tls(self, trace: Trace) -> None:
-        await self._command("STARTTLS", trace)
+        self._command("STARTTLS", trace)
         self._expect(await self._reply(trace, COMMAND_TIMEOUT), "tls")
         if self._reader._buffer:  # type: ignore[attr-defined]
             # Anything said before the handshake could come from somebody in between (RFC 3207, 6).
@@ -192,8 +192,8 @@ class Conversation:
         mail, rcpt = f"MAIL FROM:<{sender}>{parameters}", f"RCPT TO:<{recipient}>"
         if "PIPELINING" in self._extensions:  # RFC 2920
             with trace.phase("mail"):
-                await self._command(f"{mail}\r\n{rcpt}", trace)
-                mail_reply = await self._reply(trace, COMMAND_TIMEOUT)
+                self._command(f"{mail}\r\n{rcpt}", trace)
+                mail_reply = await self._reply(trace, COMMAND_TIMEOUT, "mail")
             with trace.phase("rcpt"):
                 rcpt_reply = await self._reply(trace, COMMAND_TIMEOUT)
             self._expect(mail_reply, "mail")
@@ -201,8 +201,8 @@ class Conversation:
             return
         for name, line in (("mail", mail), ("rcpt", rcpt)):
             with trace.phase(name):
-                await self._command(line, trace)
-                self._expect(await self._reply(trace, COMMAND_TIMEOUT), name)
+                self._command(line, trace)
+                self._expect(await self._reply(trace, COMMAND_TIMEOUT, name), name)
 
     async def _content(self, message: bytes, trace: Trace) -> Reply:
         stuffed = message.replace(b"\r\n.", b"\r\n..")  # RFC 5321, 4.5.2
@@ -226,10 +226,11 @@ class Conversation:
             raise Rejected(reply, phase)
         return reply
 
-    async def _command(self, text: str, trace: Trace) -> None:
+    def _command(self, text: str, trace: Trace) -> None:
+        """Commands are short: the reply that follows is what is waited for."""
         for line in text.split("\r\n"):
             trace.client(line)
-        await self._write(text.encode() + b"\r\n", COMMAND_TIMEOUT)
+        self._writer.write(text.encode() + b"\r\n")
 
     async def _write(self, octets: bytes, timeout_s: float) -> None:
         try:
@@ -239,8 +240,12 @@ class Conversation:
         except (OSError, TimeoutError, ssl.SSLError) as error:
             raise ConversationFailed("connection_lost", f"{self.hop.host}: {error or 'time-out'}") from None
 
-    async def _reply(self, trace: Trace, timeout_s: float) -> Reply:
-        return make_reply(*await self._lines(trace, timeout_s))
+    async def _reply(self, trace: Trace, timeout_s: float, phase: str = "") -> Reply:
+        try:
+            return make_reply(*await self._lines(trace, timeout_s))
+        except ConversationFailed as failed:
+            failed.phase = phase
+            raise
 
     async def _lines(self, trace: Trace, timeout_s: float) -> tuple[int, list[str]]:
         """A reply's code and the texts of its lines (RFC 5321, 4.2.1)."""

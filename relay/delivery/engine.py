@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +25,7 @@ from relay.delivery.conversation import Conversation, ConversationFailed, Reject
 from relay.delivery.messages import Messages
 from relay.delivery.outcome import Attempt, CannotSign, delivered, failed
 from relay.delivery.queue import Claimed, Outcome, Queue
+from relay.delivery.replies import Reply
 from relay.delivery.return_path import return_path
 from relay.delivery.routing import Router, RoutingFailed
 from relay.vital import vital
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 DATABASE_AWAY = (psycopg.Error, PoolTimeout, OSError)
 DATABASE_RETRY_S = 1.0
+KEPT_IDLE_S = 2.0  # a connection waits so long for the next message
 SETTLE_MOST = 200
 
 
@@ -157,13 +158,17 @@ class Engine:
 
 
 class Lane:
-    """The work on one destination: recipients claimed and waiting, and the connections that take them one by one."""
+    """The work on one destination: recipients claimed and waiting, and the connections that take them one by one.
+
+    A connection without work is kept for `KEPT_IDLE_S`; the lane ends with its last one.
+    """
 
     def __init__(self, engine: Engine, destination: str) -> None:
         self._engine = engine
         self._destination = destination
-        self._waiting: deque[Claimed] = deque()
+        self._waiting: asyncio.Queue[Claimed | None] = asyncio.Queue()  # None: end
         self._connections: set[asyncio.Task[None]] = set()
+        self._idle = 0
         self._look = True
         self.changed = asyncio.Event()
         self.task = asyncio.create_task(self._run())
@@ -178,12 +183,10 @@ class Lane:
                 self.changed.clear()
                 if self._engine.stopping:
                     await self._give_back()
-                elif self._look and len(self._waiting) < self._engine.limits.claim // 2:
+                elif self._look and self._waiting.qsize() < self._engine.limits.claim // 2:
                     await self._claim()
                     continue
-                if not self._connections and not self._waiting and not self._look:
-                    return
-                if not self._connections and self._engine.stopping:
+                if not self._connections and (self._engine.stopping or not self._look):
                     return
                 await self.changed.wait()
         finally:
@@ -192,19 +195,23 @@ class Lane:
     async def _claim(self) -> None:
         engine = self._engine
         self._look = False
+        claimed: list[Claimed] = []
         try:
             async with engine.pool.connection() as connection:
                 claimed = await engine.queue.claim(connection, self._destination, engine.limits.claim)
                 engine.held.update((one.id, one) for one in claimed)
-                self._waiting.extend(claimed)
                 await engine.messages.load(connection, claimed)
         except DATABASE_AWAY as error:
-            logger.warning("Nothing could be claimed for %s: %s", self._destination, error)
+            logger.warning("Claiming for %s failed: %s", self._destination, error)
             await asyncio.sleep(DATABASE_RETRY_S)
-            claimed = []
+        for one in claimed:
+            self._waiting.put_nowait(one)
         self._look = self._look or len(claimed) == engine.limits.claim
-        room = engine.limits.connections_per_destination - len(self._connections)
-        for _ in range(min(room, len(self._waiting))):
+        self._open_connections()
+
+    def _open_connections(self) -> None:
+        room = self._engine.limits.connections_per_destination - len(self._connections)
+        for _ in range(min(room, self._waiting.qsize() - self._idle)):
             task = asyncio.create_task(self._work_off())
             self._connections.add(task)
             task.add_done_callback(self._connection_ended)
@@ -214,13 +221,19 @@ class Lane:
         self.changed.set()
         if not task.cancelled() and (error := task.exception()):
             logger.error("A connection's work failed", exc_info=error)
+        if not self._engine.stopping:
+            self._open_connections()
 
     async def _give_back(self) -> None:
-        ids = [claimed.id for claimed in self._waiting]
-        self._waiting.clear()
+        """Returns to the queue what was not begun, and lets the connections end."""
+        ids = []
+        while not self._waiting.empty():
+            if claimed := self._waiting.get_nowait():
+                ids.append(claimed.id)
+                self._engine.held.pop(claimed.id, None)
+        for _ in self._connections:
+            self._waiting.put_nowait(None)
         if ids:
-            for one in ids:
-                self._engine.held.pop(one, None)
             try:
                 async with self._engine.pool.connection() as connection:
                     await self._engine.queue.release(connection, ids)
@@ -230,16 +243,27 @@ class Lane:
     async def _work_off(self) -> None:
         """Takes one recipient after the other, over one connection as long as it lasts."""
         conversation: Conversation | None = None
-        async with self._engine.conversations:
-            try:
-                while self._waiting and not self._engine.stopping:
-                    claimed = self._waiting.popleft()
-                    if len(self._waiting) < self._engine.limits.claim // 2:
-                        self.changed.set()
+        try:
+            while claimed := await self._next():
+                async with self._engine.conversations:
                     conversation = await self._attempt(claimed, conversation)
-            finally:
-                if conversation:
-                    await conversation.quit()
+        finally:
+            if conversation:
+                await conversation.quit()
+
+    async def _next(self) -> Claimed | None:
+        if self._waiting.qsize() <= self._engine.limits.claim // 2:
+            self.changed.set()
+        if not self._waiting.empty():
+            return self._waiting.get_nowait()
+        self._idle += 1
+        try:
+            async with asyncio.timeout(KEPT_IDLE_S):
+                return await self._waiting.get()
+        except TimeoutError:
+            return None
+        finally:
+            self._idle -= 1
 
     async def _attempt(self, claimed: Claimed, conversation: Conversation | None) -> Conversation | None:
         """Makes one attempt and settles it. Returns the connection when it is fit for the next."""
@@ -249,24 +273,34 @@ class Lane:
             message, signer = engine.messages.signed(claimed)
             attempt.dkim = {"domain": signer.domain, "selector": signer.selector}
             attempt.return_path = return_path(claimed.id, signer.domain)
-            if conversation is None:
-                conversation = await self._connect(attempt)
-            attempt.hop, attempt.tls = conversation.hop, conversation.tls
-            local = claimed.address.rpartition("@")[0]
-            reply = await conversation.send(
-                attempt.return_path,
-                f"{local}@{claimed.destination}",
-                message,
-                attempt.trace,
-                smtputf8=not local.isascii(),
-            )
-            engine.settle(delivered(attempt, reply))
+            if conversation:
+                try:
+                    engine.settle(delivered(attempt, await self._hand_over(attempt, conversation, message)))
+                    return conversation
+                except (ConversationFailed, Rejected) as error:
+                    if not _was_closed(error):
+                        raise
+                    # The exchanger had ended the connection that we kept: that says nothing about this message.
+                    attempt.trace.note("the kept connection had been closed")
+                    conversation.abort()
+                    conversation = None
+            conversation = await self._connect(attempt)
+            engine.settle(delivered(attempt, await self._hand_over(attempt, conversation, message)))
             return conversation
         except Exception as error:
             if not isinstance(error, (RoutingFailed, Rejected, ConversationFailed, CannotSign)):
                 logger.exception("An attempt for recipient %s failed", claimed.id)
             engine.settle(failed(attempt, error, chance=random.random, scale=settings.RETRY_SCALE))
             return await _fit_again(conversation, error)
+
+    async def _hand_over(self, attempt: Attempt, conversation: Conversation, message: bytes) -> Reply:
+        attempt.hop, attempt.tls = conversation.hop, conversation.tls
+        claimed = attempt.claimed
+        local = claimed.address.rpartition("@")[0]
+        recipient = f"{local}@{claimed.destination}"
+        return await conversation.send(
+            attempt.return_path, recipient, message, attempt.trace, smtputf8=not local.isascii()
+        )
 
     async def _connect(self, attempt: Attempt) -> Conversation:
         """To the first exchanger that answers. Raises what the last one raised."""
@@ -284,6 +318,13 @@ class Lane:
                 if isinstance(error, Rejected) and error.reply.is_permanent:
                     raise  # RFC 5321, 4.2.1: an exchanger that speaks for the domain has said no
                 last = error
+
+
+def _was_closed(error: ConversationFailed | Rejected) -> bool:
+    """Whether a kept connection turned out to be at its end before it took anything (RFC 5321, 3.8: 421)."""
+    if isinstance(error, Rejected):
+        return error.reply.code == 421 and error.phase == "mail"
+    return error.reason == "connection_lost" and error.phase == "mail"
 
 
 async def _fit_again(conversation: Conversation | None, error: Exception) -> Conversation | None:

@@ -1,0 +1,178 @@
+"""The delivery engine against an exchanger that does what the test says, on real PostgreSQL and real sockets."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from accounts.models import Organization
+from domains.models import DomainStatus
+from domains.services import add_domain
+from events.models import Event
+from relay.database import database_url
+from relay.delivery.engine import Engine, EngineLimits
+from relay.models import Recipient
+from relay.submission.accept import Credential, Submission
+from relay.submission.desk import Desk
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Peer:
+    """A mail exchanger without TLS. `behave(verb, connection)` may answer in place of the usual reply."""
+
+    def __init__(self, behave: Callable[[bytes, int], bytes | None] = lambda verb, connection: None) -> None:
+        self._behave = behave
+        self.connections = 0
+        self.messages: list[bytes] = []
+
+    async def __aenter__(self) -> "Peer":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        connection = self.connections
+        writer.write(b"220 peer.test\r\n")
+        while line := await reader.readline():
+            verb = line[:4].upper().strip()
+            reply = self._behave(verb, connection)
+            if reply == b"":
+                break
+            if reply is not None:
+                writer.write(reply)
+            elif verb == b"EHLO":
+                writer.write(b"250-peer.test\r\n250-PIPELINING\r\n250 8BITMIME\r\n")
+            elif verb == b"DATA":
+                writer.write(b"354 go on\r\n")
+                self.messages.append(await reader.readuntil(b"\r\n.\r\n"))
+                writer.write(self._behave(b".", connection) or b"250 2.0.0 taken\r\n")
+            else:
+                writer.write(b"250 ok\r\n")
+        writer.close()
+
+
+@pytest.fixture
+def organization() -> Organization:
+    organization = Organization.objects.create(name="Acme")
+    domain = add_domain(organization, "acme.test")
+    domain.status = DomainStatus.VERIFIED
+    domain.save()
+    return organization
+
+
+def deliver(
+    organization: Organization,
+    settings: Settings,
+    peer: Peer,
+    rounds: list[list[str]],
+) -> None:
+    """Submits each round's messages, wakes the engine, and waits until nothing is in its hands any more."""
+    credential = Credential(organization.pk, False, None, None, frozenset({"send"}), "")
+
+    async def main() -> None:
+        desk = Desk(database_url())
+        await desk.open()
+        async with peer:
+            settings.RELAY_SMARTHOST = f"127.0.0.1:{peer.port}"
+            engine = Engine(database_url(), EngineLimits(lease=timedelta(seconds=30), look_every_s=100))
+            await engine.start()
+            for addresses in rounds:
+                content = b"From: ada@acme.test\r\nSubject: Hi\r\n\r\nHello\r\n"
+                await asyncio.gather(
+                    *(
+                        desk.submit(Submission(credential, "smtp", "ESMTPSA", "ada@acme.test", (address,), content))
+                        for address in addresses
+                    )
+                )
+                engine.wake({address.partition("@")[2] for address in addresses})
+                async with asyncio.timeout(20):
+                    await asyncio.sleep(0.05)
+                    while engine.held:
+                        await asyncio.sleep(0.01)
+            await engine.stop(5)
+        await desk.close()
+
+    asyncio.run(main())
+
+
+def states() -> list[str]:
+    return sorted(Recipient.objects.values_list("state", flat=True))
+
+
+def test_a_burst_is_delivered_over_few_connections_without_a_deferral(
+    organization: Organization, settings: Settings
+) -> None:
+    peer = Peer()
+    deliver(organization, settings, peer, [[f"r{n}@burst.test" for n in range(400)]])
+    assert states() == ["delivered"] * 400
+    assert len(peer.messages) == 400
+    assert peer.connections <= 20
+    assert not Event.objects.filter(type="deferred").exists()
+
+
+def test_the_connection_is_kept_for_the_next_message(organization: Organization, settings: Settings) -> None:
+    peer = Peer()
+    deliver(organization, settings, peer, [["a@kept.test"], ["b@kept.test"], ["c@kept.test"]])
+    assert states() == ["delivered"] * 3
+    assert peer.connections == 1
+    kept = Event.objects.filter(type="delivered").order_by("id").last()
+    assert kept is not None
+    assert "on the connection kept to" in kept.transcript
+
+
+@pytest.mark.parametrize("goodbye", [b"", b"421 4.4.2 too long idle\r\n"])
+def test_a_kept_connection_that_the_exchanger_ended_costs_nothing(
+    organization: Organization, settings: Settings, goodbye: bytes
+) -> None:
+    seen: list[int] = []
+
+    def behave(verb: bytes, connection: int) -> bytes | None:
+        if verb == b"MAIL" and connection == 1:
+            seen.append(connection)
+            return goodbye if len(seen) == 2 else None
+        return None
+
+    peer = Peer(behave)
+    deliver(organization, settings, peer, [["a@kept.test"], ["b@kept.test"]])
+    assert states() == ["delivered", "delivered"]
+    assert peer.connections == 2
+    assert Event.objects.filter(type="deferred").count() == 0
+
+
+def test_after_a_refusal_the_connection_serves_the_next_message(organization: Organization, settings: Settings) -> None:
+    refusals = iter([b"550 5.1.1 no\r\n"])
+    peer = Peer(lambda verb, connection: next(refusals, None) if verb == b"RCPT" else None)
+    deliver(organization, settings, peer, [["a@kept.test"], ["b@kept.test"]])
+    assert states() == ["bounced", "delivered"]
+    assert peer.connections == 1
+
+
+def test_a_message_refused_after_data_bounces_with_its_reply(organization: Organization, settings: Settings) -> None:
+    peer = Peer(lambda verb, connection: b"554 5.7.1 looks like spam\r\n" if verb == b"." else None)
+    deliver(organization, settings, peer, [["a@no.test"]])
+    recipient = Recipient.objects.get()
+    assert (recipient.state, recipient.reason, recipient.last_reply) == (
+        "bounced",
+        "spam_suspected",
+        "554 5.7.1 looks like spam",
+    )
+
+
+def test_an_exchanger_that_is_away_defers(organization: Organization, settings: Settings) -> None:
+    class Away(Peer):
+        async def __aenter__(self) -> "Peer":
+            await super().__aenter__()
+            self._server.close()
+            return self
+
+    deliver(organization, settings, Away(), [["a@away.test"]])
+    recipient = Recipient.objects.get()
+    assert (recipient.state, recipient.reason, recipient.attempts) == ("deferred", "unreachable", 1)
+    assert recipient.next_attempt_at is not None
