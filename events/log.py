@@ -10,6 +10,7 @@ from psycopg import AsyncCursor
 from psycopg.types.json import Jsonb
 
 from accounts.ids import uuid7
+from events.rows import Row, Table, copy_rows
 
 
 class Reply(TypedDict):
@@ -63,30 +64,50 @@ class NewEvent:
     transcript: str = ""
 
 
-COPY_EVENTS = (
-    "COPY events_event (id, organization_id, message_id, recipient_id, address, type, occurred_at, attempt, reason,"
-    " detail, transcript) FROM STDIN"
-)
+# Column and type, in the order of `as_row`.
+_COLUMNS = {
+    "id": "uuid",
+    "organization_id": "uuid",
+    "message_id": "uuid",
+    "recipient_id": "uuid",
+    "address": "text",
+    "type": "text",
+    "occurred_at": "timestamptz",
+    "attempt": "int",
+    "reason": "text",
+    "detail": "jsonb",
+    "transcript": "text",
+}
+TABLE = Table("events_event", tuple(_COLUMNS))
+
+# For statements that write events together with something else: a row source, to be given `as_arrays`.
+COLUMN_NAMES = ", ".join(_COLUMNS)
+FROM_ARRAYS = f"unnest({', '.join(f'%(event_{name})s::{type_}[]' for name, type_ in _COLUMNS.items())})"
 
 
 async def append(cursor: AsyncCursor[Any], events: Sequence[NewEvent]) -> None:
     """Writes the events in the caller's transaction, so that no state changes without its event."""
-    if not events:
-        return
-    async with cursor.copy(COPY_EVENTS) as copy:
-        for event in events:
-            await copy.write_row(
-                (
-                    uuid7(),
-                    event.organization_id,
-                    event.message_id,
-                    event.recipient_id,
-                    event.address,
-                    event.type,
-                    event.occurred_at,
-                    event.attempt,
-                    event.reason,
-                    Jsonb(event.detail),
-                    event.transcript,
-                )
-            )
+    await copy_rows(cursor, TABLE, [as_row(event) for event in events])
+
+
+def as_arrays(events: Sequence[NewEvent]) -> dict[str, list[object]]:
+    """The parameters of `FROM_ARRAYS`."""
+    columns = zip(*(as_row(event) for event in events), strict=True)
+    return {f"event_{name}": list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
+
+
+def as_row(event: NewEvent) -> Row:
+    """For `TABLE`, with a new id."""
+    return (
+        uuid7(),
+        event.organization_id,
+        event.message_id,
+        event.recipient_id,
+        event.address,
+        event.type,
+        event.occurred_at,
+        event.attempt,
+        event.reason,
+        Jsonb(event.detail),
+        event.transcript,
+    )

@@ -19,9 +19,11 @@ from psycopg.types.json import Jsonb
 
 from events import log as event_log
 from events.models import EventType
+from events.rows import Table, copy_rows, insert_one_of_each
 from relay.models import RecipientState
 from relay.submission.accept import Accepted
 from relay.submission.catalogue import Refused
+from relay.submission.key_uses import KeyUses
 from relay.submission.repeats import Receipt, recognise
 from relay.vital import vital
 
@@ -33,23 +35,45 @@ BATCH_OCTETS = 32 * 1024 * 1024
 COMMIT_TIMEOUT_S = 30
 UNFIT = (psycopg.DataError, ValueError)  # a value that PostgreSQL or psycopg cannot take
 
-_COPY_MESSAGES = (
-    "COPY relay_message (id, organization_id, domain_id, door, smtp_user_id, api_key_id, envelope_sender, header_from,"
-    " subject, message_id_header, size_bytes, recipient_count, tags, metadata, submitted_at) FROM STDIN"
+_MESSAGES = Table(
+    "relay_message",
+    (
+        "id",
+        "organization_id",
+        "domain_id",
+        "door",
+        "smtp_user_id",
+        "api_key_id",
+        "envelope_sender",
+        "header_from",
+        "subject",
+        "message_id_header",
+        "size_bytes",
+        "recipient_count",
+        "tags",
+        "metadata",
+        "submitted_at",
+    ),
 )
-_COPY_CONTENTS = "COPY relay_content (id, raw) FROM STDIN"
-_COPY_RECIPIENTS = (
-    "COPY relay_recipient (id, message_id, organization_id, address, destination, state, attempts, next_attempt_at,"
-    " expires_at, leased_by, reason, last_reply, state_at) FROM STDIN"
+_CONTENTS = Table("relay_content", ("id", "raw"))
+_RECIPIENTS = Table(
+    "relay_recipient",
+    (
+        "id",
+        "message_id",
+        "organization_id",
+        "address",
+        "destination",
+        "state",
+        "attempts",
+        "next_attempt_at",
+        "expires_at",
+        "leased_by",
+        "reason",
+        "last_reply",
+        "state_at",
+    ),
 )
-# Shown to people, so a minute's precision will do. Rows that another committer holds are left to it.
-_TOUCH_KEYS = """
-    UPDATE accounts_apikey SET last_used_at = now() WHERE id IN (
-        SELECT id FROM accounts_apikey
-        WHERE id = ANY(%s) AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
-        FOR UPDATE SKIP LOCKED)
-"""
-
 _Waiting = tuple[Accepted, "asyncio.Future[Receipt]"]
 
 
@@ -61,6 +85,7 @@ class Intake:
         self._on_commit = on_commit
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._committers: list[asyncio.Task[None]] = []
+        self._key_uses = KeyUses()
 
     def start(self) -> None:
         self._committers = [vital(self._committer()) for _ in range(COMMITTERS)]
@@ -85,7 +110,9 @@ class Intake:
                 try:
                     async with asyncio.timeout(COMMIT_TIMEOUT_S):
                         if connection is None or connection.closed:
-                            connection = await AsyncConnection.connect(self._database_url, connect_timeout=5)
+                            connection = await AsyncConnection.connect(
+                                self._database_url, connect_timeout=5, autocommit=True
+                            )
                         await self._commit_batch(connection, batch)
                 except (psycopg.Error, OSError, TimeoutError) as error:
                     logger.error("Could not commit %d messages: %s", len(batch), error)
@@ -119,6 +146,7 @@ class Intake:
                 await self._commit_batch(connection, [single])
             return
         _answer(batch, answers)
+        await self._key_uses.note(connection, {message.submission.credential.api_key_id for message, _ in batch})
         new = [accepted for accepted, _ in batch if answers[accepted.id] == Receipt(accepted.id)]
         if new:
             self._on_commit({recipient.destination for accepted in new for recipient in accepted.recipients})
@@ -126,28 +154,37 @@ class Intake:
 
 async def _write(connection: AsyncConnection, batch: list[Accepted]) -> dict[UUID, Receipt | Refused]:
     """One transaction. Returns the answer to each message, by its id; those that are new are stored."""
-    async with connection.transaction(), connection.cursor() as cursor:
-        answers = await recognise(cursor, batch)
-        await _store(cursor, [message for message in batch if message.id not in answers])
-    return {message.id: answers.get(message.id, Receipt(message.id)) for message in batch}
+    async with connection.cursor() as cursor:
+        if any(message.once for message in batch):
+            async with connection.transaction():
+                answers = await recognise(cursor, batch)
+                await _store(cursor, [message for message in batch if message.id not in answers])
+            return {message.id: answers.get(message.id, Receipt(message.id)) for message in batch}
+        if len(batch) == 1 and len(batch[0].recipients) == 1:
+            await _store_alone(cursor, batch[0])
+        else:
+            async with connection.transaction():
+                await _store(cursor, batch)
+    return {message.id: Receipt(message.id) for message in batch}
 
 
 async def _store(cursor: AsyncCursor[Any], batch: list[Accepted]) -> None:
-    if batch:
-        async with cursor.copy(_COPY_MESSAGES) as copy:
-            for message in batch:
-                await copy.write_row(_message_row(message))
-        async with cursor.copy(_COPY_CONTENTS) as copy:
-            for message in batch:
-                await copy.write_row((message.id, message.content))
-        async with cursor.copy(_COPY_RECIPIENTS) as copy:
-            for message in batch:
-                for row in _recipient_rows(message):
-                    await copy.write_row(row)
-        await event_log.append(cursor, [event for message in batch for event in _submitted_events(message)])
-        keys = {message.submission.credential.api_key_id for message in batch} - {None}
-        if keys:
-            await cursor.execute(_TOUCH_KEYS, (sorted(keys, key=str),))
+    await copy_rows(cursor, _MESSAGES, [_message_row(message) for message in batch])
+    await copy_rows(cursor, _CONTENTS, [(message.id, message.content) for message in batch])
+    await copy_rows(cursor, _RECIPIENTS, [row for message in batch for row in _recipient_rows(message)])
+    await event_log.append(cursor, [event for message in batch for event in _submitted_events(message)])
+
+
+async def _store_alone(cursor: AsyncCursor[Any], message: Accepted) -> None:
+    """A message with one recipient, in one statement, which is a transaction by itself."""
+    [recipient], [event] = _recipient_rows(message), _submitted_events(message)
+    rows = [
+        (_MESSAGES, _message_row(message)),
+        (_CONTENTS, (message.id, message.content)),
+        (_RECIPIENTS, recipient),
+        (event_log.TABLE, event_log.as_row(event)),
+    ]
+    await insert_one_of_each(cursor, rows)
 
 
 def _message_row(message: Accepted) -> tuple[object, ...]:
