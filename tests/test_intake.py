@@ -238,7 +238,7 @@ def test_two_workers_never_claim_the_same_recipient(organization: Organization) 
     async def drain(queue: Queue) -> list[UUID]:
         taken: list[UUID] = []
         async with connected() as connection:
-            while claimed := await queue.claim(connection, "b.test", 7):
+            while claimed := (await queue.claim(connection, "b.test", 7)).recipients:
                 taken += [one.id for one in claimed]
         return taken
 
@@ -255,7 +255,7 @@ def test_a_settled_recipient_has_its_state_and_one_event_and_is_not_due(organiza
 
     async def main() -> None:
         async with connected() as connection:
-            [claimed] = await queue.claim(connection, "b.test", 10)
+            [claimed] = (await queue.claim(connection, "b.test", 10)).recipients
             assert claimed.attempt == 1
             assert await queue.settle(connection, [outcome(claimed)]) == {claimed.id}
             assert await queue.settle(connection, [outcome(claimed)]) == set()  # a second time changes nothing
@@ -273,8 +273,9 @@ def test_a_lease_that_ran_out_is_in_doubt_and_the_late_worker_cannot_settle(orga
 
     async def main() -> None:
         async with connected() as connection:
-            [lost] = await late.claim(connection, "b.test", 10)
-            [claimed] = await next_one.claim(connection, "b.test", 10)
+            [lost] = (await late.claim(connection, "b.test", 10)).recipients
+            assert (await next_one.claim(connection, "b.test", 10)).recipients == []
+            [claimed] = (await next_one.claim_lapsed(connection, "b.test", 10)).recipients
             assert (lost.id, claimed.attempt) == (claimed.id, 2)
             assert await late.settle(connection, [outcome(lost)]) == set()
             assert await next_one.settle(connection, [outcome(claimed)]) == {claimed.id}
@@ -289,9 +290,9 @@ def test_a_renewed_lease_does_not_run_out(organization: Organization) -> None:
 
     async def main() -> None:
         async with connected() as connection:
-            [claimed] = await short.claim(connection, "b.test", 10)
+            [claimed] = (await short.claim(connection, "b.test", 10)).recipients
             await replace(short, lease=LEASE).renew(connection, [claimed.id])
-            assert await short.claim(connection, "b.test", 10) == []
+            assert (await short.claim_lapsed(connection, "b.test", 10)).recipients == []
 
     asyncio.run(main())
 
@@ -302,9 +303,9 @@ def test_what_is_given_back_is_due_at_once_and_not_counted_as_an_attempt(organiz
 
     async def main() -> None:
         async with connected() as connection:
-            claimed = await queue.claim(connection, "b.test", 10)
+            claimed = (await queue.claim(connection, "b.test", 10)).recipients
             await queue.release(connection, [one.id for one in claimed])
-            again = await queue.claim(connection, "b.test", 10)
+            again = (await queue.claim(connection, "b.test", 10)).recipients
             assert [one.attempt for one in again] == [1, 1, 1]
 
     asyncio.run(main())

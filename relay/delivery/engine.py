@@ -56,8 +56,15 @@ class Engine:
         self.messages = Messages()
         self.router = router or Router()
         self.conversations = asyncio.Semaphore(self.limits.connections)
-        self.pool = AsyncConnectionPool(database_url, min_size=1, max_size=4, timeout=10, open=False,
-                                        kwargs={"autocommit": True})  # fmt: skip
+        # The plans of our few statements do not hang on their values: planning each time costs more than running it.
+        self.pool = AsyncConnectionPool(
+            database_url,
+            min_size=1,
+            max_size=4,
+            timeout=10,
+            open=False,
+            kwargs={"autocommit": True, "options": "-c plan_cache_mode=force_generic_plan"},
+        )
         self.held: dict[UUID, Claimed] = {}  # claimed and not settled
         self.stopping = False
         self._lanes: dict[str, Lane] = {}
@@ -85,28 +92,34 @@ class Engine:
             task.cancel()
         await self.pool.close()
 
-    def wake(self, destinations: Iterable[str]) -> None:
-        """There may be something due for these. Returns at once."""
+    def wake(self, destinations: Iterable[str], *, lapsed: bool = False) -> None:
+        """There may be something due for these; `lapsed`: leases that ran out, too. Returns at once."""
         if self.stopping:
             return
         for destination in destinations:
             lane = self._lanes.get(destination)
-            if lane:
-                lane.look_again()
-            else:
-                self._lanes[destination] = Lane(self, destination)
+            if lane is None:
+                lane = self._lanes[destination] = Lane(self, destination)
+            lane.look_again(lapsed=lapsed)
 
     async def look(self) -> None:
         """Wakes every destination that has something due."""
         async with self.pool.connection() as connection:
-            self.wake(await self.queue.due_destinations(connection))
+            self.wake(await self.queue.due_destinations(connection), lapsed=True)
 
     def settle(self, outcome: Outcome) -> None:
         self._outcomes.put_nowait(outcome)
 
+    def take_in_hand(self, claimed: Iterable[Claimed]) -> None:
+        self.held.update((one.id, one) for one in claimed)
+
+    def let_go(self, claimed: Claimed) -> None:
+        """Settled, or given back."""
+        if self.held.pop(claimed.id, None):
+            self.messages.done(claimed)
+
     def lane_ended(self, destination: str) -> None:
         del self._lanes[destination]
-        self.messages.trim({claimed.message_id for claimed in self.held.values()})
 
     async def _settle_all(self) -> None:
         """Writes outcomes as they come, all that wait in one transaction."""
@@ -116,7 +129,7 @@ class Engine:
                 batch.append(self._outcomes.get_nowait())
             await self._settle_batch(batch)
             for outcome in batch:
-                self.held.pop(outcome.claimed.id, None)
+                self.let_go(outcome.claimed)
                 self._outcomes.task_done()
 
     async def _settle_batch(self, batch: list[Outcome]) -> None:
@@ -169,12 +182,13 @@ class Lane:
         self._waiting: asyncio.Queue[Claimed | None] = asyncio.Queue()  # None: end
         self._connections: set[asyncio.Task[None]] = set()
         self._idle = 0
-        self._look = True
+        self._look = self._look_for_lapsed = False
         self.changed = asyncio.Event()
         self.task = asyncio.create_task(self._run())
 
-    def look_again(self) -> None:
+    def look_again(self, *, lapsed: bool) -> None:
         self._look = True
+        self._look_for_lapsed = self._look_for_lapsed or lapsed
         self.changed.set()
 
     async def _run(self) -> None:
@@ -193,20 +207,23 @@ class Lane:
             self._engine.lane_ended(self._destination)
 
     async def _claim(self) -> None:
-        engine = self._engine
-        self._look = False
+        engine, queue = self._engine, self._engine.queue
+        claim_some = queue.claim_lapsed if self._look_for_lapsed else queue.claim
+        is_lapsed, self._look, self._look_for_lapsed = self._look_for_lapsed, self._look_for_lapsed, False
         claimed: list[Claimed] = []
         try:
             async with engine.pool.connection() as connection:
-                claimed = await engine.queue.claim(connection, self._destination, engine.limits.claim)
-                engine.held.update((one.id, one) for one in claimed)
-                await engine.messages.load(connection, claimed)
+                claim = await claim_some(connection, self._destination, engine.limits.claim)
+                claimed = claim.recipients
+                engine.take_in_hand(claimed)
+                await engine.messages.take(connection, claim)
         except DATABASE_AWAY as error:
             logger.warning("Claiming for %s failed: %s", self._destination, error)
             await asyncio.sleep(DATABASE_RETRY_S)
         for one in claimed:
             self._waiting.put_nowait(one)
-        self._look = self._look or len(claimed) == engine.limits.claim
+        if len(claimed) == engine.limits.claim:
+            self._look, self._look_for_lapsed = True, self._look_for_lapsed or is_lapsed
         self._open_connections()
 
     def _open_connections(self) -> None:
@@ -230,7 +247,7 @@ class Lane:
         while not self._waiting.empty():
             if claimed := self._waiting.get_nowait():
                 ids.append(claimed.id)
-                self._engine.held.pop(claimed.id, None)
+                self._engine.let_go(claimed)
         for _ in self._connections:
             self._waiting.put_nowait(None)
         if ids:
@@ -270,7 +287,7 @@ class Lane:
         engine = self._engine
         attempt = Attempt(claimed, Trace())
         try:
-            message, signer = engine.messages.signed(claimed)
+            message, signer = await engine.messages.signed(claimed, engine.pool)
             attempt.dkim = {"domain": signer.domain, "selector": signer.selector}
             attempt.return_path = return_path(claimed.id, signer.domain)
             if conversation:

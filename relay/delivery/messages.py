@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import dkim
 from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 
 from domains.dkim_keys import decrypt_private_key
 from relay.delivery.outcome import CannotSign
-from relay.delivery.queue import Claimed
+from relay.delivery.queue import Claim, Claimed
 from relay.delivery.signing import Signer
 
 SIGNERS_KEPT_S = 30
-OCTETS_KEPT = 64 * 1024 * 1024
 
-_CONTENTS = "SELECT id, raw FROM relay_content WHERE id = ANY(%s)"
+_CONTENT = "SELECT raw FROM relay_content WHERE id = %s"
 # The newest active key signs.
 _KEYS = """
     SELECT DISTINCT ON (d.id) d.id, d.name, k.selector, k.private_key
@@ -31,44 +29,49 @@ _KEYS = """
 
 @dataclass(slots=True)
 class Letter:
-    """A message on its way out."""
+    """A message on its way out. `content` is None for a large one, which is read when its turn has come."""
 
-    domain_id: UUID
     content: bytes | None
     signed: bytes | None = None
+    recipients: int = 0  # in hand
 
 
 class Messages:
-    """Keeps what is in hand, and a little of what was lately, up to a number of octets."""
+    """Keeps the messages whose recipients are in hand, and keys for some seconds longer."""
 
     def __init__(self) -> None:
-        self._letters: OrderedDict[UUID, Letter] = OrderedDict()
-        self._octets = 0
+        self._letters: dict[UUID, Letter] = {}
         self._signers: dict[UUID, tuple[float, Signer]] = {}
 
-    async def load(self, connection: AsyncConnection[Any], claimed: Iterable[Claimed]) -> None:
-        """Reads the contents and keys that these recipients need and that are not here yet."""
-        wanted = {c.message_id: c.domain_id for c in claimed if c.message_id not in self._letters}
-        if wanted:
-            contents = dict(await (await connection.execute(_CONTENTS, (list(wanted),))).fetchall())
-            for message_id, domain_id in wanted.items():
-                self._keep(message_id, Letter(domain_id, contents.get(message_id)))
-        await self._load_signers(connection, {c.domain_id for c in claimed})
+    async def take(self, connection: AsyncConnection[Any], claim: Claim) -> None:
+        """Makes ready for what was claimed: keeps the contents that came along, reads the keys that are not here yet."""
+        for claimed in claim.recipients:
+            letter = self._letters.setdefault(claimed.message_id, Letter(claim.contents.get(claimed.message_id)))
+            letter.recipients += 1
+        await self._load_signers(connection, {claimed.domain_id for claimed in claim.recipients})
 
-    def signed(self, claimed: Claimed) -> tuple[bytes, Signer]:
+    async def signed(self, claimed: Claimed, pool: AsyncConnectionPool) -> tuple[bytes, Signer]:
         """The message with its signature, and who signed. Raises `CannotSign`."""
-        letter = self._letters.get(claimed.message_id)
-        if letter is None or letter.content is None:
-            raise CannotSign("The content of the message is gone.")
+        letter = self._letters[claimed.message_id]
         _, signer = self._signers.get(claimed.domain_id, (0, None))
         if signer is None:
             raise CannotSign("The sending domain has no DKIM key; it may have been removed.")
         if letter.signed is None:
+            content = letter.content or await self._read(pool, claimed.message_id)
             try:
-                letter.signed = signer.sign(letter.content)
+                letter.signed = signer.sign(content)
             except dkim.DKIMException as error:
                 raise CannotSign(f"The message could not be signed: {error}") from error
         return letter.signed, signer
+
+    async def _read(self, pool: AsyncConnectionPool, message_id: UUID) -> bytes:
+        """A large message, when its turn has come."""
+        async with pool.connection() as connection:
+            cursor = await connection.execute(_CONTENT, (message_id,), binary=True)
+            row = await cursor.fetchone()
+        if row is None:
+            raise CannotSign("The content of the message is gone.")
+        return bytes(row[0])
 
     async def _load_signers(self, connection: AsyncConnection[Any], domain_ids: set[UUID]) -> None:
         now = time.monotonic()
@@ -79,14 +82,9 @@ class Messages:
             signer = Signer(name, selector, decrypt_private_key(private_key))
             self._signers[domain_id] = (now + SIGNERS_KEPT_S, signer)
 
-    def _keep(self, message_id: UUID, letter: Letter) -> None:
-        self._letters[message_id] = letter
-        self._octets += len(letter.content or b"")
-
-    def trim(self, in_hand: set[UUID]) -> None:
-        """Forgets the oldest messages that no recipient in hand needs, down to `OCTETS_KEPT`."""
-        for message_id in list(self._letters):
-            if self._octets <= OCTETS_KEPT:
-                return
-            if message_id not in in_hand:
-                self._octets -= len(self._letters.pop(message_id).content or b"")
+    def done(self, claimed: Claimed) -> None:
+        """This recipient is not in hand any more; with its last one a message is forgotten."""
+        letter = self._letters[claimed.message_id]
+        letter.recipients -= 1
+        if not letter.recipients:
+            del self._letters[claimed.message_id]
