@@ -63,7 +63,11 @@ def run_intake(work: Callable[[Intake], Awaitable[object]], url: str = "") -> li
     told: list[set[str]] = []
 
     async def main() -> None:
-        intake = Intake(url or database_url(), told.append)
+        def on_commit(destinations: set[str]) -> set[str]:
+            told.append(destinations)
+            return set()
+
+        intake = Intake(url or database_url(), on_commit)
         intake.start()
         await work(intake)
         await intake.stop()
@@ -132,7 +136,7 @@ def submit_all(messages: list[Accepted], intakes: int = 1) -> list[object]:
     """Submits all at the same moment, over several intakes as several processes would."""
 
     async def main() -> list[object]:
-        opened = [Intake(database_url(), lambda destinations: None) for _ in range(intakes)]
+        opened = [Intake(database_url(), lambda destinations: set()) for _ in range(intakes)]
         for intake in opened:
             intake.start()
         answers = await asyncio.gather(

@@ -9,8 +9,10 @@ it to look once more. Leases of what is in hand are renewed until it is settled.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +30,7 @@ from relay.delivery.queue import Claimed, Outcome, Queue
 from relay.delivery.replies import Reply
 from relay.delivery.return_path import return_path
 from relay.delivery.routing import Router, RoutingFailed
+from relay.nudges import nudges
 from relay.vital import vital
 
 logger = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ class Engine:
 
     def __init__(self, database_url: str, limits: EngineLimits | None = None, router: Router | None = None) -> None:
         self.limits = limits or EngineLimits(lease=timedelta(seconds=settings.LEASE_SECONDS))
+        self._database_url = database_url
         self.queue = Queue(worker=uuid7(), lease=self.limits.lease)
         self.messages = Messages()
         self.router = router or Router()
@@ -73,7 +77,9 @@ class Engine:
 
     async def start(self) -> None:
         await self.pool.open()
-        self._upkeep = [vital(work()) for work in (self._settle_all, self._renew_leases, self._look_often)]
+        self._upkeep = [
+            vital(work()) for work in (self._settle_all, self._renew_leases, self._look_often, self._heed_nudges)
+        ]
 
     async def stop(self, deadline_s: float) -> None:
         """Finishes the conversations in hand within the deadline and returns the rest to the queue at once."""
@@ -161,6 +167,16 @@ class Engine:
                 except DATABASE_AWAY as error:
                     logger.warning("Leases could not be renewed: %s", error)
 
+    async def _heed_nudges(self) -> None:
+        """More mail for destinations that we are at work on. Others are left to the worker that is woken for them."""
+        while True:
+            try:
+                async for destinations in nudges(self._database_url):
+                    self.wake(one for one in destinations if one in self._lanes)
+            except DATABASE_AWAY as error:
+                logger.warning("Nudges are not heard: %s", error)
+            await asyncio.sleep(DATABASE_RETRY_S)
+
     async def _look_often(self) -> None:
         while True:
             try:
@@ -173,7 +189,8 @@ class Engine:
 class Lane:
     """The work on one destination: recipients claimed and waiting, and the connections that take them one by one.
 
-    A connection without work is kept for `KEPT_IDLE_S`; the lane ends with its last one.
+    A connection without work is kept for `KEPT_IDLE_S`, and the lane stays awake as long after it was woken: what comes
+    meanwhile needs a nudge only.
     """
 
     def __init__(self, engine: Engine, destination: str) -> None:
@@ -183,11 +200,13 @@ class Lane:
         self._connections: set[asyncio.Task[None]] = set()
         self._idle = 0
         self._look = self._look_for_lapsed = False
+        self._awake_until = 0.0
         self.changed = asyncio.Event()
         self.task = asyncio.create_task(self._run())
 
     def look_again(self, *, lapsed: bool) -> None:
         self._look = True
+        self._awake_until = time.monotonic() + KEPT_IDLE_S
         self._look_for_lapsed = self._look_for_lapsed or lapsed
         self.changed.set()
 
@@ -200,9 +219,14 @@ class Lane:
                 elif self._look and self._waiting.qsize() < self._engine.limits.claim // 2:
                     await self._claim()
                     continue
-                if not self._connections and (self._engine.stopping or not self._look):
+                if self._connections:
+                    await self.changed.wait()
+                elif self._engine.stopping or (left := self._awake_until - time.monotonic()) <= 0:
                     return
-                await self.changed.wait()
+                else:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(left):
+                            await self.changed.wait()
         finally:
             self._engine.lane_ended(self._destination)
 

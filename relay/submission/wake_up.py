@@ -1,6 +1,7 @@
-"""Tells the workers which destinations have new mail: one Celery task for a committed batch, never message contents.
+"""Tells the workers which destinations have new mail: a Celery task that names destinations, never message contents.
 
-kombu blocks, so a thread of its own sends. A lost wake-up does no harm: `relay.tasks.wake_due` finds what is due.
+While a destination's lane is at work, a nudge (`relay.nudges`) does instead. kombu blocks, so a thread of its own sends. A
+lost wake-up does no harm: `relay.tasks.wake_due` finds what is due.
 """
 
 from __future__ import annotations
@@ -14,18 +15,28 @@ logger = logging.getLogger(__name__)
 
 TASK = "relay.tasks.deliver"
 COMPLAIN_EVERY_S = 10
+AWAKE_S = 1.0  # so long after a wake-up a lane is at work for certain (relay.delivery.engine.KEPT_IDLE_S)
+REMEMBERED_MOST = 100_000
 
 
 class WakeUps:
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[set[str] | None] = queue.SimpleQueue()
+        self._woken: dict[str, float] = {}
         self._complained_at = 0.0
         self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
         self._thread.start()
 
-    def send(self, destinations: set[str]) -> None:
-        """Returns at once."""
-        self._waiting.put(destinations)
+    def send(self, destinations: set[str]) -> set[str]:
+        """Wakes a worker for those that were not woken just now; returns the others, which a nudge reaches. Does not wait."""
+        now = time.monotonic()
+        asleep = {one for one in destinations if self._woken.get(one, 0.0) <= now - AWAKE_S}
+        if asleep:
+            if len(self._woken) > REMEMBERED_MOST:
+                self._woken.clear()
+            self._woken.update(dict.fromkeys(asleep, now))
+            self._waiting.put(asleep)
+        return destinations - asleep
 
     def stop(self) -> None:
         """Sends what waits, then ends."""
