@@ -18,10 +18,12 @@ from psycopg import AsyncCursor
 class Table:
     name: str
     columns: tuple[str, ...]
+    types: tuple[str, ...] = ()  # when given, COPY sends binary: large octet strings cost a third of what they do as text
 
     @cached_property
     def copy(self) -> str:
-        return f"COPY {self.name} ({', '.join(self.columns)}) FROM STDIN"
+        form = " (FORMAT BINARY)" if self.types else ""
+        return f"COPY {self.name} ({', '.join(self.columns)}) FROM STDIN{form}"
 
     @cached_property
     def insert(self) -> str:
@@ -36,6 +38,8 @@ async def copy_rows(cursor: AsyncCursor[Any], table: Table, rows: Sequence[Row])
     """In the caller's transaction."""
     if rows:
         async with cursor.copy(table.copy) as copy:
+            if table.types:
+                copy.set_types(table.types)
             for row in rows:
                 await copy.write_row(row)
 

@@ -56,7 +56,7 @@ _MESSAGES = Table(
         "submitted_at",
     ),
 )
-_CONTENTS = Table("relay_content", ("id", "raw"))
+_CONTENTS = Table("relay_content", ("id", "raw"), types=("uuid", "bytea"))
 _RECIPIENTS = Table(
     "relay_recipient",
     (
