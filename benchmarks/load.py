@@ -79,17 +79,23 @@ class Session(asyncio.Protocol):
     @classmethod
     async def open(cls, load: Load, tls: ssl.SSLContext) -> Session:
         """Past greeting, STARTTLS and AUTH. Raises Refused, OSError."""
-        loop = asyncio.get_running_loop()
-        transport, self = await loop.create_connection(cls, "127.0.0.1", load.port)
-        self._transport = transport
+        _, self = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", load.port)
+        try:
+            await self._introduce(load, tls)
+        except BaseException:
+            self._transport.close()
+            raise
+        return self
+
+    async def _introduce(self, load: Load, tls: ssl.SSLContext) -> None:
         await self._expect(b"220")
         await self.say(b"EHLO load.bench.test\r\n", b"250")
         await self.say(b"STARTTLS\r\n", b"220")
-        self._transport = await loop.start_tls(transport, self, tls, server_hostname="localhost")
+        loop = asyncio.get_running_loop()
+        self._transport = await loop.start_tls(self._transport, self, tls, server_hostname="localhost")
         await self.say(b"EHLO load.bench.test\r\n", b"250")
         secret = base64.b64encode(f"\0{load.user}\0{load.password}".encode())
         await self.say(b"AUTH PLAIN " + secret + b"\r\n", b"235")
-        return self
 
     async def say(self, octets: bytes, expected: bytes) -> bytes:
         self._transport.write(octets)
@@ -130,6 +136,9 @@ class Session(asyncio.Protocol):
             raise Refused(reply.decode("utf-8", "replace"))
         return reply
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         while (end := self._buffer.find(b"\n")) >= 0:
@@ -163,8 +172,13 @@ class Run:
     async def run(self) -> Report:
         cpu = _cpu_s()
         self.report.started = time.monotonic()
-        async with asyncio.timeout(self.load.deadline_s):
-            await (self._steadily() if self.load.rate else self._burst())
+        try:
+            async with asyncio.timeout(self.load.deadline_s):
+                await (self._steadily() if self.load.rate else self._burst())
+        except (Refused, OSError):
+            pass  # too many: the report tells
+        except TimeoutError:
+            self._refused[f"not done after {self.load.deadline_s:g} s"] += 1
         self.report.ended = time.monotonic()
         self.report.cpu_s = _cpu_s() - cpu
         self.report.refused = dict(self._refused)
@@ -177,12 +191,10 @@ class Run:
         """One session after the other until there is nothing left to send."""
         while (number := next(self._numbers, None)) is not None:
             session = await self._open()
-            for _ in range(self.load.messages):
-                if not await self._submit(session, number, time.monotonic()):
-                    break
-                number = next(self._numbers, None) if _ + 1 < self.load.messages else None
-                if number is None:
-                    break
+            left = self.load.messages
+            while number is not None and await self._submit(session, number, time.monotonic()):
+                left -= 1
+                number = next(self._numbers, None) if left else None
             await session.close()
 
     async def _steadily(self) -> None:
@@ -264,10 +276,13 @@ def main() -> None:
         return
     finals = sorted(answered - sent for _, sent, answered in report.sent.values())
     elapsed = report.ended - report.started
-    print(f"{len(finals)} messages in {elapsed:.2f} s: {len(finals) / elapsed:.0f}/s, refused: {report.refused or 'none'}")
+    print(
+        f"{len(finals)} messages in {elapsed:.2f} s: {len(finals) / elapsed:.0f}/s, refused: {report.refused or 'none'}"
+    )
     if finals:
-        at = [finals[int(len(finals) * share)] * 1000 for share in (0.5, 0.99)]
-        print(f"final 250: p50 {at[0]:.1f} ms, p99 {at[1]:.1f} ms; load's own CPU {report.cpu_s / len(finals) * 1e3:.2f} ms each")
+        p50, p99 = (finals[int(len(finals) * share)] * 1000 for share in (0.5, 0.99))
+        own = report.cpu_s / len(finals) * 1000
+        print(f"final 250: p50 {p50:.1f} ms, p99 {p99:.1f} ms; the load's own CPU: {own:.2f} ms a message")
 
 
 if __name__ == "__main__":

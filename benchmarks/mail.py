@@ -13,7 +13,9 @@ class Writer:
     """Makes messages of about `size` octets; bodies are made once."""
 
     def __init__(self, size: int, sender: str) -> None:
-        self._head = f"From: Bench <{sender}>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n".encode()
+        self._head = (
+            f"From: Bench <{sender}>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n".encode()
+        )
         chance = random.Random(size)
         self._bodies = [_body(chance, max(0, size - len(self._head) - 170)) for _ in range(BODIES)]
 
@@ -22,7 +24,15 @@ class Writer:
         own = f"To: {recipient}\r\nSubject: Order {number} is on its way\r\nMessage-ID: <{mark}@bench.test>\r\n"
         date = "Date: Mon, 23 Nov 2026 10:00:00 +0000\r\n"
         return b"".join(
-            (self._head, (own + date).encode(), MARK, mark.encode(), b"\r\n\r\n", self._bodies[number % BODIES], b".\r\n")
+            (
+                self._head,
+                (own + date).encode(),
+                MARK,
+                mark.encode(),
+                b"\r\n\r\n",
+                self._bodies[number % BODIES],
+                b".\r\n",
+            )
         )
 
 

@@ -247,7 +247,9 @@ async def report(server: Server) -> None:
         account = server.account
         count = len(account.arrived) + account.stray
         if count != before:
-            print(f"{count} messages ({count - before}/s), {account.again} of them twice, {account.connections} connections")
+            print(
+                f"{count} messages ({count - before}/s), {account.again} of them twice, {account.connections} connections"
+            )
         before = count
 
 
