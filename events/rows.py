@@ -18,7 +18,9 @@ from psycopg import AsyncCursor
 class Table:
     name: str
     columns: tuple[str, ...]
-    types: tuple[str, ...] = ()  # when given, COPY sends binary: large octet strings cost a third of what they do as text
+    types: tuple[
+        str, ...
+    ] = ()  # when given, COPY sends binary: large octet strings cost a third of what they do as text
 
     @cached_property
     def copy(self) -> str:

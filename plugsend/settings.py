@@ -184,11 +184,34 @@ DEFAULT_FROM_EMAIL = f"PlugSend <no-reply@{SYSTEM_DOMAIN}>"
 
 SMTP_HOST = env.text("SMTP_HOST", "127.0.0.1")
 SMTP_PORT = env.number("SMTP_PORT", 2587)
+SMTP_ALT_PORT = env.number("SMTP_ALT_PORT", 2525)  # the same as SMTP_PORT
+SMTPS_PORT = env.number("SMTPS_PORT", 2465)  # TLS from the first octet, RFC 8314
 SMTP_PUBLIC_HOST = env.text("SMTP_PUBLIC_HOST", "localhost" if SANDBOX else HOSTNAME)  # what customers type in
 SMTP_TLS_CERT = env.text("SMTP_TLS_CERT")
 SMTP_TLS_KEY = env.text("SMTP_TLS_KEY")
 MESSAGE_SIZE_LIMIT = env.number("MESSAGE_SIZE_LIMIT", 25 * 1024 * 1024)  # octets, RFC 1870
 RECIPIENTS_LIMIT = env.number("RECIPIENTS_LIMIT", 1000)  # per message
+
+MESSAGE_HEADERS_LIMIT = env.number("MESSAGE_HEADERS_LIMIT", 1000)  # fields
+MESSAGE_HEADER_OCTETS = env.number("MESSAGE_HEADER_OCTETS", 256 * 1024)
+MIME_DEPTH_LIMIT = env.number("MIME_DEPTH_LIMIT", 30)
+MIME_PARTS_LIMIT = env.number("MIME_PARTS_LIMIT", 1000)
+
+# One SMTP process: connections are counted, and memory is shared out, in each.
+SMTP_COMMAND_OCTETS = env.number("SMTP_COMMAND_OCTETS", 1065)  # RFC 5321, 4.5.3.1.4, and what the extensions add
+SMTP_AUTH_OCTETS = env.number("SMTP_AUTH_OCTETS", 12_288)  # RFC 4954, 4
+SMTP_MESSAGES_PER_CONNECTION = env.number("SMTP_MESSAGES_PER_CONNECTION", 1000)
+SMTP_CONNECTIONS_PER_ADDRESS = env.number("SMTP_CONNECTIONS_PER_ADDRESS", 100)
+SMTP_CONNECTIONS_PER_USER = env.number("SMTP_CONNECTIONS_PER_USER", 50)
+SMTP_BAD_COMMANDS = env.number("SMTP_BAD_COMMANDS", 10)
+SMTP_IDLE_SECONDS = env.number("SMTP_IDLE_SECONDS", 300)  # RFC 5321, 4.5.3.2.7
+SMTP_LOGIN_SECONDS = env.number("SMTP_LOGIN_SECONDS", 300)
+SMTP_TRANSFER_SECONDS = env.number("SMTP_TRANSFER_SECONDS", 900)
+SMTP_MEMORY_OCTETS = env.number("SMTP_MEMORY_OCTETS", 64 * 1024 * 1024)  # contents being stored at the same time
+SMTP_DRAIN_SECONDS = env.number("SMTP_DRAIN_SECONDS", 25)
+SMTP_LOGIN_FAILURES_PER_USER = env.number("SMTP_LOGIN_FAILURES_PER_USER", 10)
+SMTP_LOGIN_FAILURES_PER_ADDRESS = env.number("SMTP_LOGIN_FAILURES_PER_ADDRESS", 20)
+SMTP_LOGIN_PAUSE_SECONDS = env.number("SMTP_LOGIN_PAUSE_SECONDS", 900)
 
 RELAY_SMARTHOST = env.text("RELAY_SMARTHOST")  # host:port that takes all mail instead of the recipients' exchangers
 SANDBOX_DNS_PORT = env.number("SANDBOX_DNS_PORT", 5353)
@@ -274,6 +297,6 @@ LOGGING = {
     "loggers": {
         "celery": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
-        "mail.log": {"level": "ERROR"},  # aiosmtpd, which logs every line it reads
+        "mail.log": {"level": "ERROR"},  # aiosmtpd, which logs every line it reads (the sandbox's exchanger)
     },
 }

@@ -24,7 +24,15 @@ from accounts.files import write_whole
 from plugsend import secrets
 from plugsend.children import MARK, Program, end_strays
 from plugsend.engines import READY_WITHIN_S, Engine, EngineError, Postgres, Valkey, occupied
-from plugsend.ports import SUBMISSION, SUBMISSION_UNPRIVILEGED, Ports, following
+from plugsend.ports import (
+    SUBMISSION,
+    SUBMISSION_ALTERNATIVE,
+    SUBMISSION_UNPRIVILEGED,
+    SUBMISSIONS,
+    SUBMISSIONS_UNPRIVILEGED,
+    Ports,
+    following,
+)
 from plugsend.supervisor import StartFailed, StopRequested, Supervisor
 
 REPO = Path(__file__).resolve().parent.parent
@@ -152,10 +160,14 @@ class Platform:
         ours["WEB_URL"] = given.get("WEB_URL") or f"http://localhost:{ours['WEB_PORT']}"
         submission = [SUBMISSION, *following(SUBMISSION_UNPRIVILEGED)]
         ours["SMTP_PORT"] = self._port("SMTP_PORT", ours["SMTP_HOST"], submission)
+        submissions = [SUBMISSIONS, *following(SUBMISSIONS_UNPRIVILEGED)]
+        ours["SMTPS_PORT"] = self._port("SMTPS_PORT", ours["SMTP_HOST"], submissions)
+        ours["SMTP_ALT_PORT"] = self._port("SMTP_ALT_PORT", ours["SMTP_HOST"], following(SUBMISSION_ALTERNATIVE))
         if self._mode == "sandbox":
             for name in ("SANDBOX_DNS_PORT", "SANDBOX_MX_PORT"):
                 ours[name] = self._sandbox_port(name)
-        always = {"PLUGSEND_VAR", "WEB_PORT", "SMTP_PORT", "SANDBOX_DNS_PORT", "SANDBOX_MX_PORT", MARK}
+        ports = {"WEB_PORT", "SMTP_PORT", "SMTPS_PORT", "SMTP_ALT_PORT", "SANDBOX_DNS_PORT", "SANDBOX_MX_PORT"}
+        always = {"PLUGSEND_VAR", MARK, *ports}
         return dict(given) | {key: value for key, value in ours.items() if key in always or not given.get(key)}
 
     def _port(self, setting: str, host: str, defaults: list[int]) -> str:
@@ -253,6 +265,8 @@ class Platform:
             "web_url": env["WEB_URL"],
             "smtp_host": env["SMTP_HOST"],
             "smtp_port": int(env["SMTP_PORT"]),
+            "smtps_port": int(env["SMTPS_PORT"]),
+            "smtp_alt_port": int(env["SMTP_ALT_PORT"]),
             "sandbox_dns_port": int(env.get("SANDBOX_DNS_PORT") or 0),
             "sandbox_mx_port": int(env.get("SANDBOX_MX_PORT") or 0),
             "children": self._children,
@@ -267,6 +281,8 @@ class Platform:
             "WEB_URL",
             "SMTP_HOST",
             "SMTP_PORT",
+            "SMTPS_PORT",
+            "SMTP_ALT_PORT",
             "SANDBOX_DNS_PORT",
             "SANDBOX_MX_PORT",
         )
@@ -284,7 +300,8 @@ class Platform:
         return (
             f"\n  PlugSend is ready after {seconds:.1f} s. Ctrl-C stops it.\n\n"
             f"    Web    {env['WEB_URL']}\n"
-            f"    SMTP   {env['SMTP_HOST']}:{env['SMTP_PORT']} (STARTTLS)\n"
+            f"    SMTP   {env['SMTP_HOST']}:{env['SMTP_PORT']} (STARTTLS; also {env['SMTP_ALT_PORT']}; "
+            f"{env['SMTPS_PORT']}: TLS from the start)\n"
             f"    Mode   {mode}\n"
             f"    Data   {self._var}\n"
         )

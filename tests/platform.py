@@ -51,7 +51,9 @@ class Platform:
         # Not the test run's own engines, nor anything else that a developer may have set.
         kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
         environment = {name: os.environ[name] for name in kept if name in os.environ}
-        environment |= {"PLUGSEND_VAR": str(self.var), "WEB_PORT": "0", "SMTP_PORT": "0", **self._settings}
+        environment |= {"PLUGSEND_VAR": str(self.var), "WEB_PORT": "0", **self._settings}
+        for name in ("SMTP_PORT", "SMTPS_PORT", "SMTP_ALT_PORT"):
+            environment.setdefault(name, "0")
         log = (self.var.parent / f"{self.var.name}.log").open("ab")
         self._log_start = log.tell()
         self._process = subprocess.Popen(
@@ -112,6 +114,14 @@ class Platform:
     @property
     def smtp_port(self) -> int:
         return int(self.state["smtp_port"])
+
+    @property
+    def smtps_port(self) -> int:
+        return int(self.state["smtps_port"])
+
+    @property
+    def smtp_alt_port(self) -> int:
+        return int(self.state["smtp_alt_port"])
 
     @property
     def demo(self) -> dict[str, str]:

@@ -2,81 +2,14 @@
 
 import base64
 import smtplib
-import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from tests.platform import Platform, wait_for
+from tests.wire import GOOD, count_messages, plain, signed_in, wire
 
 pytestmark = pytest.mark.xdist_group("platform")
-
-GOOD = b"From: admin@demo.test\r\nTo: ada@example.test\r\nSubject: Hi\r\n\r\nHello\r\n"
-
-
-class Wire:
-    """A client that says what it is told to, octet for octet."""
-
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
-        self._file = self._socket.makefile("rb")
-
-    def read(self) -> str:
-        lines = []
-        while True:
-            line = self._file.readline().decode()
-            lines.append(line.rstrip("\r\n"))
-            if line[3:4] != "-":
-                return "\n".join(lines)
-
-    def say(self, octets: bytes) -> str:
-        self._socket.sendall(octets)
-        return self.read()
-
-    def command(self, text: str) -> str:
-        return self.say(text.encode() + b"\r\n")
-
-    def start_tls(self) -> None:
-        assert self.command("STARTTLS").startswith("220")
-        self._socket = ssl._create_unverified_context().wrap_socket(self._socket)
-        self._file = self._socket.makefile("rb")
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@contextmanager
-def wire(platform: Platform) -> Iterator[Wire]:
-    opened = Wire(platform.smtp_port)
-    assert opened.read().startswith("220 ")
-    try:
-        yield opened
-    finally:
-        opened.close()
-
-
-@contextmanager
-def signed_in(platform: Platform) -> Iterator[Wire]:
-    with wire(platform) as client:
-        client.command("EHLO client.test")
-        client.start_tls()
-        client.command("EHLO client.test")
-        assert client.command(f"AUTH PLAIN {plain(platform)}").startswith("235 2.7.0")
-        yield client
-
-
-def plain(platform: Platform, password: str = "") -> str:
-    demo = platform.demo
-    return base64.b64encode(f"\0{demo['SMTP_USER']}\0{password or demo['SMTP_PASSWORD']}".encode()).decode()
-
-
-def count_messages(platform: Platform) -> int:
-    with platform.database() as connection:
-        row = connection.execute("SELECT count(*) FROM relay_message").fetchone()
-        assert row
-        return int(row[0])
 
 
 def test_authentication_is_offered_and_taken_only_after_tls(platform: Platform) -> None:
@@ -242,3 +175,11 @@ def _is_refused(platform: Platform) -> bool:
     except smtplib.SMTPAuthenticationError:
         return True
     return False
+
+
+def test_a_large_message_waits_on_disk_and_arrives_whole(platform: Platform) -> None:
+    body = b"".join(b"%075d\r\n" % number for number in range(40_000)) + b"..dot\r\n"
+    with signed_in(platform) as client:
+        assert client.deliver(GOOD + body.replace(b"\r\n.", b"\r\n.."), "large@example.test").startswith("250 ")
+    assert wait_for(lambda: platform.inbox("large@example.test"), "the mail arrives")[0][0].endswith(GOOD + body)
+    assert not list((platform.var / "spool").iterdir())

@@ -211,7 +211,7 @@ class Tree:
         clean = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "REDIS_URL"}}
         for name in ("PLUGSEND_VAR", "WEB_URL", "WEB_PORT", "SMTP_PORT", "PLUGSEND_MODE", "DJANGO_SETTINGS_MODULE"):
             clean.pop(name, None)
-        ports = {"WEB_PORT": "0", "SMTP_PORT": "0"}
+        ports = {"WEB_PORT": "0", "SMTP_PORT": "0", "SMTPS_PORT": "0", "SMTP_ALT_PORT": "0"}
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "plugsend.up", *arguments]
             return subprocess.Popen(command, cwd=self.root, env=clean | ports | env, stdout=log, stderr=log)

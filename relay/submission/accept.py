@@ -6,7 +6,7 @@ Submission ── examine ── Draft ── (facts are looked up) ── accep
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from uuid import UUID
@@ -16,6 +16,7 @@ from relay.delivery.retry import HORIZON
 from relay.submission import headers
 from relay.submission.addresses import domain_of
 from relay.submission.catalogue import Refused
+from relay.submission.content import ContentLimits, read_content
 from relay.submission.once import Once, by_content, by_key, message_fingerprint
 from relay.submission.options import Options, read_options
 
@@ -66,6 +67,7 @@ class Submission:
 class Limits:
     message_octets: int
     recipients: int
+    content: ContentLimits = field(default_factory=ContentLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def examine(submission: Submission, limits: Limits) -> Draft:
         raise Refused("message_too_large", limit=limits.message_octets)
     recipients = check_recipients(submission.recipients, limits)
     headers.check_octets(submission.content)
-    parsed = headers.parse(submission.content)
+    parsed = read_content(submission.content, limits.content)
     headers.check_single(parsed)
 
     options = submission.options if submission.options is not None else read_options(parsed)

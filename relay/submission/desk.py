@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from relay.database import database_url
 from relay.submission.accept import Credential, DomainFact, Limits, Submission, accept, examine
 from relay.submission.catalogue import Refused
+from relay.submission.content import ContentLimits
 from relay.submission.directory import Directory
 from relay.submission.intake import Intake, Receipt
 from relay.submission.wake_up import WakeUps
@@ -31,7 +32,16 @@ class Desk:
     """Where submissions are taken. Open, use and close it on one event loop."""
 
     def __init__(self, database_url: str) -> None:
-        self.limits = Limits(message_octets=settings.MESSAGE_SIZE_LIMIT, recipients=settings.RECIPIENTS_LIMIT)
+        self.limits = Limits(
+            message_octets=settings.MESSAGE_SIZE_LIMIT,
+            recipients=settings.RECIPIENTS_LIMIT,
+            content=ContentLimits(
+                header_fields=settings.MESSAGE_HEADERS_LIMIT,
+                header_octets=settings.MESSAGE_HEADER_OCTETS,
+                mime_depth=settings.MIME_DEPTH_LIMIT,
+                mime_parts=settings.MIME_PARTS_LIMIT,
+            ),
+        )
         self._wake_ups = WakeUps()
         self._pool = AsyncConnectionPool(database_url, min_size=1, max_size=4, timeout=5, open=False,
                                          kwargs={"autocommit": True})  # fmt: skip
@@ -47,8 +57,8 @@ class Desk:
         await self._pool.close()
         await asyncio.to_thread(self._wake_ups.stop)
 
-    async def smtp_credential(self, user_name: str, secret: str) -> Credential | None:
-        return await _or_unavailable(self._directory.smtp_credential(user_name, secret))
+    async def smtp_credential(self, user_name: str, digest: bytes) -> Credential | None:
+        return await _or_unavailable(self._directory.smtp_credential(user_name, digest))
 
     async def api_credential(self, secret: str) -> Credential | None:
         return await _or_unavailable(self._directory.api_credential(secret))

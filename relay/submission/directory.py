@@ -6,6 +6,7 @@ Only good answers are kept, so a new key or a domain just verified works at once
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,7 @@ from accounts.api_keys import digest_of, is_well_formed
 from domains.models import DomainStatus
 from relay.submission.accept import Credential, DomainFact
 
+ANSWER_WITHIN_S = 8.0
 KEPT_SECONDS = 3.0
 KEPT_MOST = 50_000
 
@@ -55,9 +57,8 @@ class Directory:
         self._pool = pool
         self._kept: dict[object, tuple[float, Any]] = {}
 
-    async def smtp_credential(self, user_name: str, secret: str) -> Credential | None:
-        """The credential behind an SMTP user's name and API key; None when either is wrong or out of use."""
-        digest = digest_of(secret)
+    async def smtp_credential(self, user_name: str, digest: bytes) -> Credential | None:
+        """The credential behind an SMTP user's name and its key's digest; None when either is wrong or out of use."""
         return await self._keep(("smtp", user_name.lower(), digest), lambda: self._smtp(user_name.lower(), digest))
 
     async def api_credential(self, secret: str) -> Credential | None:
@@ -92,6 +93,16 @@ class Directory:
         return _credential(row) if row else None
 
     async def _row(self, query: str, *parameters: object) -> tuple[Any, ...] | None:
+        """Raises TimeoutError when the database does not answer."""
+        # Waited for from outside: psycopg answers a cancellation only when the database has answered.
+        look_up = asyncio.create_task(self._ask(query, parameters))
+        done, _ = await asyncio.wait([look_up], timeout=ANSWER_WITHIN_S)
+        if not done:
+            look_up.cancel()
+            raise TimeoutError("the database does not answer")
+        return look_up.result()
+
+    async def _ask(self, query: str, parameters: tuple[object, ...]) -> tuple[Any, ...] | None:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(query, parameters)
             return await cursor.fetchone()
