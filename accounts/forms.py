@@ -31,11 +31,17 @@ class OrganizationForm(forms.ModelForm):
 
 class SettingsForm(OrganizationForm):
     class Meta(OrganizationForm.Meta):
-        fields = ["name", "safe_resend"]
-        labels = {**OrganizationForm.Meta.labels, "safe_resend": "Safe resend over SMTP"}
+        fields = ["name", "safe_resend", "show_client_address"]
+        labels = {
+            **OrganizationForm.Meta.labels,
+            "safe_resend": "Safe resend over SMTP",
+            "show_client_address": "Name the client's address",
+        }
         help_texts = {
+            "show_client_address": "The Received field of your mail tells receivers the IP address of the program that "
+            "submitted it. Off, nobody outside learns it.",
             "safe_resend": "A message that the same SMTP user submits again within 24 hours (same Message-ID, sender, "
-            "recipients and body) counts as the first: a program that lost our reply and tries again sends nothing twice."
+            "recipients and body) counts as the first: a program that lost our reply and tries again sends nothing twice.",
         }
 
 

@@ -63,6 +63,9 @@ class Organization(models.Model):
         default=False,
         help_text="A message that an SMTP user submits again within 24 hours counts as the first.",
     )
+    show_client_address = models.BooleanField(
+        default=False, help_text="The Received field of its mail names the address that submitted it."
+    )
     is_system = models.BooleanField(default=False, editable=False, help_text="The platform's own; sends its mail.")
     members = models.ManyToManyField(User, through="Membership", related_name="organizations")
 

@@ -13,6 +13,8 @@ def create_organization(name: str, owner: User) -> Organization:
     return organization
 
 
-def change_settings(organization: Organization, *, name: str, safe_resend: bool) -> None:
-    organization.name, organization.safe_resend = name.strip(), safe_resend
-    organization.save(update_fields=["name", "safe_resend"])
+def change_settings(organization: Organization, **values: object) -> None:
+    """`values`: fields of the organization (`accounts.forms.SettingsForm`)."""
+    for name, value in values.items():
+        setattr(organization, name, value.strip() if isinstance(value, str) else value)
+    organization.save(update_fields=list(values))

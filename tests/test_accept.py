@@ -56,6 +56,14 @@ def test_content_arrives_as_it_came_but_for_what_we_add() -> None:
     assert b"\r\nDate: " in added
 
 
+@pytest.mark.parametrize(("client", "literal"), [("192.0.2.7", "[192.0.2.7]"), ("2001:db8::7", "[IPv6:2001:db8::7]")])
+def test_the_clients_address_is_named_only_when_the_organization_asks(client: str, literal: str) -> None:
+    assert client.encode() not in submit(replace(SUBMISSION, client=client)).content
+    asking = replace(SUBMISSION, client=client, credential=replace(CREDENTIAL, show_client_address=True))
+    received = submit(asking).content.partition(b"From: ")[0]
+    assert received.startswith(f"Received: from {literal}\r\n\tby mail.example.net ".encode())
+
+
 def test_date_and_message_id_of_the_client_stay() -> None:
     content = b"Date: Wed, 25 Nov 2026 01:02:03 +0000\r\nMessage-ID: <x@y>\r\n" + CONTENT
     accepted = submit(replace(SUBMISSION, content=content))

@@ -34,6 +34,7 @@ class Credential:
     scopes: frozenset[str]
     only_domain: str  # A-label; empty: every verified domain of the organization
     safe_resend: bool = False  # the organization's wish (relay.submission.once)
+    show_client_address: bool = False  # the organization's wish
 
     is_authenticated = True  # what DRF asks of a request's user
 
@@ -202,7 +203,8 @@ def accept(
     identifier = uuid7()
     submission, date = draft.submission, format_datetime(now)
     message_id = headers.message_id(draft.parsed) or f"{identifier}@{signing.name}"
-    received = f"Received: by {hostname} (PlugSend) with {submission.protocol} id {identifier};\r\n\t{date}\r\n"
+    passage = f"{_from(submission)}by {hostname} (PlugSend) with {submission.protocol} id {identifier}"
+    received = f"Received: {passage};\r\n\t{date}\r\n"
     return Accepted(
         id=identifier,
         submission=submission,
@@ -217,3 +219,11 @@ def accept(
         submitted_at=now,
         expires_at=now + HORIZON,
     )
+
+
+def _from(submission: Submission) -> str:
+    """RFC 5321, 4.4: the from clause of Received; left out unless the organization wants its clients to be known."""
+    if not (submission.credential.show_client_address and submission.client):
+        return ""
+    literal = f"IPv6:{submission.client}" if ":" in submission.client else submission.client  # RFC 5321, 4.1.3
+    return f"from [{literal}]\r\n\t"

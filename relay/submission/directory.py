@@ -23,9 +23,7 @@ ANSWER_WITHIN_S = 8.0
 KEPT_SECONDS = 3.0
 KEPT_MOST = 50_000
 
-_CREDENTIAL_COLUMNS = (
-    "k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend"
-)
+_CREDENTIAL_COLUMNS = "k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend, o.show_client_address"
 
 _SMTP_CREDENTIAL = f"""
     SELECT k.digest, {_CREDENTIAL_COLUMNS}
@@ -126,7 +124,14 @@ class Directory:
 
 
 def _credential(row: tuple[Any, ...]) -> Credential:
-    _, organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain, safe_resend = row
+    _, organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain, safe_resend, show_client = row
     return Credential(
-        organization_id, is_suspended, api_key_id, smtp_user_id, frozenset(scopes), only_domain, safe_resend
+        organization_id=organization_id,
+        is_suspended=is_suspended,
+        api_key_id=api_key_id,
+        smtp_user_id=smtp_user_id,
+        scopes=frozenset(scopes),
+        only_domain=only_domain,
+        safe_resend=safe_resend,
+        show_client_address=show_client,
     )
