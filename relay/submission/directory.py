@@ -23,7 +23,10 @@ ANSWER_WITHIN_S = 8.0
 KEPT_SECONDS = 3.0
 KEPT_MOST = 50_000
 
-_CREDENTIAL_COLUMNS = "k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend, o.show_client_address"
+_CREDENTIAL_COLUMNS = """
+    k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend,
+    o.show_client_address
+"""
 
 _SMTP_CREDENTIAL = f"""
     SELECT k.digest, {_CREDENTIAL_COLUMNS}
