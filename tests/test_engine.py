@@ -13,6 +13,7 @@ from domains.services import add_domain
 from events.models import Event
 from relay.database import database_url
 from relay.delivery.engine import Engine, EngineLimits
+from relay.delivery.routing import is_allowed
 from relay.models import Recipient
 from relay.submission.accept import Credential, Submission
 from relay.submission.desk import Desk
@@ -72,8 +73,10 @@ def deliver(
     settings: Settings,
     peer: Peer,
     rounds: list[list[str]],
+    *,
+    wake_each: bool = True,
 ) -> None:
-    """Submits each round's messages, wakes the engine, and waits until nothing is in its hands any more."""
+    """Submits each round's messages, wakes the engine (else: in the first round only), and waits until all are settled."""
     credential = Credential(organization.pk, False, None, None, frozenset({"send"}), "")
 
     async def main() -> None:
@@ -83,7 +86,7 @@ def deliver(
             settings.RELAY_SMARTHOST = f"127.0.0.1:{peer.port}"
             engine = Engine(database_url(), EngineLimits(lease=timedelta(seconds=30), look_every_s=100))
             await engine.start()
-            for addresses in rounds:
+            for number, addresses in enumerate(rounds, 1):
                 content = b"From: ada@acme.test\r\nSubject: Hi\r\n\r\nHello\r\n"
                 await asyncio.gather(
                     *(
@@ -91,9 +94,10 @@ def deliver(
                         for address in addresses
                     )
                 )
-                engine.wake({address.partition("@")[2] for address in addresses})
+                if wake_each or number == 1:
+                    engine.wake({address.partition("@")[2] for address in addresses})
                 async with asyncio.timeout(20):
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.3 if not wake_each else 0.05)
                     while engine.held:
                         await asyncio.sleep(0.01)
             await engine.stop(5)
@@ -125,6 +129,13 @@ def test_the_connection_is_kept_for_the_next_message(organization: Organization,
     kept = Event.objects.filter(type="delivered").order_by("id").last()
     assert kept is not None
     assert "on the connection kept to" in kept.transcript
+
+
+def test_a_nudge_is_enough_for_a_lane_at_work(organization: Organization, settings: Settings) -> None:
+    """Nobody wakes the engine for the second message, and it does not look at the queue by itself for 100 s."""
+    peer = Peer()
+    deliver(organization, settings, peer, [["a@nudged.test"], ["b@nudged.test"]], wake_each=False)
+    assert states() == ["delivered", "delivered"]
 
 
 @pytest.mark.parametrize("goodbye", [b"", b"421 4.4.2 too long idle\r\n"])
@@ -176,3 +187,44 @@ def test_an_exchanger_that_is_away_defers(organization: Organization, settings: 
     recipient = Recipient.objects.get()
     assert (recipient.state, recipient.reason, recipient.attempts) == ("deferred", "unreachable", 1)
     assert recipient.next_attempt_at is not None
+
+
+def test_what_a_server_says_between_starttls_and_the_handshake_ends_the_conversation(
+    organization: Organization, settings: Settings
+) -> None:
+    """RFC 3207, 6: somebody in between could have said it."""
+
+    def behave(verb: bytes, connection: int) -> bytes | None:
+        if verb == b"EHLO":
+            return b"250-peer.test\r\n250 STARTTLS\r\n"
+        return b"220 go on\r\n250 injected\r\n" if verb == b"STAR" else None
+
+    deliver(organization, settings, Peer(behave), [["a@injected.test"]])
+    recipient = Recipient.objects.get()
+    assert (recipient.state, recipient.reason) == ("deferred", "protocol_error")
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("93.184.215.14", True),
+        ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
+        ("127.0.0.1", False),
+        ("10.0.0.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("0.0.0.0", False),
+        ("::1", False),
+        ("fe80::1", False),
+        ("fd00::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("224.0.0.1", False),
+    ],
+)
+def test_outside_the_sandbox_mail_goes_to_public_addresses_only(
+    settings: Settings, address: str, allowed: bool
+) -> None:
+    settings.SANDBOX = False
+    assert is_allowed(address) is allowed
+    settings.SANDBOX = True
+    assert is_allowed(address)

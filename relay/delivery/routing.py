@@ -96,7 +96,12 @@ class Router:
 
 def is_allowed(address: str) -> bool:
     """Outside the sandbox mail goes to public addresses only, never into our own network."""
-    return settings.SANDBOX or ipaddress.ip_address(address).is_global
+    if settings.SANDBOX:
+        return True
+    parsed = ipaddress.ip_address(address)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return parsed.is_global and not parsed.is_multicast
 
 
 def _dns_failure(what: str, error: dns.exception.DNSException) -> RoutingFailed:
