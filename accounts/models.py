@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils import timezone
 
@@ -52,6 +53,14 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.name or self.email.partition("@")[0]
 
 
+class OutgoingTls(models.TextChoices):
+    """What an organization asks of connections to exchangers, beyond what the receiving domain publishes."""
+
+    OPPORTUNISTIC = "opportunistic", "Where the receiver offers it"
+    ENCRYPTED = "encrypted", "Always encrypted"
+    VERIFIED = "verified", "Always encrypted, to a verified exchanger"
+
+
 class Organization(models.Model):
     """A tenant: domains, keys, messages and people belong to it."""
 
@@ -65,6 +74,19 @@ class Organization(models.Model):
     )
     show_client_address = models.BooleanField(
         default=False, help_text="The Received field of its mail names the address that submitted it."
+    )
+    outgoing_tls = models.CharField(
+        "encryption of outgoing mail", max_length=16, choices=OutgoingTls, default=OutgoingTls.OPPORTUNISTIC
+    )
+    never_twice = models.BooleanField(
+        default=False,
+        help_text="An attempt whose outcome is not known is not repeated; the recipient ends as unknown outcome.",
+    )
+    delivery_weight = models.PositiveSmallIntegerField(
+        default=1, validators=[MinValueValidator(1)], help_text="Its share of the engine where organizations compete."
+    )
+    message_size_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Octets; lowers the platform's own limit for this organization."
     )
     is_system = models.BooleanField(default=False, editable=False, help_text="The platform's own; sends its mail.")
     members = models.ManyToManyField(User, through="Membership", related_name="organizations")

@@ -51,12 +51,20 @@ class SendingDomain(OrganizationOwned):
         return to_unicode(self.name)
 
 
+class DkimAlgorithm(models.TextChoices):
+    """RFC 6376, 3.3; RFC 8463."""
+
+    RSA = "rsa-sha256", "RSA"
+    ED25519 = "ed25519-sha256", "Ed25519"
+
+
 class DkimKey(models.Model):
     """A signing key of a domain, published at `<selector>._domainkey.<domain>` (RFC 6376, 3.6.2.1)."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     domain = models.ForeignKey(SendingDomain, on_delete=models.CASCADE, related_name="dkim_keys")
     selector = models.CharField(max_length=63)
+    algorithm = models.CharField(max_length=16, choices=DkimAlgorithm, default=DkimAlgorithm.RSA)
     private_key = models.BinaryField(editable=False, help_text="PKCS#8 DER, encrypted (domains.dkim_keys).")
     public_key = models.TextField(editable=False, help_text="Base64 of the SubjectPublicKeyInfo: the p= tag.")
     is_active = models.BooleanField(default=True)

@@ -14,6 +14,10 @@ class EventType(models.TextChoices):
     IN_DOUBT = "in_doubt", "In doubt"
     SUPPRESSED = "suppressed"
     CANCELLED = "cancelled"
+    UNKNOWN_OUTCOME = "unknown_outcome", "Outcome unknown"
+    HELD = "held"
+    RELEASED = "released"
+    RETRY_REQUESTED = "retry_requested", "Retry requested"
 
 
 class Event(models.Model):

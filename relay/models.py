@@ -6,9 +6,10 @@ partition. They are written by COPY (`relay.submission.intake`) and by `relay.de
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils import timezone
 
 from accounts.ids import uuid7
-from accounts.scoping import OrganizationQuerySet
+from accounts.scoping import OrganizationOwned, OrganizationQuerySet
 
 
 class Door(models.TextChoices):
@@ -25,6 +26,8 @@ class RecipientState(models.TextChoices):
     BOUNCED = "bounced"
     SUPPRESSED = "suppressed"
     CANCELLED = "cancelled"
+    UNKNOWN_OUTCOME = "unknown_outcome", "Outcome unknown"
+    HELD = "held"
 
 
 class Message(models.Model):
@@ -93,8 +96,8 @@ class Content(models.Model):
 class Recipient(models.Model):
     """One envelope recipient: its state, and its place in the queue.
 
-    `next_attempt_at` is null exactly when the state is final. Claiming moves it to the end of the lease; a lease that runs
-    out is thereby due again, and `leased_by` not null then says that the attempt is in doubt.
+    `next_attempt_at` is null exactly when the state is final. Claiming moves it to the end of the lease; when it has passed
+    and `leased_by` is not null, the attempt is in doubt. What is held is due when it expires.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -120,11 +123,124 @@ class Recipient(models.Model):
             models.Index(fields=["message_id"], name="recipient_by_message"),
             # The queue's own order, over open rows only: claiming costs the same at any size of the table.
             models.Index(
-                fields=["destination", "next_attempt_at"],
-                name="recipient_due",
+                fields=["destination", "organization", "next_attempt_at"],
+                name="recipient_lane",
                 condition=models.Q(next_attempt_at__isnull=False),
+            ),
+            models.Index(
+                fields=["next_attempt_at"], name="recipient_leased", condition=models.Q(leased_by__isnull=False)
+            ),
+            models.Index(
+                fields=["expires_at"], name="recipient_expiry", condition=models.Q(next_attempt_at__isnull=False)
             ),
         ]
 
     def __str__(self) -> str:
         return self.address
+
+
+class Suppression(OrganizationOwned):
+    """An address that an organization's mail is not sent to any more."""
+
+    address = models.TextField(help_text="Lower case; the domain in A-label form.")
+    reason = models.CharField(max_length=40, help_text="From events.reasons, or: manual.")
+    message_id = models.UUIDField(null=True, help_text="The message whose bounce made it.")
+    reply = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta(OrganizationOwned.Meta):
+        constraints = [models.UniqueConstraint(fields=["organization", "address"], name="suppressed_once")]
+        indexes = [models.Index(fields=["organization", "-id"], name="suppression_by_organization")]
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class ExchangerGroup(models.Model):
+    """What a worker knows of the exchangers that serve some destinations together; rows appear when there is trouble.
+
+    The engine writes it when its limits change; pages and operators read it, a worker that starts begins with it.
+    """
+
+    name = models.TextField(primary_key=True, help_text="The most preferred exchangers' names, sorted, spaces between.")
+    connections = models.PositiveSmallIntegerField(help_text="How many at once, in each worker process.")
+    messages_per_second = models.FloatField(null=True, help_text="Null: as many as it takes.")
+    suspended_until = models.DateTimeField(null=True, help_text="Until then nothing is tried; then one probe is.")
+    failures = models.PositiveSmallIntegerField(default=0, help_text="Attempts to connect in a row that failed.")
+    reason = models.CharField(max_length=40, blank=True)
+    last_reply = models.TextField(blank=True)
+    changed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class IpPool(models.Model):
+    """Source addresses that some organizations' or domains' mail leaves from."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=60, unique=True)
+
+    class Meta:
+        verbose_name = "IP pool"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SourceAddress(models.Model):
+    """An address of this machine, with the name that it presents itself by."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    pool = models.ForeignKey(IpPool, on_delete=models.CASCADE, related_name="addresses")
+    address = models.GenericIPAddressField(unique=True)
+    ehlo_name = models.CharField(max_length=253, help_text="Its reverse DNS name (RFC 5321, 4.1.1.1).")
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        verbose_name_plural = "source addresses"
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class PoolAssignment(models.Model):
+    """Pins an organization, or one of its domains, to a pool. A domain's own assignment wins."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    pool = models.ForeignKey(IpPool, on_delete=models.PROTECT, related_name="assignments")
+    organization = models.OneToOneField(
+        "accounts.Organization", on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    )
+    domain = models.OneToOneField(
+        "domains.SendingDomain", on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(organization__isnull=True) ^ models.Q(domain__isnull=True),
+                name="pool_of_organization_or_domain",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organization or self.domain}: {self.pool}"
+
+
+class MtaStsPolicy(models.Model):
+    """A receiving domain's policy (RFC 8461, 3.2) as last fetched."""
+
+    domain = models.TextField(primary_key=True)
+    policy_id = models.CharField(max_length=32, help_text="The id of the TXT record that announced it.")
+    mode = models.CharField(max_length=8, help_text="enforce, testing or none.")
+    mx = ArrayField(models.TextField(), default=list, help_text="Patterns for exchangers' names.")
+    fetched_at = models.DateTimeField()
+    expires_at = models.DateTimeField(help_text="When its max_age is over.")
+
+    class Meta:
+        verbose_name = "MTA-STS policy"
+        verbose_name_plural = "MTA-STS policies"
+
+    def __str__(self) -> str:
+        return self.domain
