@@ -4,6 +4,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 import dns.asyncresolver
+import dns.flags
 import dns.nameserver
 import dns.resolver
 from django.conf import settings
@@ -48,6 +49,7 @@ def _configure(made: dns.resolver.BaseResolver, nameservers: tuple[str, ...]) ->
     made.lifetime = LIFETIME_S
     made.timeout = TIMEOUT_S
     made.use_edns(0, 0, UDP_PAYLOAD)
+    made.flags = dns.flags.RD | dns.flags.AD  # RFC 6840, 5.7: tell us whether the answer was validated
 
 
 def _nameserver(entry: str) -> dns.nameserver.Nameserver:

@@ -56,6 +56,14 @@ _REASONS = [
            "The receiver kept deferring until the time limit. Read the last reply; send again when it is mended."),
     Reason("cannot_sign", "Our own error while preparing the message",
            "The DKIM signature could not be made. PlugSend tries again; write to support if it stays."),
+    Reason("loops_to_us", "The mail would come back to us",
+           "The receiving domain's MX records lead to PlugSend's own machine. Its owner must name another mail server."),
+    Reason("tls_required", "No encrypted connection was to be had",
+           "Encryption is required here, by your settings or by the receiving domain, and the receiver did not offer it. "
+           "PlugSend tries again."),
+    Reason("tls_not_verified", "The receiver's server could not be verified",
+           "Your settings or the receiving domain ask for a verified server, and its certificate did not pass. "
+           "PlugSend tries again; the receiver's postmaster can mend it."),
 ]  # fmt: skip
 
 REASONS = {reason.code: reason for reason in _REASONS}

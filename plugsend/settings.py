@@ -1,5 +1,6 @@
 """Django settings. Everything that differs between installations comes from the environment; see `.env.example`."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -180,6 +181,14 @@ ACCOUNT_SESSION_REMEMBER = True
 EMAIL_BACKEND = "relay.submission.email_backend.PlugSendBackend"
 DEFAULT_FROM_EMAIL = f"PlugSend <no-reply@{SYSTEM_DOMAIN}>"
 
+
+def networks(name: str, words: list[str]) -> list[IPv4Network | IPv6Network]:
+    try:
+        return [ip_network(word) for word in words]
+    except ValueError as error:
+        raise SystemExit(f"{name}: {error}. Give networks such as 10.1.0.0/16, with commas between them.") from None
+
+
 # ---- The mail path ---------------------------------------------------------------------------------------------------
 
 SMTP_HOST = env.text("SMTP_HOST", "127.0.0.1")
@@ -219,6 +228,11 @@ SANDBOX_MX_PORT = env.number("SANDBOX_MX_PORT", 2525)
 DNS_NAMESERVERS = env.words("DNS_NAMESERVERS")  # addresses, `host:port` allowed; empty: the machine's own resolver
 if SANDBOX:
     DNS_NAMESERVERS = [f"127.0.0.1:{SANDBOX_DNS_PORT}"]
+# The name servers are local and validate: their AD bit can be trusted (RFC 4033, 4.9.3), which DANE wants.
+DNS_VALIDATES = env.flag("DNS_VALIDATES")
+# Networks that mail goes to although they are not public.
+ALLOWED_NETWORKS = networks("ALLOWED_NETWORKS", env.words("ALLOWED_NETWORKS"))
+TLS_CA_FILE = env.text("TLS_CA_FILE")  # PEM; in place of the system's certificate authorities
 EXCHANGER_PORT = SANDBOX_MX_PORT if SANDBOX else 25
 LEASE_SECONDS = env.number("LEASE_SECONDS", 60)
 RETRY_SCALE = float(env.text("RETRY_SCALE", "0.1" if SANDBOX else "1"))  # shortens every retry delay, for trials

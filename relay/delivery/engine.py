@@ -346,7 +346,9 @@ class Lane:
     async def _connect(self, attempt: Attempt) -> Conversation:
         """To the first exchanger that answers. Raises what the last one raised."""
         last: Exception | None = None
-        hops = self._engine.router.hops(self._destination)
+        with attempt.trace.phase("dns"):
+            route = await self._engine.router.route(self._destination)
+        hops = self._engine.router.hops(route)
         while True:
             with attempt.trace.phase("dns"):
                 hop = await anext(hops, None)
