@@ -11,7 +11,8 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
     # `expires` keeps a worker that was away from working off a heap of stale wake-ups.
-    "wake-due-destinations": {"task": "relay.tasks.wake_due", "schedule": 2.0, "options": {"expires": 4}},
+    "wake-due-lanes": {"task": "relay.tasks.wake_due", "schedule": 2.0, "options": {"expires": 4}},
+    "expire-overdue": {"task": "relay.tasks.expire_overdue", "schedule": 15.0, "options": {"expires": 30}},
     "make-partitions": {"task": "relay.tasks.make_partitions", "schedule": 6 * 3600.0},
     "forget-idempotency-keys": {"task": "relay.tasks.forget_idempotency_keys", "schedule": 3600.0},
     "check-domains": {"task": "domains.tasks.check_due_domains", "schedule": 30.0, "options": {"expires": 60}},

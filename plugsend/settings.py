@@ -234,6 +234,10 @@ DNS_VALIDATES = env.flag("DNS_VALIDATES")
 ALLOWED_NETWORKS = networks("ALLOWED_NETWORKS", env.words("ALLOWED_NETWORKS"))
 TLS_CA_FILE = env.text("TLS_CA_FILE")  # PEM; in place of the system's certificate authorities
 EXCHANGER_PORT = SANDBOX_MX_PORT if SANDBOX else 25
+DELIVERY_CONNECTIONS = env.number("DELIVERY_CONNECTIONS", 1000)  # to all exchangers together, in each worker process
+CONNECTIONS_PER_EXCHANGER = env.number(
+    "CONNECTIONS_PER_EXCHANGER", 100
+)  # at most; few at first, more while it answers well
 LEASE_SECONDS = env.number("LEASE_SECONDS", 60)
 RETRY_SCALE = float(env.text("RETRY_SCALE", "0.1" if SANDBOX else "1"))  # shortens every retry delay, for trials
 

@@ -169,7 +169,9 @@ class ExchangerGroup(models.Model):
     failures = models.PositiveSmallIntegerField(default=0, help_text="Attempts to connect in a row that failed.")
     reason = models.CharField(max_length=40, blank=True)
     last_reply = models.TextField(blank=True)
-    changed_at = models.DateTimeField()
+    destinations = ArrayField(models.TextField(), default=list, blank=True, help_text="With mail that waits for it.")
+    written_by = models.UUIDField(null=True, editable=False, help_text="The worker; null: an operator.")
+    changed_at = models.DateTimeField(auto_now=True)
 
     def __str__(self) -> str:
         return self.name

@@ -1,8 +1,8 @@
-"""Nudges: word from the committers to engines that already work on a destination, by PostgreSQL's NOTIFY.
+"""Nudges: word from the committers to engines that already work on a lane, by PostgreSQL's NOTIFY.
 
-A Celery wake-up starts work on a destination. While that work is young, further mail for the destination needs no task of
-its own (which would cost more than all the rest of the message's way): a nudge tells the engine to look once more. Nobody
-depends on it: what a nudge does not reach, the next look at the queue finds.
+A Celery wake-up starts work on a lane. While that work is young, further mail in the lane needs no task of its own (which
+would cost more than all the rest of the message's way): a nudge tells the engine to look once more. Nobody depends on it:
+what a nudge does not reach, the next look at the queue finds.
 """
 
 from __future__ import annotations
@@ -12,27 +12,29 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from relay.lanes import Lane
+
 CHANNEL = "plugsend_due"
 MOST_OCTETS = 7000  # a payload holds 8000
 
 _NUDGE = "SELECT pg_notify(%s, %s)"
 
 
-async def nudge(connection: AsyncConnection[Any], destinations: Iterable[str]) -> None:
+async def nudge(connection: AsyncConnection[Any], lanes: Iterable[Lane]) -> None:
     """A statement of its own, after the commit: a transaction that notifies would hold up others that do."""
     payload = ""
-    for destination in destinations:
-        if len(payload) + len(destination) >= MOST_OCTETS:
+    for name in map(str, lanes):
+        if len(payload) + len(name) >= MOST_OCTETS:
             await connection.execute(_NUDGE, (CHANNEL, payload))
             payload = ""
-        payload = f"{payload} {destination}" if payload else destination
+        payload = f"{payload} {name}" if payload else name
     if payload:
         await connection.execute(_NUDGE, (CHANNEL, payload))
 
 
-async def nudges(database_url: str) -> AsyncIterator[list[str]]:
-    """The destinations of each nudge, for as long as the connection lasts. Raises what psycopg raises when it ends."""
+async def nudges(database_url: str) -> AsyncIterator[list[Lane]]:
+    """The lanes of each nudge, for as long as the connection lasts. Raises what psycopg raises when it ends."""
     async with await AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute(f"LISTEN {CHANNEL}")
         async for notification in connection.notifies():
-            yield notification.payload.split()
+            yield [Lane.parse(name) for name in notification.payload.split()]

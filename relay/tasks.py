@@ -10,19 +10,28 @@ from django.utils import timezone
 
 from events.partitions import ensure_partitions
 from relay.delivery import worker
+from relay.expiry import EXPIRE_MOST, expire
+from relay.lanes import Lane
 from relay.models import IdempotencyKey
 
 
 @shared_task(name="relay.tasks.deliver")
-def deliver(destinations: Sequence[str]) -> None:
-    """A wake-up: these destinations have new mail."""
-    worker.engine().wake(destinations)
+def deliver(lanes: Sequence[str]) -> None:
+    """A wake-up: these lanes have new mail."""
+    worker.engine().wake([Lane.parse(lane) for lane in lanes])
 
 
 @shared_task(name="relay.tasks.wake_due")
 def wake_due() -> None:
-    """The truth check: wakes every destination with something due, whatever the broker has forgotten."""
+    """The truth check: wakes every lane with something due, whatever the broker has forgotten."""
     worker.engine().look()
+
+
+@shared_task(name="relay.tasks.expire_overdue")
+def expire_overdue() -> None:
+    """Every recipient ends: also those that no attempt reaches any more."""
+    while expire() == EXPIRE_MOST:
+        pass
 
 
 @shared_task(name="relay.tasks.make_partitions")

@@ -8,6 +8,7 @@ def test_every_scheduled_task_exists() -> None:
     scheduled = {entry["task"] for entry in app.conf.beat_schedule.values()}
     assert scheduled == {
         "relay.tasks.wake_due",
+        "relay.tasks.expire_overdue",
         "relay.tasks.make_partitions",
         "relay.tasks.forget_idempotency_keys",
         "domains.tasks.check_due_domains",

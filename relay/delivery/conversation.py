@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from events.log import Tls
 from relay.delivery.replies import Reply, make_reply
 from relay.delivery.routing import Hop
+from relay.delivery.trace import Trace
 
 # Seconds, RFC 5321, 4.5.3.2.
 CONNECT_TIMEOUT = 30
@@ -24,15 +23,17 @@ QUIT_TIMEOUT = 2
 
 LONGEST_LINE = 4096  # octets; RFC 5321 (4.5.3.1.5) allows 512, servers send more
 MOST_LINES = 100
-TRANSCRIPT_LINES = 200
+BLOCK_OCTETS = 256 * 1024
 
 
 class ConversationFailed(Exception):
     """The conversation broke without a usable reply. `phase`: what had been said last."""
 
-    def __init__(self, reason: str, text: str, *, phase: str = "", in_doubt: bool = False) -> None:
+    def __init__(
+        self, reason: str, text: str, *, phase: str = "", in_doubt: bool = False, permanent: bool = False
+    ) -> None:
         super().__init__(text)
-        self.reason, self.text, self.phase, self.in_doubt = reason, text, phase, in_doubt
+        self.reason, self.text, self.phase, self.in_doubt, self.permanent = reason, text, phase, in_doubt, permanent
 
 
 class Rejected(Exception):
@@ -44,42 +45,25 @@ class Rejected(Exception):
 
 
 @dataclass(slots=True)
-class Trace:
-    """What happened in one attempt: transcript lines and milliseconds spent in each phase."""
+class Transaction:
+    """One message for some recipients at one exchanger. `results` is filled in as the replies come.
 
-    lines: list[str] = field(default_factory=list)
-    phases_ms: dict[str, float] = field(default_factory=dict)
-    started: float = field(default_factory=time.monotonic)
+    A `Reply` says that the recipient's mail was taken, a `Rejected` that it was not; None is left where the conversation
+    broke before there was an answer.
+    """
 
-    def note(self, text: str) -> None:
-        self._add(f"-- {text}")
+    sender: str
+    recipients: list[str]
+    message: bytes
+    smtputf8: bool
+    results: list[Reply | Rejected | None] = field(default_factory=list)
 
-    def client(self, text: str) -> None:
-        self._add(f"C: {text}")
+    def __post_init__(self) -> None:
+        self.results = [None] * len(self.recipients)
 
-    def server(self, text: str) -> None:
-        self._add(f"S: {text}")
-
-    def _add(self, line: str) -> None:
-        if len(self.lines) < TRANSCRIPT_LINES:
-            self.lines.append(line)
-
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            spent = self.phases_ms.get(name, 0.0) + (time.monotonic() - start) * 1000
-            self.phases_ms[name] = round(spent, 2)
-
-    @property
-    def transcript(self) -> str:
-        return "\n".join(self.lines)
-
-    @property
-    def duration_ms(self) -> float:
-        return round((time.monotonic() - self.started) * 1000, 2)
+    def refuse(self, rejected: Rejected) -> None:
+        """All that have no answer yet."""
+        self.results = [rejected if result is None else result for result in self.results]
 
 
 class Conversation:
@@ -90,7 +74,10 @@ class Conversation:
         self.tls: Tls | None = None
         self._reader, self._writer = reader, writer
         self._extensions: dict[str, str] = {}
-        self._used = False
+        self._sent = 0
+        self._needs_reset = False
+        self._is_dismissed = False
+        self._is_in_doubt = False
 
     @classmethod
     async def open(cls, hop: Hop, *, hostname: str, trace: Trace) -> Conversation:
@@ -118,28 +105,40 @@ class Conversation:
             raise
         return self
 
-    async def send(self, sender: str, recipient: str, message: bytes, trace: Trace, *, smtputf8: bool) -> Reply:
-        """Hands one message over; returns the reply to the final dot when it is positive.
+    async def send(self, transaction: Transaction, trace: Trace) -> None:
+        """Hands one message over; `transaction.results` then tells what became of each recipient.
 
-        Raises `Rejected` (the connection stays usable after `reset`) and `ConversationFailed` (it does not).
+        Raises `ConversationFailed`: the connection is of no more use, and what has no result yet has none.
         """
-        if self._used:
+        if self._sent:
             trace.note(f"on the connection kept to {self.hop.host} ({self.hop.address}, port {self.hop.port})")
-        self._used = True
-        if smtputf8 and "SMTPUTF8" not in self._extensions:
-            raise Rejected(Reply(553, "5.6.7", "The exchanger does not offer SMTPUTF8 (RFC 6531)"), "mail")
-        await self._envelope(sender, recipient, message, trace, smtputf8=smtputf8)
-        with trace.phase("data"):
-            self._command("DATA", trace)
-            reply = await self._reply(trace, DATA_TIMEOUT)
-            if reply.code != 354:
-                raise Rejected(reply, "data")
-            return await self._content(message, trace)
+        self._sent += 1
+        if transaction.smtputf8 and "SMTPUTF8" not in self._extensions:
+            reply = Reply(553, "5.6.7", "The exchanger does not offer SMTPUTF8 (RFC 6531)")
+            transaction.refuse(Rejected(reply, "mail"))
+            return
+        if "PIPELINING" in self._extensions:
+            is_ready = await self._envelope_at_once(transaction, trace)
+        else:
+            is_ready = await self._envelope_step_by_step(transaction, trace)
+        if is_ready:
+            with trace.phase("data"):
+                await self._content(transaction, trace)
 
-    async def reset(self, trace: Trace) -> None:
-        """Ready for the next message after a refusal. Raises like `send`."""
-        self._command("RSET", trace)
-        self._expect(await self._reply(trace, COMMAND_TIMEOUT), "reset")
+    @property
+    def is_usable(self) -> bool:
+        """Whether the exchanger lets us go on with this connection."""
+        return not self._is_dismissed
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether a final dot is on its way and its reply is not here."""
+        return self._is_in_doubt
+
+    @property
+    def sent(self) -> int:
+        """Transactions so far."""
+        return self._sent
 
     async def quit(self) -> None:
         """Says goodbye, without insisting."""
@@ -181,45 +180,120 @@ class Conversation:
         self.tls = Tls(version=wire.version(), cipher=wire.cipher()[0])
         trace.note(f"{self.tls['version']} {self.tls['cipher']}")
 
-    async def _envelope(self, sender: str, recipient: str, message: bytes, trace: Trace, *, smtputf8: bool) -> None:
+    async def _envelope_at_once(self, transaction: Transaction, trace: Trace) -> bool:
+        """RFC 2920, 3.1: up to DATA in one packet. Returns whether the content is waited for."""
+        resets, self._needs_reset = self._needs_reset, True
+        commands = ["RSET"] if resets else []
+        commands += [self._mail(transaction), *(f"RCPT TO:<{one}>" for one in transaction.recipients), "DATA"]
+        abouts = [*([""] if resets else []), "", *transaction.recipients, ""]
+        self._commands(list(zip(commands, abouts, strict=True)), trace)
+        with trace.phase("mail"):
+            if resets:
+                await self._reply(trace, COMMAND_TIMEOUT, "mail")
+            mail = await self._reply(trace, COMMAND_TIMEOUT, "mail")
+        if not mail.is_positive:
+            transaction.refuse(self._rejected(mail, "mail"))
+        with trace.phase("rcpt"):
+            for number, recipient in enumerate(transaction.recipients):
+                if self._is_dismissed:
+                    return False
+                self._note_rcpt(transaction, number, await self._reply(trace, COMMAND_TIMEOUT, "rcpt", recipient))
+        if self._is_dismissed:
+            return False
+        with trace.phase("data"):
+            data = await self._reply(trace, DATA_TIMEOUT, "data")
+        if data.code == 354 and None not in transaction.results:
+            # It waits for a content that nobody is to get.
+            trace.client(".")
+            await self._write(b".\r\n", BLOCK_TIMEOUT)
+            await self._reply(trace, FINAL_TIMEOUT)
+            return False
+        return self._heed_data(transaction, data)
+
+    async def _envelope_step_by_step(self, transaction: Transaction, trace: Trace) -> bool:
+        resets, self._needs_reset = self._needs_reset, True
+        if resets:
+            self._commands([("RSET", "")], trace)
+            await self._reply(trace, COMMAND_TIMEOUT, "mail")
+        with trace.phase("mail"):
+            self._commands([(self._mail(transaction), "")], trace)
+            mail = await self._reply(trace, COMMAND_TIMEOUT, "mail")
+        if not mail.is_positive:
+            transaction.refuse(self._rejected(mail, "mail"))
+            return False
+        with trace.phase("rcpt"):
+            for number, recipient in enumerate(transaction.recipients):
+                self._commands([(f"RCPT TO:<{recipient}>", recipient)], trace)
+                reply = await self._reply(trace, COMMAND_TIMEOUT, "rcpt", recipient)
+                self._note_rcpt(transaction, number, reply)
+                if self._is_dismissed:
+                    return False
+        if None not in transaction.results:
+            return False
+        with trace.phase("data"):
+            self._commands([("DATA", "")], trace)
+            return self._heed_data(transaction, await self._reply(trace, DATA_TIMEOUT, "data"))
+
+    def _mail(self, transaction: Transaction) -> str:
         parameters = ""
         if "SIZE" in self._extensions:
-            parameters += f" SIZE={len(message)}"
-        if "8BITMIME" in self._extensions and not message.isascii():
+            parameters += f" SIZE={len(transaction.message)}"
+        if "8BITMIME" in self._extensions and not transaction.message.isascii():
             parameters += " BODY=8BITMIME"
-        if smtputf8:
+        if transaction.smtputf8:
             parameters += " SMTPUTF8"
-        mail, rcpt = f"MAIL FROM:<{sender}>{parameters}", f"RCPT TO:<{recipient}>"
-        if "PIPELINING" in self._extensions:  # RFC 2920
-            with trace.phase("mail"):
-                self._command(f"{mail}\r\n{rcpt}", trace)
-                mail_reply = await self._reply(trace, COMMAND_TIMEOUT, "mail")
-            with trace.phase("rcpt"):
-                rcpt_reply = await self._reply(trace, COMMAND_TIMEOUT)
-            self._expect(mail_reply, "mail")
-            self._expect(rcpt_reply, "rcpt")
-            return
-        for name, line in (("mail", mail), ("rcpt", rcpt)):
-            with trace.phase(name):
-                self._command(line, trace)
-                self._expect(await self._reply(trace, COMMAND_TIMEOUT, name), name)
+        return f"MAIL FROM:<{transaction.sender}>{parameters}"
 
-    async def _content(self, message: bytes, trace: Trace) -> Reply:
-        stuffed = message.replace(b"\r\n.", b"\r\n..")  # RFC 5321, 4.5.2
+    def _note_rcpt(self, transaction: Transaction, number: int, reply: Reply) -> None:
+        if reply.is_positive or transaction.results[number] is not None:
+            return
+        transaction.results[number] = rejected = self._rejected(reply, "rcpt")
+        if self._is_dismissed:
+            transaction.refuse(rejected)
+
+    def _heed_data(self, transaction: Transaction, reply: Reply) -> bool:
+        if reply.code != 354:
+            transaction.refuse(self._rejected(reply, "data"))
+        return None in transaction.results
+
+    async def _content(self, transaction: Transaction, trace: Trace) -> None:
+        stuffed = transaction.message.replace(b"\r\n.", b"\r\n..")  # RFC 5321, 4.5.2
         if stuffed.startswith(b"."):
             stuffed = b"." + stuffed
-        if not stuffed.endswith(b"\r\n"):
-            stuffed += b"\r\n"
+        ending = b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n"
         trace.client(f"({len(stuffed)} octets)")
         trace.client(".")
         try:
-            # In one write: a small last segment would wait for an ACK.
-            await self._write(stuffed + b".\r\n", BLOCK_TIMEOUT)
+            if len(stuffed) <= BLOCK_OCTETS:
+                # In one write: a small last segment would wait for an ACK.
+                await self._write(stuffed + ending, BLOCK_TIMEOUT)
+            else:
+                await self._write_blocks(stuffed, ending)
+            self._is_in_doubt = True
             reply = await self._reply(trace, FINAL_TIMEOUT)
         except ConversationFailed as failed:
+            if not self._is_in_doubt:
+                raise
             # RFC 5321, 4.5.3.2.6 and 6.1: the receiver may or may not have taken it.
             raise ConversationFailed("outcome_unknown", f"After the final dot: {failed.text}", in_doubt=True) from None
-        return self._expect(reply, "final")
+        self._is_in_doubt = self._needs_reset = False
+        answer = reply if reply.is_positive else self._rejected(reply, "final")
+        transaction.results = [answer if result is None else result for result in transaction.results]
+
+    async def _write_blocks(self, octets: bytes, ending: bytes) -> None:
+        """RFC 5321, 4.5.3.2.5: each block has a time of its own."""
+        view = memoryview(octets)
+        for start in range(0, len(view), BLOCK_OCTETS):
+            block: bytes | memoryview = view[start : start + BLOCK_OCTETS]
+            if start + BLOCK_OCTETS >= len(view):
+                block = bytes(block) + ending
+                self._is_in_doubt = True  # from here on the final dot may have been read
+            await self._write(block, BLOCK_TIMEOUT)
+
+    def _rejected(self, reply: Reply, phase: str) -> Rejected:
+        if reply.code == 421:  # RFC 5321, 3.8: it closes the connection
+            self._is_dismissed = True
+        return Rejected(reply, phase)
 
     def _expect(self, reply: Reply, phase: str) -> Reply:
         if not reply.is_positive:
@@ -227,12 +301,15 @@ class Conversation:
         return reply
 
     def _command(self, text: str, trace: Trace) -> None:
-        """Commands are short: the reply that follows is what is waited for."""
-        for line in text.split("\r\n"):
-            trace.client(line)
-        self._writer.write(text.encode() + b"\r\n")
+        self._commands([(text, "")], trace)
 
-    async def _write(self, octets: bytes, timeout_s: float) -> None:
+    def _commands(self, commands: list[tuple[str, str]], trace: Trace) -> None:
+        """Each with the recipient that it concerns. Commands are short: the replies that follow are what is waited for."""
+        for text, about in commands:
+            trace.client(text, about)
+        self._writer.write("".join(f"{text}\r\n" for text, _ in commands).encode())
+
+    async def _write(self, octets: bytes | memoryview, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):
                 self._writer.write(octets)
@@ -240,14 +317,14 @@ class Conversation:
         except (OSError, TimeoutError, ssl.SSLError) as error:
             raise ConversationFailed("connection_lost", f"{self.hop.host}: {error or 'time-out'}") from None
 
-    async def _reply(self, trace: Trace, timeout_s: float, phase: str = "") -> Reply:
+    async def _reply(self, trace: Trace, timeout_s: float, phase: str = "", about: str = "") -> Reply:
         try:
-            return make_reply(*await self._lines(trace, timeout_s))
+            return make_reply(*await self._lines(trace, timeout_s, about))
         except ConversationFailed as failed:
             failed.phase = phase
             raise
 
-    async def _lines(self, trace: Trace, timeout_s: float) -> tuple[int, list[str]]:
+    async def _lines(self, trace: Trace, timeout_s: float, about: str = "") -> tuple[int, list[str]]:
         """A reply's code and the texts of its lines (RFC 5321, 4.2.1)."""
         texts: list[str] = []
         try:
@@ -255,7 +332,7 @@ class Conversation:
                 while True:
                     octets = (await self._reader.readuntil(b"\n")).rstrip(b"\r\n")
                     line = octets.replace(b"\0", b"?").decode("utf-8", "replace")  # PostgreSQL's text holds no NUL
-                    trace.server(line)
+                    trace.server(line, about)
                     if not (line[:3].isdigit() and line[3:4] in ("", " ", "-")):
                         raise ConversationFailed("protocol_error", f"{self.hop.host} said: {line[:200]}")
                     texts.append(line[4:])

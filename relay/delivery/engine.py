@@ -1,21 +1,20 @@
 """The delivery engine: one asyncio loop in a worker process, many SMTP conversations at once.
 
-    wake(destinations) ── a lane per destination: claim ── converse ── settle (in batches)
+    wake(lanes) ── ready lanes in turn ── route ── claim (many lanes a statement) ── groups: connections ── settle (in batches)
 
-A lane claims while there is something due and room, and ends when there is not; a wake-up for a lane at work only tells
-it to look once more. Leases of what is in hand are renewed until it is settled.
+What is due is claimed as far as its exchangers take it: a group's throttle and buffer say how much. Leases of what is in hand
+are renewed until it is settled. The queue itself is looked at now and then, should a wake-up have been lost.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import random
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import psycopg
@@ -23,13 +22,18 @@ from django.conf import settings
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from accounts.ids import uuid7
-from relay.delivery.conversation import Conversation, ConversationFailed, Rejected, Trace
+from relay.delivery import outcome as outcomes
+from relay.delivery.deliverer import Deliverer, Ears, chances
+from relay.delivery.groups import Channel, Group, Slots
 from relay.delivery.messages import Messages
-from relay.delivery.outcome import Attempt, CannotSign, delivered, failed
-from relay.delivery.queue import Claimed, Outcome, Queue
-from relay.delivery.replies import Reply
-from relay.delivery.return_path import return_path
-from relay.delivery.routing import Router, RoutingFailed
+from relay.delivery.queue import Claim, Claimed, Outcome, Queue
+from relay.delivery.routes import Routes
+from relay.delivery.routing import Route, Router, RoutingFailed
+from relay.delivery.schedule import LaneState, Schedule
+from relay.delivery.senders import Senders
+from relay.delivery.standings import Standings
+from relay.delivery.throttle import Throttle, ThrottleLimits
+from relay.lanes import Lane
 from relay.nudges import nudges
 from relay.vital import vital
 
@@ -37,29 +41,49 @@ logger = logging.getLogger(__name__)
 
 DATABASE_AWAY = (psycopg.Error, PoolTimeout, OSError)
 DATABASE_RETRY_S = 1.0
-KEPT_IDLE_S = 2.0  # a connection waits so long for the next message
+AWAKE_S = 2.0  # so long after it was woken, a lane needs nudges only
 SETTLE_MOST = 200
+CLAIM_LANES = 100  # in one statement
+CLAIM_RECIPIENTS = 200
+CLAIM_UNROUTABLE = 50  # of a lane that there is no way for
+HELD_FEW = 20  # an organization that holds fewer may claim though the engine is full
+KEPT_OCTETS = 32 * 1024 * 1024  # contents in memory beyond which claims come without them
+LAPSED_MOST = 200
+SCAN_SHARE = 20  # looking at the queue may take one part in so many of the time
+
+
+def _throttle_limits() -> ThrottleLimits:
+    return ThrottleLimits(
+        most_connections=settings.CONNECTIONS_PER_EXCHANGER,
+        first_pause_s=30.0 * settings.RETRY_SCALE,
+        longest_pause_s=900.0 * settings.RETRY_SCALE,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    connections_per_destination: int = 20
-    connections: int = 500
-    claim: int = 50  # recipients of a destination taken at once
-    lease: timedelta = timedelta(seconds=60)
+    connections: int = field(default_factory=lambda: int(settings.DELIVERY_CONNECTIONS))
+    held: int = 5000  # recipients claimed and not settled
+    lease: timedelta = field(default_factory=lambda: timedelta(seconds=settings.LEASE_SECONDS))
     look_every_s: float = 10.0  # at the queue itself, in case the broker forgot everything
+    throttle: ThrottleLimits = field(default_factory=_throttle_limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """A lane about to be claimed from."""
+
+    state: LaneState
+    most: int
+    route: Route | RoutingFailed
 
 
 class Engine:
     """Start, use and stop it on one event loop."""
 
     def __init__(self, database_url: str, limits: EngineLimits | None = None, router: Router | None = None) -> None:
-        self.limits = limits or EngineLimits(lease=timedelta(seconds=settings.LEASE_SECONDS))
-        self._database_url = database_url
+        self.limits = limits or EngineLimits()
         self.queue = Queue(worker=uuid7(), lease=self.limits.lease)
-        self.messages = Messages()
-        self.router = router or Router()
-        self.conversations = asyncio.Semaphore(self.limits.connections)
         # The plans of our few statements do not hang on their values: planning each time costs more than running it.
         self.pool = AsyncConnectionPool(
             database_url,
@@ -70,62 +94,254 @@ class Engine:
             kwargs={"autocommit": True, "options": "-c plan_cache_mode=force_generic_plan"},
         )
         self.held: dict[UUID, Claimed] = {}  # claimed and not settled
+        self.groups: dict[str, Group] = {}
         self.stopping = False
-        self._lanes: dict[str, Lane] = {}
+        self._database_url = database_url
+        self._held_by = Counter[UUID]()  # organization
+        self._messages = Messages(self.pool)
+        self._senders = Senders()
+        self._schedule = Schedule()
+        self._slots = Slots(self.limits.connections)
+        self._routes = Routes(router or Router(), self._routed)
+        self._standings = Standings(self.pool, self.queue.worker)
+        ears = Ears(self.settle, self._give_back, self._room_in, self._suspended)
+        self._deliverer = Deliverer(self._routes, self._senders, self._messages, ears)
+        self._blocked: dict[str, list[LaneState]] = {}  # by group: lanes that wait for room
+        self._parked: list[LaneState] = []  # lanes that wait until less is held
+        self._claimable = asyncio.Event()
         self._outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
+        self._returned: list[Claimed] = []  # not begun, to be given back to the queue
         self._upkeep: list[asyncio.Task[None]] = []
+        self._scanned_at = self._scan_took_s = 0.0
+        self._ahead_s = self.limits.look_every_s + 5
+
+    # ---- What others ask of it ---------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         await self.pool.open()
-        self._upkeep = [
-            vital(work()) for work in (self._settle_all, self._renew_leases, self._look_often, self._heed_nudges)
-        ]
+        works = (
+            self._claim_all,
+            self._settle_all,
+            lambda: self._every(self.limits.lease.total_seconds() / 3, self._renew_leases),
+            lambda: self._every(self.limits.look_every_s, self.look),
+            lambda: self._every(1.0, self._tick),
+            self._heed_nudges,
+        )
+        self._upkeep = [vital(work()) for work in works]
 
     async def stop(self, deadline_s: float) -> None:
         """Finishes the conversations in hand within the deadline and returns the rest to the queue at once."""
         self.stopping = True
-        lanes = list(self._lanes.values())
-        for lane in lanes:
-            lane.changed.set()
-        if lanes:
-            await asyncio.wait([lane.task for lane in lanes], timeout=deadline_s)
+        self._claimable.set()
+        await asyncio.wait(self._upkeep[:1], timeout=2)  # a claim that is under way
+        channels = [channel for group in self.groups.values() for channel in group.channels.values()]
+        for channel in channels:
+            self._give_back(channel.close())
+        await self._return_claims()
+        slots = [slot for channel in channels for slot in channel.slots]
+        if slots:
+            _, unfinished = await asyncio.wait(slots, timeout=deadline_s)
+            for slot in unfinished:
+                slot.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
+        await self._return_claims()
         try:
             async with asyncio.timeout(2):
                 await self._outcomes.join()
         except TimeoutError:
             logger.warning("%d outcomes could not be written; those attempts will be in doubt", len(self.held))
-        for task in [*self._upkeep, *(lane.task for lane in self._lanes.values())]:
+        for task in self._upkeep:
             task.cancel()
+        await asyncio.gather(*self._upkeep, return_exceptions=True)
         await self.pool.close()
 
-    def wake(self, destinations: Iterable[str], *, lapsed: bool = False) -> None:
-        """There may be something due for these; `lapsed`: leases that ran out, too. Returns at once."""
+    def wake(self, lanes: Iterable[Lane]) -> None:
+        """There may be something due in these. Returns at once."""
         if self.stopping:
             return
-        for destination in destinations:
-            lane = self._lanes.get(destination)
-            if lane is None:
-                lane = self._lanes[destination] = Lane(self, destination)
-            lane.look_again(lapsed=lapsed)
+        awake_until = time.monotonic() + AWAKE_S
+        for lane in lanes:
+            self._schedule.wake(lane, self._senders.weight(lane.organization_id), awake_until)
+        self._claimable.set()
 
     async def look(self) -> None:
-        """Wakes every destination that has something due."""
+        """Looks at the queue itself: for lanes with something due soon, and for attempts whose worker died."""
+        started = time.monotonic()
+        if started - self._scanned_at < SCAN_SHARE * self._scan_took_s:
+            return
+        self._ahead_s = self.limits.look_every_s + SCAN_SHARE * self._scan_took_s + 5
         async with self.pool.connection() as connection:
-            self.wake(await self.queue.due_destinations(connection), lapsed=True)
+            lanes = await self.queue.open_lanes(connection, timedelta(seconds=self._ahead_s))
+            await self._end_lapsed(connection)
+        now = self._scanned_at = time.monotonic()
+        self._scan_took_s = now - started
+        for lane, in_s in lanes.items():
+            if in_s <= 0:
+                self._schedule.wake(lane, self._senders.weight(lane.organization_id))
+            else:
+                self._schedule.wake_at(lane, now + in_s)
+        self._claimable.set()
 
     def settle(self, outcome: Outcome) -> None:
         self._outcomes.put_nowait(outcome)
 
-    def take_in_hand(self, claimed: Iterable[Claimed]) -> None:
-        self.held.update((one.id, one) for one in claimed)
+    # ---- Claiming ----------------------------------------------------------------------------------------------------
 
-    def let_go(self, claimed: Claimed) -> None:
+    async def _claim_all(self) -> None:
+        """Claims what the exchangers can take, until nothing is left that is due."""
+        while not self.stopping:
+            self._claimable.clear()
+            for lane in self._schedule.pop_due(time.monotonic()):
+                self._schedule.wake(lane, self._senders.weight(lane.organization_id))
+            picked = self._pick()
+            if picked:
+                await self._claim(picked)
+                continue
+            timer = self._schedule.next_timer()
+            try:
+                async with asyncio.timeout(None if timer is None else max(0.0, timer - time.monotonic())):
+                    await self._claimable.wait()
+            except TimeoutError:
+                pass
+
+    def _pick(self) -> list[Picked]:
+        """Ready lanes in turn, each with how many to claim."""
+        picked: list[Picked] = []
+        left = CLAIM_RECIPIENTS
+        while self._schedule.has_ready and left > 0 and len(picked) < CLAIM_LANES:
+            state = self._schedule.pop_ready()
+            lane = state.lane
+            if len(self.held) >= self.limits.held and self._held_by[lane.organization_id] >= HELD_FEW:
+                self._parked.append(state)
+                continue
+            route = self._routes.get(lane)
+            if route is None:
+                continue  # `_routed` makes it ready again
+            if isinstance(route, RoutingFailed):
+                most = CLAIM_UNROUTABLE
+            else:
+                group = self._group(route.group)
+                most = group.room_for(lane.organization_id)
+                if most <= 0:
+                    self._blocked.setdefault(group.name, []).append(state)
+                    if group.throttle.is_probing:
+                        group.destinations.add(lane.destination)
+                    continue
+                group.waiting += (most := min(most, left))
+            picked.append(Picked(state, most, route))
+            left -= most
+        return picked
+
+    async def _claim(self, picked: list[Picked]) -> None:
+        claim = Claim([], {})
+        failed = False
+        try:
+            async with self.pool.connection() as connection:
+                claim = await self.queue.claim(
+                    connection,
+                    {one.state.lane: one.most for one in picked},
+                    with_contents=self._messages.octets < KEPT_OCTETS,
+                )
+                self._take_in_hand(claim)
+                await self._senders.load(connection, {claimed.domain_id for claimed in claim.recipients})
+        except DATABASE_AWAY as error:
+            logger.warning("Claiming failed: %s", error)
+            failed = True
+        if failed and claim.recipients:
+            self._give_back(claim.recipients)
+            claim = Claim([], {})
+        by_lane: dict[Lane, list[Claimed]] = {}
+        for claimed in claim.recipients:
+            by_lane.setdefault(claimed.lane, []).append(claimed)
+        for one in picked:
+            found = by_lane.get(one.state.lane, [])
+            self._distribute(one, found)
+            weight = self._senders.weight(one.state.lane.organization_id)
+            if len(found) >= one.most or failed:
+                self._schedule.make_ready(one.state, weight)
+            else:
+                self._schedule.rest(one.state, weight)
+        if failed:
+            await asyncio.sleep(DATABASE_RETRY_S)
+
+    def _take_in_hand(self, claim: Claim) -> None:
+        self._messages.take(claim)
+        for claimed in claim.recipients:
+            self.held[claimed.id] = claimed
+            self._held_by[claimed.organization_id] += 1
+            self._schedule.state(claimed.lane).held += 1
+
+    def _let_go(self, claimed: Claimed) -> None:
         """Settled, or given back."""
-        if self.held.pop(claimed.id, None):
-            self.messages.done(claimed)
+        if self.held.pop(claimed.id, None) is None:
+            return
+        self._messages.done(claimed)
+        self._schedule.state(claimed.lane).held -= 1
+        self._held_by[claimed.organization_id] -= 1
+        if not self._held_by[claimed.organization_id]:
+            del self._held_by[claimed.organization_id]
 
-    def lane_ended(self, destination: str) -> None:
-        del self._lanes[destination]
+    def _distribute(self, picked: Picked, found: list[Claimed]) -> None:
+        """Hands a lane's claimed recipients to the connections of its group."""
+        now = datetime.now(UTC)
+        ready = []
+        for claimed in found:
+            if claimed.is_suppressed:
+                self.settle(outcomes.suppressed(claimed))
+            elif claimed.expires_at <= now:
+                self.settle(outcomes.expired(claimed))
+            else:
+                ready.append(claimed)
+        if isinstance(picked.route, RoutingFailed):
+            self._deliverer.refuse(ready, picked.route)
+            return
+        group = self._group(picked.route.group)
+        group.waiting -= picked.most - len(ready)
+        group.has_backlog = len(found) >= picked.most
+        if self.stopping or group.throttle.is_suspended(time.monotonic()):
+            group.waiting -= len(ready)
+            self._give_back(ready)
+            return
+        by_channel: dict[Channel, list[Claimed]] = {}
+        for claimed in ready:
+            by_channel.setdefault(self._channel(group, claimed), []).append(claimed)
+        for channel, recipients in by_channel.items():
+            channel.add(recipients, picked.route, self._senders.weight(picked.state.lane.organization_id))
+
+    def _group(self, name: str) -> Group:
+        group = self.groups.get(name)
+        if group is None:
+            group = self.groups[name] = Group(name, Throttle(self.limits.throttle))
+            self._standings.introduce(group)
+        return group
+
+    def _channel(self, group: Group, claimed: Claimed) -> Channel:
+        key = self._deliverer.channel_key(claimed)
+        channel = group.channels.get(key)
+        if channel is None:
+            channel = group.channels[key] = Channel(group, key, self._deliverer, self._slots)
+        return channel
+
+    def _routed(self, lane: Lane) -> None:
+        """Where the lane's mail goes has become known."""
+        self._schedule.make_ready(self._schedule.state(lane), self._senders.weight(lane.organization_id))
+        self._claimable.set()
+
+    def _room_in(self, group: Group) -> None:
+        """What is claimed ahead for a group has become little: its lanes may go on."""
+        blocked = self._blocked.get(group.name)
+        if blocked and group.waiting <= group.buffer // 2:
+            del self._blocked[group.name]
+            for state in blocked:
+                self._schedule.make_ready(state, self._senders.weight(state.lane.organization_id))
+            self._claimable.set()
+
+    def _suspended(self, group: Group) -> None:
+        """Nothing more is tried there for a while: what was claimed goes back, as if it had not been."""
+        for channel in group.channels.values():
+            self._give_back(channel.empty())
+
+    # ---- Settling ----------------------------------------------------------------------------------------------------
 
     async def _settle_all(self) -> None:
         """Writes outcomes as they come, all that wait in one transaction."""
@@ -134,9 +350,15 @@ class Engine:
             while not self._outcomes.empty() and len(batch) < SETTLE_MOST:
                 batch.append(self._outcomes.get_nowait())
             await self._settle_batch(batch)
+            now = time.monotonic()
             for outcome in batch:
-                self.let_go(outcome.claimed)
+                self._let_go(outcome.claimed)
                 self._outcomes.task_done()
+                if outcome.next_attempt_at is not None:
+                    in_s = (outcome.next_attempt_at - datetime.now(UTC)).total_seconds()
+                    if in_s < self._ahead_s:  # else the next look will find it
+                        self._schedule.wake_at(outcome.claimed.lane, now + in_s)
+            self._unpark(len(batch))
 
     async def _settle_batch(self, batch: list[Outcome]) -> None:
         while True:
@@ -157,228 +379,77 @@ class Engine:
             if outcome.claimed.id not in settled:
                 logger.warning("The lease of recipient %s had run out before it was settled", outcome.claimed.id)
 
-    async def _renew_leases(self) -> None:
-        while True:
-            await asyncio.sleep(self.limits.lease.total_seconds() / 3)
-            if self.held:
-                try:
-                    async with self.pool.connection() as connection:
-                        await self.queue.renew(connection, list(self.held))
-                except DATABASE_AWAY as error:
-                    logger.warning("Leases could not be renewed: %s", error)
+    def _unpark(self, most: int) -> None:
+        if self._parked:
+            for state in self._parked[:most]:
+                self._schedule.make_ready(state, self._senders.weight(state.lane.organization_id))
+            del self._parked[:most]
+        if self._schedule.next_timer() is not None or self._schedule.has_ready:
+            self._claimable.set()
 
-    async def _heed_nudges(self) -> None:
-        """More mail for destinations that we are at work on. Others are left to the worker that is woken for them."""
+    def _give_back(self, recipients: Iterable[Claimed]) -> None:
+        """What was claimed and not begun returns to the queue with the next tick."""
+        self._returned.extend(recipients)
+
+    async def _return_claims(self) -> None:
+        returned, self._returned = self._returned, []
+        if not returned:
+            return
+        for claimed in returned:
+            self._let_go(claimed)
+        try:
+            async with self.pool.connection() as connection:
+                await self.queue.release(connection, [claimed.id for claimed in returned])
+        except DATABASE_AWAY as error:
+            logger.warning("%d recipients stay leased until their lease ends: %s", len(returned), error)
+        if not self.stopping:
+            self.wake({claimed.lane for claimed in returned})
+
+    async def _end_lapsed(self, connection: psycopg.AsyncConnection[object]) -> None:
+        """Attempts whose worker died or lost the database are in doubt; an event says so."""
+        while lapsed := await self.queue.take_lapsed(connection, LAPSED_MOST):
+            await self.queue.settle(connection, [outcomes.lapsed(one, chances()) for one in lapsed])
+            if len(lapsed) < LAPSED_MOST:
+                return
+
+    # ---- Upkeep ------------------------------------------------------------------------------------------------------
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                async for destinations in nudges(self._database_url):
-                    self.wake(one for one in destinations if one in self._lanes)
+                await work()
+            except DATABASE_AWAY as error:
+                logger.warning("%s failed for now: %s", work.__name__.strip("_").replace("_", " "), error)
+            await asyncio.sleep(seconds)
+
+    async def _renew_leases(self) -> None:
+        if self.held:
+            async with self.pool.connection() as connection:
+                await self.queue.renew(connection, list(self.held))
+
+    async def _heed_nudges(self) -> None:
+        """More mail for lanes that we are at work on. Others are left to the worker that is woken for them."""
+        while True:
+            try:
+                async for lanes in nudges(self._database_url):
+                    self.wake(lane for lane in lanes if lane in self._schedule)
             except DATABASE_AWAY as error:
                 logger.warning("Nudges are not heard: %s", error)
             await asyncio.sleep(DATABASE_RETRY_S)
 
-    async def _look_often(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except DATABASE_AWAY as error:
-                logger.warning("The queue could not be looked at: %s", error)
-            await asyncio.sleep(self.limits.look_every_s)
-
-
-class Lane:
-    """The work on one destination: recipients claimed and waiting, and the connections that take them one by one.
-
-    A connection without work is kept for `KEPT_IDLE_S`, and the lane stays awake as long after it was woken: what comes
-    meanwhile needs a nudge only.
-    """
-
-    def __init__(self, engine: Engine, destination: str) -> None:
-        self._engine = engine
-        self._destination = destination
-        self._waiting: asyncio.Queue[Claimed | None] = asyncio.Queue()  # None: end
-        self._connections: set[asyncio.Task[None]] = set()
-        self._idle = 0
-        self._look = self._look_for_lapsed = False
-        self._awake_until = 0.0
-        self.changed = asyncio.Event()
-        self.task = asyncio.create_task(self._run())
-
-    def look_again(self, *, lapsed: bool) -> None:
-        self._look = True
-        self._awake_until = time.monotonic() + KEPT_IDLE_S
-        self._look_for_lapsed = self._look_for_lapsed or lapsed
-        self.changed.set()
-
-    async def _run(self) -> None:
-        try:
-            while True:
-                self.changed.clear()
-                if self._engine.stopping:
-                    await self._give_back()
-                elif self._look and self._waiting.qsize() < self._engine.limits.claim // 2:
-                    await self._claim()
-                    continue
-                if self._connections:
-                    await self.changed.wait()
-                elif self._engine.stopping or (left := self._awake_until - time.monotonic()) <= 0:
-                    return
-                else:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(left):
-                            await self.changed.wait()
-        finally:
-            self._engine.lane_ended(self._destination)
-
-    async def _claim(self) -> None:
-        engine, queue = self._engine, self._engine.queue
-        claim_some = queue.claim_lapsed if self._look_for_lapsed else queue.claim
-        is_lapsed, self._look, self._look_for_lapsed = self._look_for_lapsed, self._look_for_lapsed, False
-        claimed: list[Claimed] = []
-        try:
-            async with engine.pool.connection() as connection:
-                claim = await claim_some(connection, self._destination, engine.limits.claim)
-                claimed = claim.recipients
-                engine.take_in_hand(claimed)
-                await engine.messages.take(connection, claim)
-        except DATABASE_AWAY as error:
-            logger.warning("Claiming for %s failed: %s", self._destination, error)
-            await asyncio.sleep(DATABASE_RETRY_S)
-        for one in claimed:
-            self._waiting.put_nowait(one)
-        if len(claimed) == engine.limits.claim:
-            self._look, self._look_for_lapsed = True, self._look_for_lapsed or is_lapsed
-        self._open_connections()
-
-    def _open_connections(self) -> None:
-        room = self._engine.limits.connections_per_destination - len(self._connections)
-        for _ in range(min(room, self._waiting.qsize() - self._idle)):
-            task = asyncio.create_task(self._work_off())
-            self._connections.add(task)
-            task.add_done_callback(self._connection_ended)
-
-    def _connection_ended(self, task: asyncio.Task[None]) -> None:
-        self._connections.discard(task)
-        self.changed.set()
-        if not task.cancelled() and (error := task.exception()):
-            logger.error("A connection's work failed", exc_info=error)
-        if not self._engine.stopping:
-            self._open_connections()
-
-    async def _give_back(self) -> None:
-        """Returns to the queue what was not begun, and lets the connections end."""
-        ids = []
-        while not self._waiting.empty():
-            if claimed := self._waiting.get_nowait():
-                ids.append(claimed.id)
-                self._engine.let_go(claimed)
-        for _ in self._connections:
-            self._waiting.put_nowait(None)
-        if ids:
-            try:
-                async with self._engine.pool.connection() as connection:
-                    await self._engine.queue.release(connection, ids)
-            except DATABASE_AWAY as error:
-                logger.warning("%d recipients stay leased until their lease ends: %s", len(ids), error)
-
-    async def _work_off(self) -> None:
-        """Takes one recipient after the other, over one connection as long as it lasts."""
-        conversation: Conversation | None = None
-        try:
-            while claimed := await self._next():
-                async with self._engine.conversations:
-                    conversation = await self._attempt(claimed, conversation)
-        finally:
-            if conversation:
-                await conversation.quit()
-
-    async def _next(self) -> Claimed | None:
-        if self._waiting.qsize() <= self._engine.limits.claim // 2:
-            self.changed.set()
-        if not self._waiting.empty():
-            return self._waiting.get_nowait()
-        self._idle += 1
-        try:
-            async with asyncio.timeout(KEPT_IDLE_S):
-                return await self._waiting.get()
-        except TimeoutError:
-            return None
-        finally:
-            self._idle -= 1
-
-    async def _attempt(self, claimed: Claimed, conversation: Conversation | None) -> Conversation | None:
-        """Makes one attempt and settles it. Returns the connection when it is fit for the next."""
-        engine = self._engine
-        attempt = Attempt(claimed, Trace())
-        try:
-            message, signer = await engine.messages.signed(claimed, engine.pool)
-            attempt.dkim = {"domain": signer.domain, "selector": signer.selector}
-            attempt.return_path = return_path(claimed.id, signer.domain)
-            if conversation:
-                try:
-                    engine.settle(delivered(attempt, await self._hand_over(attempt, conversation, message)))
-                    return conversation
-                except (ConversationFailed, Rejected) as error:
-                    if not _was_closed(error):
-                        raise
-                    # The exchanger had ended the connection that we kept: that says nothing about this message.
-                    attempt.trace.note("the kept connection had been closed")
-                    conversation.abort()
-                    conversation = None
-            conversation = await self._connect(attempt)
-            engine.settle(delivered(attempt, await self._hand_over(attempt, conversation, message)))
-            return conversation
-        except Exception as error:
-            if not isinstance(error, (RoutingFailed, Rejected, ConversationFailed, CannotSign)):
-                logger.exception("An attempt for recipient %s failed", claimed.id)
-            engine.settle(failed(attempt, error, chance=random.random, scale=settings.RETRY_SCALE))
-            return await _fit_again(conversation, error)
-
-    async def _hand_over(self, attempt: Attempt, conversation: Conversation, message: bytes) -> Reply:
-        attempt.hop, attempt.tls = conversation.hop, conversation.tls
-        claimed = attempt.claimed
-        local = claimed.address.rpartition("@")[0]
-        recipient = f"{local}@{claimed.destination}"
-        return await conversation.send(
-            attempt.return_path, recipient, message, attempt.trace, smtputf8=not local.isascii()
-        )
-
-    async def _connect(self, attempt: Attempt) -> Conversation:
-        """To the first exchanger that answers. Raises what the last one raised."""
-        last: Exception | None = None
-        with attempt.trace.phase("dns"):
-            route = await self._engine.router.route(self._destination)
-        hops = self._engine.router.hops(route)
-        while True:
-            with attempt.trace.phase("dns"):
-                hop = await anext(hops, None)
-            if hop is None:
-                raise last or RoutingFailed("no_mail_for_domain", "There is no exchanger.", permanent=True)
-            attempt.hop = hop
-            try:
-                return await Conversation.open(hop, hostname=settings.HOSTNAME, trace=attempt.trace)
-            except (ConversationFailed, Rejected) as error:
-                if isinstance(error, Rejected) and error.reply.is_permanent:
-                    raise  # RFC 5321, 4.2.1: an exchanger that speaks for the domain has said no
-                last = error
-
-
-def _was_closed(error: ConversationFailed | Rejected) -> bool:
-    """Whether a kept connection turned out to be at its end before it took anything (RFC 5321, 3.8: 421)."""
-    if isinstance(error, Rejected):
-        return error.reply.code == 421 and error.phase == "mail"
-    return error.reason == "connection_lost" and error.phase == "mail"
-
-
-async def _fit_again(conversation: Conversation | None, error: Exception) -> Conversation | None:
-    """After a refusal the connection is good for the next message, once it was reset."""
-    if conversation is None:
-        return None
-    if isinstance(error, Rejected) and error.reply.code != 421:
-        try:
-            await conversation.reset(Trace())
-            return conversation
-        except (ConversationFailed, Rejected):
-            pass
-    conversation.abort()
-    return None
+    async def _tick(self) -> None:
+        """What no event tells: suspensions that are over, connections that became worth opening, things not needed any more."""
+        await self._return_claims()
+        now = time.monotonic()
+        for group in list(self.groups.values()):
+            if not group.throttle.is_suspended(now):
+                self._room_in(group)
+            for key, channel in list(group.channels.items()):
+                channel.open_slots()
+                if not (channel.slots or channel.waiting):
+                    del group.channels[key]
+            self._slots.serve_starving(group)
+            if group.is_forgettable(now) and group.name not in self._blocked:
+                del self.groups[group.name]
+        self._schedule.forget_idle(now)
+        await self._standings.exchange(self.groups)

@@ -1,90 +1,106 @@
-"""Signed messages for the engine: content read in batches, each message signed once, keys kept."""
+"""Contents for the engine: each message is read once and signed once, whatever the number of its recipients in hand."""
 
 from __future__ import annotations
 
-import time
+import asyncio
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import dkim
-from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from domains.dkim_keys import decrypt_private_key
 from relay.delivery.outcome import CannotSign
-from relay.delivery.queue import Claim, Claimed
+from relay.delivery.queue import SMALL_OCTETS, Claim, Claimed
 from relay.delivery.signing import Signer
 
-SIGNERS_KEPT_S = 30
-
+LARGE_AT_ONCE = 4  # large messages in memory, each as read, as signed and as written
+OWN_THREAD_OCTETS = 512 * 1024  # signing more than that would hold up the loop
 _CONTENT = "SELECT raw FROM relay_content WHERE id = %s"
-# The newest active key signs.
-_KEYS = """
-    SELECT DISTINCT ON (d.id) d.id, d.name, k.selector, k.private_key
-    FROM domains_sendingdomain d JOIN domains_dkimkey k ON k.domain_id = d.id AND k.is_active
-    WHERE d.id = ANY(%s) ORDER BY d.id, k.created_at DESC
-"""
 
 
 @dataclass(slots=True)
 class Letter:
-    """A message on its way out. `content` is None for a large one, which is read when its turn has come."""
+    """A message on its way out. `content` is None for one that is read when its turn has come."""
 
     content: bytes | None
     signed: bytes | None = None
     recipients: int = 0  # in hand
+    in_use: int = 0  # conversations that it is part of
+
+    @property
+    def octets(self) -> int:
+        return len(self.signed or self.content or b"")
 
 
 class Messages:
-    """Keeps the messages whose recipients are in hand, and keys for some seconds longer."""
+    """Keeps the messages whose recipients are in hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self.octets = 0  # kept
+        self._pool = pool
         self._letters: dict[UUID, Letter] = {}
-        self._signers: dict[UUID, tuple[float, Signer]] = {}
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
-    async def take(self, connection: AsyncConnection[Any], claim: Claim) -> None:
-        """Makes ready for what was claimed: keeps the contents that came along, reads the keys that are not here yet."""
+    def take(self, claim: Claim) -> None:
+        """Makes ready for what was claimed: keeps the contents that came along."""
         for claimed in claim.recipients:
-            letter = self._letters.setdefault(claimed.message_id, Letter(claim.contents.get(claimed.message_id)))
+            letter = self._letters.get(claimed.message_id)
+            if letter is None:
+                letter = self._letters[claimed.message_id] = Letter(claim.contents.get(claimed.message_id))
+                self.octets += letter.octets
             letter.recipients += 1
-        await self._load_signers(connection, {claimed.domain_id for claimed in claim.recipients})
-
-    async def signed(self, claimed: Claimed, pool: AsyncConnectionPool) -> tuple[bytes, Signer]:
-        """The message with its signature, and who signed. Raises `CannotSign`."""
-        letter = self._letters[claimed.message_id]
-        _, signer = self._signers.get(claimed.domain_id, (0, None))
-        if signer is None:
-            raise CannotSign("The sending domain has no DKIM key; it may have been removed.")
-        if letter.signed is None:
-            content = letter.content or await self._read(pool, claimed.message_id)
-            try:
-                letter.signed = signer.sign(content)
-            except dkim.DKIMException as error:
-                raise CannotSign(f"The message could not be signed: {error}") from error
-        return letter.signed, signer
-
-    async def _read(self, pool: AsyncConnectionPool, message_id: UUID) -> bytes:
-        """A large message, when its turn has come."""
-        async with pool.connection() as connection:
-            cursor = await connection.execute(_CONTENT, (message_id,), binary=True)
-            row = await cursor.fetchone()
-        if row is None:
-            raise CannotSign("The content of the message is gone.")
-        return bytes(row[0])
-
-    async def _load_signers(self, connection: AsyncConnection[Any], domain_ids: set[UUID]) -> None:
-        now = time.monotonic()
-        stale = [one for one in domain_ids if self._signers.get(one, (0.0, None))[0] <= now]
-        if not stale:
-            return
-        for domain_id, name, selector, private_key in await (await connection.execute(_KEYS, (stale,))).fetchall():
-            signer = Signer(name, selector, decrypt_private_key(private_key))
-            self._signers[domain_id] = (now + SIGNERS_KEPT_S, signer)
 
     def done(self, claimed: Claimed) -> None:
         """This recipient is not in hand any more; with its last one a message is forgotten."""
         letter = self._letters[claimed.message_id]
         letter.recipients -= 1
         if not letter.recipients:
+            self.octets -= letter.octets
             del self._letters[claimed.message_id]
+
+    async def open(self, claimed: Claimed, signer: Signer) -> bytes:
+        """The message with its signature, to be given back by `close`. Raises `CannotSign`."""
+        letter = self._letters[claimed.message_id]
+        is_large = claimed.size_bytes > SMALL_OCTETS
+        if is_large:
+            await self._large.acquire()
+        letter.in_use += 1
+        try:
+            return letter.signed or await self._sign(claimed, letter, signer)
+        except BaseException:
+            self.close(claimed)
+            raise
+
+    def close(self, claimed: Claimed) -> None:
+        letter = self._letters[claimed.message_id]
+        letter.in_use -= 1
+        if claimed.size_bytes > SMALL_OCTETS:
+            self._large.release()
+            if not letter.in_use:
+                self._keep(letter, None)
+
+    async def _sign(self, claimed: Claimed, letter: Letter, signer: Signer) -> bytes:
+        content = letter.content if letter.content is not None else await self._read(claimed.message_id)
+        try:
+            if len(content) > OWN_THREAD_OCTETS:
+                signed = await asyncio.to_thread(signer.sign, content)
+            else:
+                signed = signer.sign(content)
+        except dkim.DKIMException as error:
+            raise CannotSign(f"The message could not be signed: {error}") from error
+        self._keep(letter, signed)
+        return signed
+
+    def _keep(self, letter: Letter, signed: bytes | None) -> None:
+        """The signed form only: the other is not needed any more."""
+        self.octets -= letter.octets
+        letter.content, letter.signed = None, signed
+        self.octets += letter.octets
+
+    async def _read(self, message_id: UUID) -> bytes:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(_CONTENT, (message_id,), binary=True)
+            row = await cursor.fetchone()
+        if row is None:
+            raise CannotSign("The content of the message is gone.")
+        return bytes(row[0])

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from uuid import UUID
 
 from events.log import Detail, Tls
 from events.models import EventType
-from relay.delivery.conversation import ConversationFailed, Rejected, Trace
-from relay.delivery.queue import Claimed, Outcome
+from events.reasons import suppresses
+from relay.delivery.conversation import ConversationFailed, Rejected
+from relay.delivery.queue import Claimed, Lapsed, Outcome
 from relay.delivery.replies import Reply, classify_reply
 from relay.delivery.retry import retry_delay
-from relay.delivery.routing import Hop, RoutingFailed
+from relay.delivery.routing import Hop, Route, RoutingFailed
+from relay.delivery.trace import Trace
 from relay.models import RecipientState
+
+MOST_RECIPIENTS = 100  # in one transaction; RFC 5321, 4.5.3.1.8: so many every server takes
+
+
+@dataclass(slots=True)
+class Envelope:
+    """Recipients of one message at one destination, who are handed over together."""
+
+    message_id: UUID
+    domain_id: UUID
+    organization_id: UUID
+    destination: str
+    route: Route
+    recipients: list[Claimed]
 
 
 @dataclass(slots=True)
 class Attempt:
     """What is gathered while an attempt goes on."""
 
-    claimed: Claimed
-    trace: Trace
+    trace: Trace = field(default_factory=Trace)
+    never_twice: bool = False
     hop: Hop | None = None
     tls: Tls | None = None
     return_path: str = ""
@@ -44,41 +61,92 @@ class CannotSign(Exception):
     """The message could not be prepared; our own fault, so it is tried again."""
 
 
-def delivered(attempt: Attempt, reply: Reply) -> Outcome:
-    return _outcome(attempt, RecipientState.DELIVERED, EventType.DELIVERED, datetime.now(UTC), reply=reply)
+class SenderGone(Exception):
+    """The sending domain was removed: nobody can sign for it any more."""
 
 
-def failed(attempt: Attempt, error: Exception, *, chance: Callable[[], float], scale: float) -> Outcome:
-    """`error` is one of RoutingFailed, Rejected, ConversationFailed, CannotSign; others count as our own fault."""
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """What decides when to try again: `chance` draws from [0, 1)."""
+
+    chance: Callable[[], float]
+    scale: float  # of all delays
+
+
+def delivered(attempt: Attempt, claimed: Claimed, reply: Reply) -> Outcome:
+    return _outcome(attempt, claimed, RecipientState.DELIVERED, EventType.DELIVERED, reply=reply)
+
+
+def suppressed(claimed: Claimed) -> Outcome:
+    """Nothing was tried: the address is on the organization's list."""
+    return Outcome(claimed, RecipientState.SUPPRESSED, EventType.SUPPRESSED, datetime.now(UTC), "suppressed")
+
+
+def expired(claimed: Claimed) -> Outcome:
+    """Its time was over before it could be tried (once more)."""
+    return Outcome(claimed, RecipientState.BOUNCED, EventType.BOUNCED, datetime.now(UTC), "expired")
+
+
+def failed(attempt: Attempt, claimed: Claimed, error: Exception, chances: Chances) -> Outcome:
+    """`error`: RoutingFailed, Rejected, ConversationFailed, CannotSign or SenderGone; others count as our own fault."""
     reply: Reply | None = None
     permanent = in_doubt = False
     text = str(error)
     match error:
         case Rejected(reply=reply):
-            reason, permanent, text = classify_reply(reply), reply.is_permanent, ""
+            # At the greeting a refusal is of us, not of the recipient.
+            reason, permanent, text = classify_reply(reply), reply.is_permanent and error.phase not in _OF_US, ""
         case RoutingFailed(reason=reason, permanent=permanent):
             pass
-        case ConversationFailed(reason=reason, in_doubt=in_doubt):
+        case ConversationFailed(reason=reason, in_doubt=in_doubt, permanent=permanent):
             pass
+        case SenderGone():
+            reason, permanent = "sender_gone", True
         case _:
             reason = "cannot_sign" if isinstance(error, CannotSign) else "temporary_failure"
-    now = datetime.now(UTC)
-    next_attempt_at = now + retry_delay(attempt.claimed.attempt, reason, chance=chance(), scale=scale)
+    if in_doubt:
+        return _in_doubt(attempt, claimed, text, attempt.never_twice, chances)
     if permanent:
-        return _outcome(attempt, RecipientState.BOUNCED, EventType.BOUNCED, now, reason, reply, text)
-    if next_attempt_at > attempt.claimed.expires_at:
-        return _outcome(attempt, RecipientState.BOUNCED, EventType.BOUNCED, now, "expired", reply, text)
-    state, event = (
-        (RecipientState.IN_DOUBT, EventType.IN_DOUBT) if in_doubt else (RecipientState.DEFERRED, EventType.DEFERRED)
-    )
-    return _outcome(attempt, state, event, now, reason, reply, text, next_attempt_at)
+        return _outcome(attempt, claimed, RecipientState.BOUNCED, EventType.BOUNCED, reason, reply, text)
+    next_attempt_at = _next(claimed, reason, chances)
+    if next_attempt_at > claimed.expires_at:
+        return _outcome(attempt, claimed, RecipientState.BOUNCED, EventType.BOUNCED, "expired", reply, text)
+    return _outcome(attempt, claimed, RecipientState.DEFERRED, EventType.DEFERRED, reason, reply, text, next_attempt_at)
+
+
+def lapsed(one: Lapsed, chances: Chances) -> Outcome:
+    """The worker that had it died or lost the database."""
+    text = "The process that was delivering ended before it could tell the outcome."
+    outcome = _in_doubt(Attempt(), one.claimed, text, one.never_twice, chances)
+    detail: Detail = {"error": text}
+    if outcome.next_attempt_at:
+        detail["next_attempt_at"] = outcome.next_attempt_at.isoformat()
+    return replace(outcome, detail=detail)
+
+
+# Phases in which a refusal concerns us and not the message.
+_OF_US = frozenset({"greeting", "tls", "reset"})
+
+
+def _next(claimed: Claimed, reason: str, chances: Chances) -> datetime:
+    delay = retry_delay(claimed.attempt, reason, chance=chances.chance(), scale=chances.scale)
+    return datetime.now(UTC) + delay
+
+
+def _in_doubt(attempt: Attempt, claimed: Claimed, text: str, never_twice: bool, chances: Chances) -> Outcome:
+    next_attempt_at = _next(claimed, "outcome_unknown", chances)
+    if never_twice or next_attempt_at > claimed.expires_at:
+        state, event = RecipientState.UNKNOWN_OUTCOME, EventType.UNKNOWN_OUTCOME
+        return _outcome(attempt, claimed, state, event, "outcome_unknown", None, text)
+    state, event = RecipientState.IN_DOUBT, EventType.IN_DOUBT
+    return _outcome(attempt, claimed, state, event, "outcome_unknown", None, text, next_attempt_at)
 
 
 def _outcome(
     attempt: Attempt,
+    claimed: Claimed,
     state: RecipientState,
     event: EventType,
-    at: datetime,
     reason: str = "",
     reply: Reply | None = None,
     error: str = "",
@@ -92,13 +160,14 @@ def _outcome(
     if next_attempt_at:
         detail["next_attempt_at"] = next_attempt_at.isoformat()
     return Outcome(
-        claimed=attempt.claimed,
+        claimed=claimed,
         state=state,
         event=event,
-        at=at,
+        at=datetime.now(UTC),
         reason=reason,
         reply=str(reply) if reply else error,
         next_attempt_at=next_attempt_at,
+        suppresses=state == RecipientState.BOUNCED and suppresses(reason),
         detail=detail,
-        transcript=attempt.trace.transcript,
+        transcript=attempt.trace.transcript(claimed.address),
     )

@@ -1,13 +1,13 @@
 """The queue: claim, renew, settle, release. The rows of `relay_recipient` whose `next_attempt_at` is not null.
 
-A claim counts the attempt and takes a lease by moving `next_attempt_at` to the lease's end, so a dead worker's recipients
-come due by themselves. `leased_by` then still names the dead: that attempt is *in doubt*, and an event says so. Such lapsed
-ones are looked for apart from the others, so that claiming new mail is one statement.
+A claim counts the attempt and takes a lease by moving `next_attempt_at` to the lease's end. When that has passed and
+`leased_by` still names somebody, a worker died or lost the database: the attempt is *in doubt* (`lapsed`). Claims go by lane,
+many lanes in one statement, so that neither a long backlog nor many destinations make them dear.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,29 +15,43 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
+from accounts.ids import first_id_at, uuid7
 from events import log as event_log
 from events.models import EventType
+from relay.lanes import Lane
 from relay.models import RecipientState
 
+# Open rows are of the last days only: what is older has expired (`relay.expiry` looks at all partitions).
+OPEN_DAYS = 4
+_OF_OPEN_DAYS = "r.id >= %(since)s AND r.id < %(until)s"
+
 # Contents come along where they are small, once for each message; a large one is asked for when it is about to be sent.
-_CLAIM = """
-    WITH due AS (
-        SELECT id FROM relay_recipient
-        WHERE destination = %(destination)s AND next_attempt_at <= now() AND leased_by IS {lapsed} NULL
-        ORDER BY next_attempt_at LIMIT %(most)s FOR UPDATE SKIP LOCKED),
+_CLAIM = f"""
+    WITH due AS MATERIALIZED (
+        SELECT r.id, r.destination, EXISTS (
+                   SELECT FROM relay_suppression s WHERE s.organization_id = r.organization_id
+                   AND s.address = lower(left(r.address, -strpos(reverse(r.address), '@'))) || '@' || r.destination)
+               AS is_suppressed
+        FROM unnest(%(organizations)s::uuid[], %(destinations)s::text[], %(mosts)s::int[])
+             AS lane (organization_id, destination, most)
+        CROSS JOIN LATERAL (
+            SELECT r.id, r.organization_id, r.destination, r.address FROM relay_recipient r
+            WHERE r.destination = lane.destination AND r.organization_id = lane.organization_id
+              AND r.next_attempt_at <= now() AND r.leased_by IS NULL AND {_OF_OPEN_DAYS}
+            ORDER BY r.next_attempt_at LIMIT lane.most FOR UPDATE SKIP LOCKED) r),
     claimed AS (
         UPDATE relay_recipient r
         SET next_attempt_at = now() + %(lease)s, leased_by = %(worker)s, attempts = r.attempts + 1
         FROM due, relay_message m
-        WHERE r.id = due.id AND m.id = r.message_id
+        WHERE r.id = due.id AND m.id = r.message_id AND {_OF_OPEN_DAYS} AND m.id >= %(since)s AND m.id < %(until)s
         RETURNING r.id, r.message_id, r.organization_id, m.domain_id, r.address, r.destination, r.attempts, r.expires_at,
-                  m.size_bytes)
+                  due.is_suppressed, m.size_bytes)
     SELECT c.id, c.message_id, c.organization_id, c.domain_id, c.address, c.destination, c.attempts, c.expires_at,
+           c.is_suppressed, c.size_bytes,
            CASE WHEN c.size_bytes <= %(small)s AND row_number() OVER (PARTITION BY c.message_id ORDER BY c.id) = 1
                 THEN (SELECT raw FROM relay_content WHERE id = c.message_id) END
     FROM claimed c ORDER BY c.id
-"""
-_CLAIM_NEW, _CLAIM_LAPSED = _CLAIM.format(lapsed=""), _CLAIM.format(lapsed="NOT")
+"""  # noqa: S608
 
 SMALL_OCTETS = 256 * 1024
 
@@ -62,24 +76,41 @@ _SETTLE = f"""
     SELECT id FROM settled
 """  # noqa: S608
 
+_SUPPRESS = """
+    INSERT INTO relay_suppression (id, organization_id, address, reason, message_id, reply, created_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (organization_id, address) DO NOTHING
+"""
+
 _RELEASE = """
     UPDATE relay_recipient SET next_attempt_at = now(), leased_by = NULL, attempts = attempts - 1
     WHERE id = ANY(%(ids)s) AND leased_by = %(worker)s
 """
 
-# A loose index scan: one probe for each destination with open rows, whatever the length of their backlogs.
-_DUE_DESTINATIONS = """
-    WITH RECURSIVE open AS (
-        (SELECT destination FROM relay_recipient WHERE next_attempt_at IS NOT NULL ORDER BY destination LIMIT 1)
-        UNION ALL
-        SELECT (SELECT r.destination FROM relay_recipient r
-                WHERE r.next_attempt_at IS NOT NULL AND r.destination > open.destination
-                ORDER BY r.destination LIMIT 1)
-        FROM open WHERE open.destination IS NOT NULL)
-    SELECT destination FROM open
-    WHERE destination IS NOT NULL AND EXISTS (
-        SELECT 1 FROM relay_recipient r WHERE r.destination = open.destination AND r.next_attempt_at <= now())
+_TAKE_LAPSED = """
+    SELECT r.id, r.message_id, r.organization_id, m.domain_id, r.address, r.destination, r.attempts, r.expires_at,
+           false, m.size_bytes, o.never_twice, r.leased_by
+    FROM relay_recipient r JOIN relay_message m ON m.id = r.message_id
+    JOIN accounts_organization o ON o.id = r.organization_id
+    WHERE r.leased_by IS NOT NULL AND r.next_attempt_at <= now()
+    ORDER BY r.next_attempt_at LIMIT %(most)s FOR UPDATE OF r SKIP LOCKED
 """
+_REHOLD = "UPDATE relay_recipient SET leased_by = %(worker)s WHERE id = ANY(%(ids)s)"
+
+# A loose index scan: one probe for each lane with open rows, whatever the length of its backlog.
+_OPEN_LANES = f"""
+    WITH RECURSIVE open AS (
+        (SELECT r.destination, r.organization_id, r.next_attempt_at FROM relay_recipient r
+         WHERE r.next_attempt_at IS NOT NULL AND {_OF_OPEN_DAYS}
+         ORDER BY r.destination, r.organization_id, r.next_attempt_at LIMIT 1)
+        UNION ALL
+        SELECT next.* FROM open CROSS JOIN LATERAL (
+            SELECT r.destination, r.organization_id, r.next_attempt_at FROM relay_recipient r
+            WHERE r.next_attempt_at IS NOT NULL AND {_OF_OPEN_DAYS}
+              AND (r.destination, r.organization_id) > (open.destination, open.organization_id)
+            ORDER BY r.destination, r.organization_id, r.next_attempt_at LIMIT 1) next)
+    SELECT organization_id, destination, extract(epoch FROM next_attempt_at - now())::float8 FROM open
+    WHERE next_attempt_at <= now() + %(ahead)s
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +125,12 @@ class Claimed:
     destination: str
     attempt: int  # 1 is the first
     expires_at: datetime
+    is_suppressed: bool
+    size_bytes: int
+
+    @property
+    def lane(self) -> Lane:
+        return Lane(self.organization_id, self.destination)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +150,17 @@ class Outcome:
     reason: str = ""
     reply: str = ""
     next_attempt_at: datetime | None = None  # None: the state is final
+    suppresses: bool = False  # the address is not to be mailed again
     detail: event_log.Detail | None = None
     transcript: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """An attempt whose worker died or lost the database before it could tell the outcome. Ours now, to be settled."""
+
+    claimed: Claimed
+    never_twice: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,33 +170,51 @@ class Queue:
     worker: UUID
     lease: timedelta
 
-    async def claim(self, connection: AsyncConnection[Any], destination: str, most: int) -> Claim:
-        """Takes up to `most` due recipients that nobody holds, the longest due first. One statement."""
-        cursor = await connection.execute(_CLAIM_NEW, self._terms(destination, most), binary=True)
-        return _read_claim(await cursor.fetchall())
-
-    async def claim_lapsed(self, connection: AsyncConnection[Any], destination: str, most: int) -> Claim:
-        """Takes recipients whose lease ran out, and notes that the attempts before are in doubt."""
-        async with connection.transaction(), connection.cursor(binary=True) as cursor:
-            await cursor.execute(_CLAIM_LAPSED, self._terms(destination, most))
-            claim = _read_claim(await cursor.fetchall())
-            await event_log.append(cursor, [_in_doubt(claimed) for claimed in claim.recipients])
-        return claim
-
-    def _terms(self, destination: str, most: int) -> dict[str, object]:
-        return {
-            "destination": destination,
-            "most": most,
+    async def claim(
+        self, connection: AsyncConnection[Any], lanes: Mapping[Lane, int], *, with_contents: bool = True
+    ) -> Claim:
+        """Takes up to so many due recipients of each lane that nobody holds, the longest due first. One statement."""
+        terms = {
+            "organizations": [lane.organization_id for lane in lanes],
+            "destinations": [lane.destination for lane in lanes],
+            "mosts": list(lanes.values()),
             "lease": self.lease,
             "worker": self.worker,
-            "small": SMALL_OCTETS,
+            "small": SMALL_OCTETS if with_contents else -1,
+            **_open_days(),
         }
+        cursor = await connection.execute(_CLAIM, terms, binary=True)
+        rows = await cursor.fetchall()
+        contents = {row[1]: bytes(row[-1]) for row in rows if row[-1] is not None}
+        return Claim([Claimed(*row[:-1]) for row in rows], contents)
+
+    async def take_lapsed(self, connection: AsyncConnection[Any], most: int) -> list[Lapsed]:
+        """Attempts in doubt, taken over for another lease so that `settle` may write what becomes of them."""
+        async with connection.transaction():
+            cursor = await connection.execute(_TAKE_LAPSED, {"most": most}, binary=True)
+            rows: list[tuple[Any, ...]] = await cursor.fetchall()
+            # Ours for a lease, as if we had claimed them; should we die too, they lapse again.
+            ids = [row[0] for row in rows]
+            await connection.execute(_REHOLD, {"ids": ids, "worker": self.worker})
+            await self.renew(connection, ids)
+        return [Lapsed(Claimed(*row[:-2]), never_twice=row[-2]) for row in rows]
 
     async def renew(self, connection: AsyncConnection[Any], ids: Sequence[UUID]) -> None:
         await connection.execute(_RENEW, {"ids": list(ids), "lease": self.lease, "worker": self.worker})
 
     async def settle(self, connection: AsyncConnection[Any], outcomes: Sequence[Outcome]) -> set[UUID]:
-        """Writes states and events in one statement. Returns the recipients settled: all whose lease was still ours."""
+        """Writes states, events and suppressions together. Returns the recipients settled: all whose lease was still ours."""
+        suppressing = [outcome for outcome in outcomes if outcome.suppresses]
+        if not suppressing:
+            return await self._settle(connection, outcomes)
+        async with connection.transaction(), connection.cursor() as cursor:
+            settled = await self._settle(connection, outcomes)
+            rows = [_suppression_row(outcome) for outcome in suppressing if outcome.claimed.id in settled]
+            # In one order, so that two workers cannot wait for each other.
+            await cursor.executemany(_SUPPRESS, sorted(rows, key=lambda row: (row[1].bytes, row[2])))
+        return settled
+
+    async def _settle(self, connection: AsyncConnection[Any], outcomes: Sequence[Outcome]) -> set[UUID]:
         cursor = await connection.execute(
             _SETTLE,
             {
@@ -171,28 +235,24 @@ class Queue:
         """Gives back what was claimed and not begun, as if it had not been claimed."""
         await connection.execute(_RELEASE, {"ids": list(ids), "worker": self.worker})
 
-    async def due_destinations(self, connection: AsyncConnection[Any]) -> list[str]:
-        cursor = await connection.execute(_DUE_DESTINATIONS)
-        return [row[0] for row in await cursor.fetchall()]
+    async def open_lanes(self, connection: AsyncConnection[Any], ahead: timedelta) -> dict[Lane, float]:
+        """The lanes with something due now or within `ahead`, with the seconds until then (negative: due since)."""
+        cursor = await connection.execute(_OPEN_LANES, {"ahead": ahead, **_open_days()}, binary=True)
+        return {Lane(row[0], row[1]): row[2] for row in await cursor.fetchall()}
 
 
-def _read_claim(rows: list[tuple[Any, ...]]) -> Claim:
-    return Claim([Claimed(*row[:-1]) for row in rows], {row[1]: bytes(row[-1]) for row in rows if row[-1] is not None})
+def _open_days() -> dict[str, UUID]:
+    """Bounds by which PostgreSQL leaves out partitions that cannot hold open rows."""
+    now = datetime.now(UTC)
+    return {"since": first_id_at(now - timedelta(days=OPEN_DAYS)), "until": first_id_at(now + timedelta(hours=1))}
 
 
-def _in_doubt(claimed: Claimed) -> event_log.NewEvent:
-    """The attempt before this claim: its worker died or lost the database before it could tell the outcome."""
-    return event_log.NewEvent(
-        organization_id=claimed.organization_id,
-        message_id=claimed.message_id,
-        recipient_id=claimed.id,
-        address=claimed.address,
-        type=EventType.IN_DOUBT.value,
-        occurred_at=datetime.now(UTC),
-        attempt=claimed.attempt - 1,
-        reason="outcome_unknown",
-        detail={"error": "The process that was delivering ended before it could tell the outcome."},
-    )
+def _suppression_row(outcome: Outcome) -> tuple[UUID, UUID, str, str, UUID, str, datetime]:
+    claimed = outcome.claimed
+    address = f"{claimed.address.rpartition('@')[0].lower()}@{claimed.destination}"
+    return (
+        uuid7(), claimed.organization_id, address, outcome.reason, claimed.message_id, outcome.reply, outcome.at,
+    )  # fmt: skip
 
 
 def _event(outcome: Outcome) -> event_log.NewEvent:

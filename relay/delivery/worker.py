@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from relay.database import database_url
 from relay.delivery.engine import Engine
+from relay.lanes import Lane
 
 STOP_DEADLINE_S = 5.0
 
@@ -20,8 +21,8 @@ class EngineThread:
         self._thread.start()
         self.engine = asyncio.run_coroutine_threadsafe(_start(url), self._loop).result()
 
-    def wake(self, destinations: Iterable[str]) -> None:
-        self._loop.call_soon_threadsafe(self.engine.wake, list(destinations))
+    def wake(self, lanes: Iterable[Lane]) -> None:
+        self._loop.call_soon_threadsafe(self.engine.wake, list(lanes))
 
     def look(self) -> None:
         asyncio.run_coroutine_threadsafe(self.engine.look(), self._loop)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from accounts.ids import uuid7
 from relay.delivery.retry import HORIZON
+from relay.lanes import Lane
 from relay.submission import headers
 from relay.submission.addresses import domain_of
 from relay.submission.catalogue import Refused
@@ -115,6 +116,10 @@ class Accepted:
     once: Once | None
     submitted_at: datetime
     expires_at: datetime
+
+    def lanes(self) -> set[Lane]:
+        organization_id = self.submission.credential.organization_id
+        return {Lane(organization_id, recipient.destination) for recipient in self.recipients}
 
 
 def examine(submission: Submission, limits: Limits) -> Draft:

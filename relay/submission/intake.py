@@ -20,6 +20,7 @@ from psycopg.types.json import Jsonb
 from events import log as event_log
 from events.models import EventType
 from events.rows import Table, copy_rows, insert_one_of_each
+from relay.lanes import Lane
 from relay.models import RecipientState
 from relay.nudges import nudge
 from relay.submission.accept import Accepted
@@ -79,9 +80,9 @@ _Waiting = tuple[Accepted, "asyncio.Future[Receipt]"]
 
 
 class Intake:
-    """`on_commit` is told the destinations of each committed batch and returns those to nudge; it must not block."""
+    """`on_commit` is told the lanes of each committed batch and returns those to nudge; it must not block."""
 
-    def __init__(self, database_url: str, on_commit: Callable[[set[str]], set[str]]) -> None:
+    def __init__(self, database_url: str, on_commit: Callable[[set[Lane]], set[Lane]]) -> None:
         self._database_url = database_url
         self._on_commit = on_commit
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
@@ -150,8 +151,7 @@ class Intake:
         await self._key_uses.note(connection, {message.submission.credential.api_key_id for message, _ in batch})
         new = [accepted for accepted, _ in batch if answers[accepted.id] == Receipt(accepted.id)]
         if new:
-            destinations = {recipient.destination for accepted in new for recipient in accepted.recipients}
-            await nudge(connection, self._on_commit(destinations))
+            await nudge(connection, self._on_commit({lane for accepted in new for lane in accepted.lanes()}))
 
 
 async def _write(connection: AsyncConnection, batch: list[Accepted]) -> dict[UUID, Receipt | Refused]:

@@ -1,6 +1,6 @@
-"""Tells the workers which destinations have new mail: a Celery task that names destinations, never message contents.
+"""Tells the workers which lanes have new mail: a Celery task that names lanes, never message contents.
 
-While a destination's lane is at work, a nudge (`relay.nudges`) does instead. kombu blocks, so a thread of its own sends. A
+While a lane is at work, a nudge (`relay.nudges`) does instead. kombu blocks, so a thread of its own sends. A
 lost wake-up does no harm: `relay.tasks.wake_due` finds what is due.
 """
 
@@ -11,32 +11,34 @@ import queue
 import threading
 import time
 
+from relay.lanes import Lane
+
 logger = logging.getLogger(__name__)
 
 TASK = "relay.tasks.deliver"
 COMPLAIN_EVERY_S = 10
-AWAKE_S = 1.0  # so long after a wake-up a lane is at work for certain (relay.delivery.engine.KEPT_IDLE_S)
+AWAKE_S = 1.0  # so long after a wake-up a lane is at work for certain (relay.delivery.engine.AWAKE_S)
 REMEMBERED_MOST = 100_000
 
 
 class WakeUps:
     def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[set[str] | None] = queue.SimpleQueue()
-        self._woken: dict[str, float] = {}
+        self._waiting: queue.SimpleQueue[set[Lane] | None] = queue.SimpleQueue()
+        self._woken: dict[Lane, float] = {}
         self._complained_at = 0.0
         self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
         self._thread.start()
 
-    def send(self, destinations: set[str]) -> set[str]:
+    def send(self, lanes: set[Lane]) -> set[Lane]:
         """Wakes a worker for those that were not woken just now; returns the others, which a nudge reaches. Does not wait."""
         now = time.monotonic()
-        asleep = {one for one in destinations if self._woken.get(one, 0.0) <= now - AWAKE_S}
+        asleep = {one for one in lanes if self._woken.get(one, 0.0) <= now - AWAKE_S}
         if asleep:
             if len(self._woken) > REMEMBERED_MOST:
                 self._woken.clear()
             self._woken.update(dict.fromkeys(asleep, now))
             self._waiting.put(asleep)
-        return destinations - asleep
+        return lanes - asleep
 
     def stop(self) -> None:
         """Sends what waits, then ends."""
@@ -44,24 +46,24 @@ class WakeUps:
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while (destinations := self._waiting.get()) is not None:
-            destinations = set(destinations)
+        while (waiting := self._waiting.get()) is not None:
+            lanes = set(waiting)
             ends = False
             while not self._waiting.empty():  # what gathered meanwhile goes with it
                 more = self._waiting.get()
                 if more is None:
                     ends = True
                     break
-                destinations |= more
-            self._send_now(sorted(destinations))
+                lanes |= more
+            self._send_now(sorted(map(str, lanes)))
             if ends:
                 return
 
-    def _send_now(self, destinations: list[str]) -> None:
+    def _send_now(self, lanes: list[str]) -> None:
         from celery import current_app
 
         try:
-            current_app.send_task(TASK, (destinations,), ignore_result=True, retry=False, expires=60)
+            current_app.send_task(TASK, (lanes,), ignore_result=True, retry=False, expires=60)
         except Exception as error:  # any transport error: the mail is safe in PostgreSQL, only the hint is lost
             if time.monotonic() - self._complained_at > COMPLAIN_EVERY_S:
                 self._complained_at = time.monotonic()

@@ -1,0 +1,265 @@
+"""One envelope to one exchanger: sign, connect, hand over, and tell what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from relay.delivery.conversation import Conversation, ConversationFailed, Rejected, Transaction
+from relay.delivery.groups import MESSAGES_PER_CONNECTION, Channel, Group
+from relay.delivery.messages import Messages
+from relay.delivery.outcome import (
+    Attempt,
+    CannotSign,
+    Chances,
+    Envelope,
+    SenderGone,
+    delivered,
+    failed,
+)
+from relay.delivery.queue import Claimed, Outcome
+from relay.delivery.replies import Reply, classify_reply, is_throttling
+from relay.delivery.return_path import message_return_path, return_path
+from relay.delivery.routes import Routes
+from relay.delivery.routing import RoutingFailed
+from relay.delivery.senders import Sender, Senders, Source
+
+logger = logging.getLogger(__name__)
+
+KNOWN_FAILURES = (RoutingFailed, Rejected, ConversationFailed, CannotSign, SenderGone)
+ENVELOPE_PHASES = frozenset({"mail", "rcpt", "data"})  # a connection that breaks here broke not for the content's sake
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelKey:
+    """What makes connections alike."""
+
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ears:
+    """Whom the deliverer tells what."""
+
+    settle: Callable[[Outcome], None]
+    give_back: Callable[[list[Claimed]], None]  # not begun
+    room_in: Callable[[Group], None]  # more may be claimed for it
+    suspended: Callable[[Group], None]
+
+
+class Deliverer:
+    def __init__(self, routes: Routes, senders: Senders, messages: Messages, ears: Ears) -> None:
+        self.routes, self.senders, self.messages, self.ears = routes, senders, messages, ears
+        self._farewells: set[asyncio.Task[None]] = set()
+
+    def channel_key(self, claimed: Claimed) -> ChannelKey:
+        sender = self.senders.get(claimed.domain_id)
+        return ChannelKey(sender.sources if sender else ())
+
+    def wants_more(self, group: Group) -> None:
+        self.ears.room_in(group)
+
+    async def deliver(self, envelope: Envelope, channel: Channel, kept: Conversation | None) -> Conversation | None:
+        """Makes one attempt and settles it. Returns the connection when it is fit for the next."""
+        work = _Delivery(self, envelope, channel.group, kept)
+        try:
+            await work.run(channel)
+        except asyncio.CancelledError:
+            work.interrupted()
+            raise
+        except Exception as error:
+            if not isinstance(error, KNOWN_FAILURES):
+                logger.exception("An attempt for message %s failed", envelope.message_id)
+            work.failed(error)
+        return work.usable_connection()
+
+    def say_goodbye(self, conversation: Conversation) -> None:
+        task = asyncio.create_task(conversation.quit())
+        self._farewells.add(task)
+        task.add_done_callback(self._farewells.discard)
+
+    def refuse(self, recipients: Iterable[Claimed], error: RoutingFailed) -> None:
+        """There is no way to their destination."""
+        for claimed in recipients:
+            attempt = Attempt()
+            attempt.trace.note(error.text)
+            self.ears.settle(failed(attempt, claimed, error, chances()))
+
+
+class _Delivery:
+    """An envelope on its way."""
+
+    def __init__(self, deliverer: Deliverer, envelope: Envelope, group: Group, kept: Conversation | None) -> None:
+        self._deliverer, self._envelope, self._group = deliverer, envelope, group
+        self._conversation = kept
+        self._attempt = Attempt()
+        self._transaction: Transaction | None = None
+
+    async def run(self, channel: Channel) -> None:
+        first = self._envelope.recipients[0]
+        sender = self._deliverer.senders.get(first.domain_id)
+        if sender is None:
+            raise SenderGone("The sending domain was removed before the message could be delivered.")
+        self._attempt.never_twice = sender.never_twice
+        if sender.signer is None:
+            raise CannotSign("The sending domain has no DKIM key.")
+        if wait := self._group.throttle.wait_s(time.monotonic()):
+            await asyncio.sleep(wait)
+        message = await self._deliverer.messages.open(first, sender.signer)
+        try:
+            self._address(sender, message)
+            await self._hand_over(sender)
+        finally:
+            self._deliverer.messages.close(first)
+        self._settle_results(channel)
+
+    def _address(self, sender: Sender, message: bytes) -> None:
+        assert sender.signer is not None
+        self._attempt.dkim = {"domain": sender.signer.domain, "selector": sender.signer.selector}
+        recipients = self._envelope.recipients
+        # One transaction has one return path: a recipient alone has its own, several have the message's.
+        self._attempt.return_path = (
+            return_path(recipients[0].id, sender.signer.domain)
+            if len(recipients) == 1
+            else message_return_path(self._envelope.message_id, sender.signer.domain)
+        )
+        locals_ = [claimed.address.rpartition("@")[0] for claimed in recipients]
+        addresses = [f"{local}@{self._envelope.destination}" for local in locals_]
+        smtputf8 = not all(local.isascii() for local in locals_)
+        self._transaction = Transaction(self._attempt.return_path, addresses, message, smtputf8)
+
+    async def _hand_over(self, sender: Sender) -> None:
+        assert self._transaction is not None
+        if self._conversation and not self._fits(self._conversation):
+            self._deliverer.say_goodbye(self._conversation)
+            self._conversation = None
+        if self._conversation:
+            if await self._hand_over_on_kept(self._conversation):
+                return
+            self._conversation = None
+        self._conversation = await self._connect(sender)
+        await self._send(self._conversation)
+
+    async def _hand_over_on_kept(self, conversation: Conversation) -> bool:
+        """Whether it served. One that the exchanger ended meanwhile says nothing about this message."""
+        assert self._transaction is not None
+        try:
+            await self._send(conversation)
+        except ConversationFailed as error:
+            if error.phase != "mail" or error.reason != "connection_lost":
+                raise
+        else:
+            first = self._transaction.results[0]
+            if not (isinstance(first, Rejected) and first.phase == "mail" and first.reply.code == 421):
+                return True
+        self._attempt.trace.note("the kept connection had been closed")
+        conversation.abort()
+        self._transaction.results = [None] * len(self._transaction.recipients)
+        return False
+
+    async def _send(self, conversation: Conversation) -> None:
+        assert self._transaction is not None
+        self._attempt.hop, self._attempt.tls = conversation.hop, conversation.tls
+        await conversation.send(self._transaction, self._attempt.trace)
+
+    def _fits(self, conversation: Conversation) -> bool:
+        route = self._envelope.route
+        return conversation.hop.host in route.exchangers and conversation.sent < MESSAGES_PER_CONNECTION
+
+    async def _connect(self, sender: Sender) -> Conversation:
+        """To the first exchanger that answers. Raises what the last one raised."""
+        trace = self._attempt.trace
+        source = random.choice(sender.sources) if sender.sources else Source(None, settings.HOSTNAME)  # noqa: S311
+        hops = self._deliverer.routes.hops(self._envelope.route, source.address)
+        last: Exception | None = None
+        while True:
+            with trace.phase("dns"):
+                hop = await anext(hops, None)
+            if hop is None:
+                raise last or RoutingFailed("no_mail_for_domain", "There is no exchanger.", permanent=True)
+            self._attempt.hop = hop
+            try:
+                return await Conversation.open(hop, hostname=source.ehlo_name, trace=trace)
+            except (ConversationFailed, Rejected) as error:
+                last = error
+
+    # ---- What came of it ---------------------------------------------------------------------------------------------
+
+    def _settle_results(self, channel: Channel) -> None:
+        """Each recipient has an answer."""
+        assert self._transaction is not None
+        self._group.throttle.succeeded(time.monotonic())
+        results = list(zip(self._envelope.recipients, self._transaction.results, strict=True))
+        some_taken = any(isinstance(result, Reply) for _, result in results)
+        again = []
+        for claimed, result in results:
+            if some_taken and isinstance(result, Rejected) and result.reply.enhanced == "4.5.3":
+                again.append(claimed)  # RFC 5321, 4.5.3.1.10: too many for one transaction
+            else:
+                assert result is not None
+                self._settle(claimed, result)
+        if again:
+            self._group.waiting += len(again)
+            channel.add(again, self._envelope.route, weight=1)
+        refusals = [result.reply for _, result in results if isinstance(result, Rejected)]
+        if throttling := next((reply for reply in refusals if is_throttling(reply)), None):
+            self._slow_down(throttling)
+
+    def failed(self, error: Exception) -> None:
+        """Those without an answer share the failure."""
+        results = self._transaction.results if self._transaction else [None] * len(self._envelope.recipients)
+        for claimed, result in zip(self._envelope.recipients, results, strict=True):
+            self._settle(claimed, result or error)
+        if isinstance(error, (CannotSign, SenderGone)):
+            return
+        was_open = self._close_connection()
+        if isinstance(error, Rejected):
+            self._slow_down(error.reply)
+        elif isinstance(error, ConversationFailed) and (not was_open or error.phase in ENVELOPE_PHASES):
+            self._group.throttle.unreachable(time.monotonic(), error.reason, error.text)
+            self._heed_suspension()
+
+    def _settle(self, claimed: Claimed, result: Reply | Exception) -> None:
+        if isinstance(result, Reply):
+            self._deliverer.ears.settle(delivered(self._attempt, claimed, result))
+        else:
+            self._deliverer.ears.settle(failed(self._attempt, claimed, result, chances()))
+
+    def _close_connection(self) -> bool:
+        """Whether there was one."""
+        conversation, self._conversation = self._conversation, None
+        if conversation:
+            conversation.abort()
+        return conversation is not None
+
+    def interrupted(self) -> None:
+        """We are to stop in the middle. Before the final dot the exchanger has nothing; after it nobody knows."""
+        if self._conversation and self._conversation.is_in_doubt:
+            self.failed(ConversationFailed("outcome_unknown", "We had to stop after the final dot.", in_doubt=True))
+            return
+        self._close_connection()
+        self._deliverer.ears.give_back(self._envelope.recipients)
+
+    def usable_connection(self) -> Conversation | None:
+        if self._conversation and not self._conversation.is_usable:
+            self._conversation.abort()
+            return None
+        return self._conversation
+
+    def _slow_down(self, reply: Reply) -> None:
+        self._group.throttle.slow_down(time.monotonic(), classify_reply(reply), str(reply))
+        self._heed_suspension()
+
+    def _heed_suspension(self) -> None:
+        if self._group.throttle.is_suspended(time.monotonic()):
+            self._deliverer.ears.suspended(self._group)
+
+
+def chances() -> Chances:
+    return Chances(random.random, settings.RETRY_SCALE)

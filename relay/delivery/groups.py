@@ -1,0 +1,260 @@
+"""The work on a group of exchangers: envelopes that wait, and the connections that take them one after the other.
+
+A *channel* is what may use the same connections: same source addresses, same demands on TLS. A *slot* is a task that keeps
+one connection at a time. Connections are opened only when those there are would take too long over what waits, and stay
+within the throttle's limit for the group and the engine's for all. Who cannot have one waits for his turn (`Slots`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from relay.delivery.fair import FairQueue
+from relay.delivery.outcome import MOST_RECIPIENTS, Envelope
+from relay.delivery.queue import Claimed
+from relay.delivery.throttle import Throttle
+
+if TYPE_CHECKING:
+    from relay.delivery.conversation import Conversation
+    from relay.delivery.deliverer import Deliverer
+    from relay.delivery.routing import Route
+
+logger = logging.getLogger(__name__)
+
+KEPT_IDLE_S = 2.0  # a connection waits so long for the next message
+DRAIN_S = 0.1  # what waits may take so long before another connection is worth its cost
+MESSAGES_PER_CONNECTION = 100
+QUANTUM = 5  # recipients that an organization may have claimed though others fill the group's buffer
+FIRST_BUFFER, MOST_BUFFER = 20, 200  # recipients claimed ahead
+REMEMBERED_S = 600.0  # a group without work
+PACE_WEIGHT = 0.2  # of the newest transaction in the moving average
+
+
+class Slots:
+    """The connections of the whole engine, and the channels that wait for one: each organization in its turn."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.used = 0
+        self._starving: FairQueue[Channel] = FairQueue()
+
+    def take(self, channel: Channel) -> bool:
+        group = channel.group
+        if self.used < self.most and group.has_room():
+            self.used += 1
+            group.slots += 1
+            return True
+        if not channel.is_starving:
+            channel.is_starving = True
+            if self.used < self.most:
+                group.starving.append(channel)
+            else:
+                self._starving.push(channel.waiting.peek().organization_id, channel)
+        return False
+
+    def give(self, channel: Channel) -> None:
+        self.used -= 1
+        channel.group.slots -= 1
+        self.serve_starving(channel.group)
+
+    def serve_starving(self, group: Group) -> None:
+        """Those that wait and may have a connection now get one."""
+        for _ in range(len(group.starving)):
+            if not group.has_room():
+                break
+            group.starving.popleft().try_again()
+        for _ in range(len(self._starving)):
+            if self.used >= self.most:
+                break
+            self._starving.pop().try_again()
+
+    def should_yield(self, channel: Channel, served: int) -> bool:
+        """Whether another channel's turn has come to have one of this channel's connections."""
+        if any(other.waiting and len(other.slots) < len(channel.slots) for other in channel.group.starving):
+            return True
+        return bool(self._starving) and self.used >= self.most and (len(channel.slots) > 1 or served >= QUANTUM)
+
+
+class Group:
+    """A group of exchangers, with all that waits for it."""
+
+    def __init__(self, name: str, throttle: Throttle) -> None:
+        self.name = name
+        self.throttle = throttle
+        self.slots = 0
+        self.waiting = 0  # recipients claimed and not begun, or just being claimed
+        self.buffer = FIRST_BUFFER
+        self.channels: dict[Hashable, Channel] = {}
+        self.starving: deque[Channel] = deque()  # channels that wait for the group's own limit
+        self.destinations: set[str] = set()  # that mail waits for while it is suspended
+        self.has_backlog = False  # the last claim brought as many as were asked for
+        self.used_at = time.monotonic()
+        self.pace_s = 0.0  # a transaction takes; moving average, 0: not known yet
+
+    def has_room(self) -> bool:
+        return self.slots < self.throttle.allowed(time.monotonic())
+
+    def room_for(self, organization_id: UUID) -> int:
+        """How many recipients of an organization may be claimed now."""
+        now = time.monotonic()
+        if self.throttle.is_suspended(now):
+            return 0
+        if self.throttle.is_probing:
+            return 0 if self.waiting or self.slots else 1
+        left = self.buffer - self.waiting
+        if left > 0:
+            return left
+        is_new = not any(channel.waiting.has(organization_id) for channel in self.channels.values())
+        return QUANTUM if is_new else 0
+
+    def ran_dry(self) -> None:
+        """A connection had nothing to do: where there was more to claim, more is claimed ahead from now on."""
+        if self.has_backlog:
+            self.buffer = min(MOST_BUFFER, self.buffer * 2)
+
+    def took(self, seconds: float) -> None:
+        self.used_at = time.monotonic()
+        self.pace_s += (seconds - self.pace_s) * (PACE_WEIGHT if self.pace_s else 1.0)
+
+    def is_forgettable(self, now: float) -> bool:
+        return not (self.slots or self.waiting or self.throttle.is_troubled) and now - self.used_at > REMEMBERED_S
+
+
+class Channel:
+    def __init__(self, group: Group, key: Hashable, deliverer: Deliverer, slots: Slots) -> None:
+        self.group, self.key = group, key
+        self.waiting: FairQueue[Envelope] = FairQueue()
+        self.slots: set[asyncio.Task[None]] = set()
+        self.is_starving = False
+        self._deliverer, self._all = deliverer, slots
+        self._by_message: dict[tuple[UUID, str], Envelope] = {}  # waiting, and with room for more recipients
+        self._idle: list[asyncio.Future[Envelope | None]] = []
+        self._opening = 0  # slots that have no connection yet
+        self._busy_since: dict[asyncio.Task[None], float] = {}
+        self._is_closing = False
+
+    def add(self, recipients: Iterable[Claimed], route: Route, weight: int) -> None:
+        """Claimed recipients, those of one message and destination to be handed over together."""
+        for claimed in recipients:
+            key = (claimed.message_id, claimed.destination)
+            envelope = self._by_message.get(key)
+            if envelope is None or len(envelope.recipients) >= MOST_RECIPIENTS:
+                envelope = Envelope(
+                    claimed.message_id, claimed.domain_id, claimed.organization_id, claimed.destination, route, []
+                )
+                self._by_message[key] = envelope
+                self.waiting.push(claimed.organization_id, envelope, weight)
+            envelope.recipients.append(claimed)
+        while self._idle and self.waiting:
+            self._idle.pop().set_result(self._pop())
+        self.open_slots()
+
+    def try_again(self) -> None:
+        self.is_starving = False
+        self.open_slots()
+
+    def open_slots(self) -> None:
+        """As many as are worth it and allowed."""
+        while self._wants_more() and self._all.take(self):
+            self._opening += 1
+            task = asyncio.create_task(self._work_off())
+            self.slots.add(task)
+            task.add_done_callback(self._slot_ended)
+
+    def close(self) -> list[Claimed]:
+        """Lets connections end when they have done what they are at; returns what was not begun."""
+        self._is_closing = True
+        return self.empty()
+
+    def empty(self) -> list[Claimed]:
+        """Takes all that waits; idle connections end."""
+        for future in self._idle:
+            future.set_result(None)
+        self._idle.clear()
+        self._by_message.clear()
+        recipients = [claimed for envelope in self.waiting.clear() for claimed in envelope.recipients]
+        self.group.waiting -= len(recipients)
+        return recipients
+
+    def _wants_more(self) -> bool:
+        unattended = len(self.waiting) - self._opening
+        if unattended <= 0 or self._is_closing:
+            return False
+        if not self.slots:
+            return True
+        now = time.monotonic()
+        longest = max((now - since for since in self._busy_since.values()), default=0.0)
+        pace = max(self.group.pace_s, longest)
+        return not self.group.pace_s or unattended * pace / len(self.slots) > DRAIN_S
+
+    def _pop(self) -> Envelope:
+        envelope = self.waiting.pop()
+        key = (envelope.message_id, envelope.destination)
+        if self._by_message.get(key) is envelope:
+            del self._by_message[key]
+        self.group.waiting -= len(envelope.recipients)
+        self._deliverer.wants_more(self.group)
+        return envelope
+
+    async def _work_off(self) -> None:
+        """Takes one envelope after the other, over one connection as long as it lasts."""
+        task = asyncio.current_task()
+        assert task is not None
+        conversation: Conversation | None = None
+        served = 0
+        try:
+            while envelope := await self._next(conversation, is_first=not served):
+                served += 1
+                self._busy_since[task] = time.monotonic()
+                started = time.monotonic()
+                conversation = await self._deliverer.deliver(envelope, self, conversation)
+                del self._busy_since[task]
+                if conversation is not None:
+                    self.group.took(time.monotonic() - started)
+                if self.waiting:
+                    self.open_slots()
+                if self._all.should_yield(self, served):
+                    break
+        finally:
+            self._busy_since.pop(task, None)
+            if conversation is not None:
+                self._deliverer.say_goodbye(conversation)
+
+    async def _next(self, conversation: Conversation | None, *, is_first: bool) -> Envelope | None:
+        if is_first:
+            self._opening -= 1
+        if self._is_closing or self.group.slots > self.group.throttle.allowed(time.monotonic()):
+            return None
+        if self.waiting:
+            return self._pop()
+        if conversation is None:
+            return None
+        self.group.ran_dry()
+        self._deliverer.wants_more(self.group)
+        future: asyncio.Future[Envelope | None] = asyncio.get_running_loop().create_future()
+        self._idle.append(future)
+        timer = asyncio.get_running_loop().call_later(KEPT_IDLE_S, self._end_idle, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def _end_idle(self, future: asyncio.Future[Envelope | None]) -> None:
+        if not future.done():
+            self._idle.remove(future)
+            future.set_result(None)
+
+    def _slot_ended(self, task: asyncio.Task[None]) -> None:
+        self.slots.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("The work on a connection failed", exc_info=error)
+        self._all.give(self)
+        self._deliverer.wants_more(self.group)
+        if self.waiting:
+            self.open_slots()
