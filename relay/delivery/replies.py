@@ -1,4 +1,4 @@
-"""What a reply means: enhanced status code first, then the code, then the words that large providers use. No I/O.
+"""What a reply means: its reason, and whether the receiver asks us to slow down. No I/O; the table is `reply_table.py`.
 
 RFC 5321 (4.2) for codes, RFC 3463 and 5248 for enhanced status codes.
 """
@@ -6,7 +6,14 @@ RFC 5321 (4.2) for codes, RFC 3463 and 5248 for enhanced status codes.
 import re
 from dataclasses import dataclass
 
+from events.reasons import REASONS
+from relay.delivery.reply_table import ROWS, Row
+
 _ENHANCED = re.compile(r"^([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
+# Cisco's and qmail's place for the same: "#5.1.0 Address rejected", "no mailbox here by that name (#5.1.1)".
+_ENHANCED_IN_TEXT = re.compile(r"#([45])\.(\d{1,3}\.\d{1,3})\b")
+_ADDRESS = re.compile(r"[^\s<>()\[\]:;,]{1,200}@[^\s<>()\[\]:;,]{1,255}")
+_TEXT_READ = 1000  # characters; a reply may be as long as its server likes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,51 +46,39 @@ def make_reply(code: int, lines: list[str]) -> Reply:
     return Reply(code, enhanced, " ".join(text for text in texts if text))
 
 
-# Enhanced code without its class -> reason (events.reasons). RFC 3463, 3.
-_BY_ENHANCED = {
-    "1.1": "no_such_address",
-    "1.2": "no_such_domain",
-    "1.3": "no_such_address",
-    "1.6": "no_such_address",
-    "1.10": "no_mail_for_domain",  # RFC 7505
-    "2.0": "mailbox_disabled",
-    "2.1": "mailbox_disabled",
-    "2.2": "mailbox_full",
-    "2.3": "message_too_large",
-    "3.4": "message_too_large",
-    "4.4": "unreachable",
-    "6.7": "no_smtputf8",
-    "7.1": "policy",
-    "7.23": "policy",
-    "7.25": "policy",
-    "7.26": "policy",
-    "7.28": "rate_limited",
-}
-
-# Words, tried in this order where the enhanced code says too little.
-_BY_WORDS = [
-    (re.compile(r"gr[ae]y-?list", re.I), "greylisted"),
-    (re.compile(r"rate.?limit|too many (messages|connections)|throttl|try again later.*volume", re.I), "rate_limited"),
-    (re.compile(r"mailbox (is )?full|over ?quota|quota exceeded|insufficient storage", re.I), "mailbox_full"),
-    (re.compile(r"(user|recipient|mailbox|address)[^.]{0,30}(unknown|not found|does not exist|doesn't exist|invalid)"
-                r"|no such (user|recipient|mailbox)|unknown (user|recipient)", re.I), "no_such_address"),
-    (re.compile(r"(mailbox|account)[^.]{0,20}(disabled|inactive|suspended)", re.I), "mailbox_disabled"),
-    (re.compile(r"spam|junk|unsolicited|content rejected", re.I), "spam_suspected"),
-    (re.compile(r"block(ed)?|black.?list|deny.?list|spamhaus|dmarc|spf|dkim|policy|reputation", re.I), "policy"),
-    (re.compile(r"message (size|too)|too large|size limit", re.I), "message_too_large"),
-]  # fmt: skip
-
-_GENERIC = {"7.0", "7.1"}  # servers use these for everything: the words know better
-
-
 def classify_reply(reply: Reply) -> str:
     """The reason (a key of `events.reasons.REASONS`) behind a negative reply."""
-    subject_detail = reply.enhanced.partition(".")[2]
-    by_words = next((reason for pattern, reason in _BY_WORDS if pattern.search(reply.text)), None)
-    if by_words and (not subject_detail or subject_detail in _GENERIC or subject_detail.endswith(".0")):
-        return by_words
-    if reason := _BY_ENHANCED.get(subject_detail):
-        return reason
-    if reply.code == 552:
-        return by_words or "message_too_large"
-    return by_words or ("permanent_failure" if reply.is_permanent else "temporary_failure")
+    row = deciding_row(reply)
+    return row.reason if row else "permanent_failure" if reply.is_permanent else "temporary_failure"
+
+
+def is_throttling(reply: Reply) -> bool:
+    """Whether the receiver asks us to slow down, for all our mail to it.
+
+    Not so where the trouble is one mailbox's, one message's or one sender's: other mail passes as fast as before.
+    """
+    reason = classify_reply(reply)
+    if reason in ("rate_limited", "exchanger_busy"):
+        return True  # some say so with a permanent code
+    if reply.is_permanent or REASONS[reason].scope != "receiver" or reason == "connection_lost":
+        return False
+    return reply.code == 421 or reason == "ip_listed" or _subject_and_detail(reply).startswith("7.")
+
+
+def deciding_row(reply: Reply) -> Row | None:
+    """The first row of the table that fits; None: nothing is known but the code's class."""
+    code, detail, text = str(reply.code), _subject_and_detail(reply), _words(reply.text)
+    return next((row for row in ROWS if row.fits(code, detail, text)), None)
+
+
+def _subject_and_detail(reply: Reply) -> str:
+    """The enhanced code without its class: `1.1`; empty when there is none."""
+    if reply.enhanced:
+        return reply.enhanced.partition(".")[2]
+    found = _ENHANCED_IN_TEXT.search(reply.text, 0, _TEXT_READ)
+    return found[2] if found and int(found[1]) == reply.code // 100 else ""
+
+
+def _words(text: str) -> str:
+    """Addresses say nothing: that of spam-reports@example.com must not make its reply one about spam."""
+    return _ADDRESS.sub("@", text[:_TEXT_READ])
