@@ -13,7 +13,8 @@ from domains.services import add_domain
 from events.models import Event
 from relay.database import database_url
 from relay.delivery.engine import Engine, EngineLimits
-from relay.delivery.routing import is_allowed
+from relay.delivery.networks import is_allowed
+from relay.lanes import Lane
 from relay.models import Recipient
 from relay.submission.accept import Credential, Submission
 from relay.submission.desk import Desk
@@ -41,6 +42,7 @@ class Peer:
         self.connections += 1
         connection = self.connections
         writer.write(b"220 peer.test\r\n")
+        taken = False
         while line := await reader.readline():
             verb = line[:4].upper().strip()
             reply = self._behave(verb, connection)
@@ -50,11 +52,14 @@ class Peer:
                 writer.write(reply)
             elif verb == b"EHLO":
                 writer.write(b"250-peer.test\r\n250-PIPELINING\r\n250 8BITMIME\r\n")
+            elif verb == b"DATA" and not taken:
+                writer.write(b"503 5.5.1 no recipients\r\n")
             elif verb == b"DATA":
                 writer.write(b"354 go on\r\n")
                 self.messages.append(await reader.readuntil(b"\r\n.\r\n"))
                 writer.write(self._behave(b".", connection) or b"250 2.0.0 taken\r\n")
             else:
+                taken = verb == b"RCPT"
                 writer.write(b"250 ok\r\n")
         writer.close()
 
@@ -95,10 +100,9 @@ def deliver(
                     )
                 )
                 if wake_each or number == 1:
-                    engine.wake({address.partition("@")[2] for address in addresses})
+                    engine.wake({Lane(organization.pk, address.partition("@")[2]) for address in addresses})
                 async with asyncio.timeout(20):
-                    await asyncio.sleep(0.3 if not wake_each else 0.05)
-                    while engine.held:
+                    while engine.held or await Recipient.objects.filter(state="submitted").aexists():
                         await asyncio.sleep(0.01)
             await engine.stop(5)
         await desk.close()

@@ -1,6 +1,7 @@
 """Group commit and the queue on real PostgreSQL."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,8 +16,11 @@ from accounts.ids import uuid7
 from accounts.models import Organization
 from events.models import Event, EventType
 from relay.database import database_url
+from relay.delivery.outcome import Chances, lapsed
 from relay.delivery.queue import Claimed, Outcome, Queue
-from relay.models import Content, IdempotencyKey, Message, Recipient, RecipientState
+from relay.expiry import expire
+from relay.lanes import Lane
+from relay.models import Content, IdempotencyKey, Message, Recipient, RecipientState, Suppression
 from relay.submission.accept import Accepted, AcceptedRecipient, Credential, Submission
 from relay.submission.catalogue import Refused
 from relay.submission.intake import Intake
@@ -63,8 +67,8 @@ def run_intake(work: Callable[[Intake], Awaitable[object]], url: str = "") -> li
     told: list[set[str]] = []
 
     async def main() -> None:
-        def on_commit(destinations: set[str]) -> set[str]:
-            told.append(destinations)
+        def on_commit(lanes: set[Lane]) -> set[Lane]:
+            told.append({lane.destination for lane in lanes})
             return set()
 
         intake = Intake(url or database_url(), on_commit)
@@ -136,7 +140,7 @@ def submit_all(messages: list[Accepted], intakes: int = 1) -> list[object]:
     """Submits all at the same moment, over several intakes as several processes would."""
 
     async def main() -> list[object]:
-        opened = [Intake(database_url(), lambda destinations: set()) for _ in range(intakes)]
+        opened = [Intake(database_url(), lambda lanes: set()) for _ in range(intakes)]
         for intake in opened:
             intake.start()
         answers = await asyncio.gather(
@@ -242,7 +246,7 @@ def test_two_workers_never_claim_the_same_recipient(organization: Organization) 
     async def drain(queue: Queue) -> list[UUID]:
         taken: list[UUID] = []
         async with connected() as connection:
-            while claimed := (await queue.claim(connection, "b.test", 7)).recipients:
+            while claimed := (await queue.claim(connection, {Lane(organization.pk, "b.test"): 7})).recipients:
                 taken += [one.id for one in claimed]
         return taken
 
@@ -259,11 +263,11 @@ def test_a_settled_recipient_has_its_state_and_one_event_and_is_not_due(organiza
 
     async def main() -> None:
         async with connected() as connection:
-            [claimed] = (await queue.claim(connection, "b.test", 10)).recipients
+            [claimed] = (await queue.claim(connection, {Lane(organization.pk, "b.test"): 10})).recipients
             assert claimed.attempt == 1
             assert await queue.settle(connection, [outcome(claimed)]) == {claimed.id}
             assert await queue.settle(connection, [outcome(claimed)]) == set()  # a second time changes nothing
-            assert await queue.due_destinations(connection) == []
+            assert await queue.open_lanes(connection, timedelta(0)) == {}
 
     asyncio.run(main())
     recipient = Recipient.objects.get()
@@ -277,15 +281,37 @@ def test_a_lease_that_ran_out_is_in_doubt_and_the_late_worker_cannot_settle(orga
 
     async def main() -> None:
         async with connected() as connection:
-            [lost] = (await late.claim(connection, "b.test", 10)).recipients
-            assert (await next_one.claim(connection, "b.test", 10)).recipients == []
-            [claimed] = (await next_one.claim_lapsed(connection, "b.test", 10)).recipients
-            assert (lost.id, claimed.attempt) == (claimed.id, 2)
+            [lost] = (await late.claim(connection, {Lane(organization.pk, "b.test"): 10})).recipients
+            assert (await next_one.claim(connection, {Lane(organization.pk, "b.test"): 10})).recipients == []
+            [one] = await next_one.take_lapsed(connection, 10)
+            assert (one.claimed.id, one.claimed.attempt) == (lost.id, 1)
             assert await late.settle(connection, [outcome(lost)]) == set()
+            in_doubt = lapsed(one, Chances(lambda: 0.5, scale=0))
+            assert await next_one.settle(connection, [in_doubt]) == {lost.id}
+            [claimed] = (await next_one.claim(connection, {Lane(organization.pk, "b.test"): 10})).recipients
+            assert (claimed.id, claimed.attempt) == (lost.id, 2)
             assert await next_one.settle(connection, [outcome(claimed)]) == {claimed.id}
 
     asyncio.run(main())
     assert types_of(Recipient.objects.get().id) == ["submitted", "in_doubt", "delivered"]
+
+
+def test_an_organization_that_wants_nothing_twice_ends_with_the_outcome_unknown(organization: Organization) -> None:
+    Organization.objects.filter(pk=organization.pk).update(never_twice=True)
+    fill(organization, 1)
+
+    async def main() -> None:
+        async with connected() as connection:
+            await Queue(uuid7(), timedelta(0)).claim(connection, {Lane(organization.pk, "b.test"): 10})
+            queue = Queue(uuid7(), LEASE)
+            [one] = await queue.take_lapsed(connection, 10)
+            await queue.settle(connection, [lapsed(one, Chances(lambda: 0.5, scale=0))])
+            assert await queue.open_lanes(connection, timedelta(days=1)) == {}
+
+    asyncio.run(main())
+    recipient = Recipient.objects.get()
+    assert (recipient.state, recipient.reason) == ("unknown_outcome", "outcome_unknown")
+    assert types_of(recipient.id) == ["submitted", "unknown_outcome"]
 
 
 def test_a_renewed_lease_does_not_run_out(organization: Organization) -> None:
@@ -294,9 +320,9 @@ def test_a_renewed_lease_does_not_run_out(organization: Organization) -> None:
 
     async def main() -> None:
         async with connected() as connection:
-            [claimed] = (await short.claim(connection, "b.test", 10)).recipients
+            [claimed] = (await short.claim(connection, {Lane(organization.pk, "b.test"): 10})).recipients
             await replace(short, lease=LEASE).renew(connection, [claimed.id])
-            assert (await short.claim_lapsed(connection, "b.test", 10)).recipients == []
+            assert await short.take_lapsed(connection, 10) == []
 
     asyncio.run(main())
 
@@ -307,22 +333,83 @@ def test_what_is_given_back_is_due_at_once_and_not_counted_as_an_attempt(organiz
 
     async def main() -> None:
         async with connected() as connection:
-            claimed = (await queue.claim(connection, "b.test", 10)).recipients
+            claimed = (await queue.claim(connection, {Lane(organization.pk, "b.test"): 10})).recipients
             await queue.release(connection, [one.id for one in claimed])
-            again = (await queue.claim(connection, "b.test", 10)).recipients
+            again = (await queue.claim(connection, {Lane(organization.pk, "b.test"): 10})).recipients
             assert [one.attempt for one in again] == [1, 1, 1]
 
     asyncio.run(main())
     assert not Event.objects.filter(type="in_doubt").exists()
 
 
-def test_due_destinations_are_named_once_and_only_while_due(organization: Organization) -> None:
-    for destination in ("a.test", "b.test", "c.test"):
+def test_open_lanes_are_named_once_with_the_time_until_they_are_due(organization: Organization) -> None:
+    for destination in ("a.test", "b.test", "c.test", "d.test"):
         fill(organization, 5, destination)
     Recipient.objects.filter(destination="b.test").update(next_attempt_at=datetime.now(UTC) + timedelta(hours=1))
+    Recipient.objects.filter(destination="c.test").update(next_attempt_at=datetime.now(UTC) + timedelta(seconds=20))
 
-    async def main() -> list[str]:
+    async def main() -> dict[Lane, float]:
         async with connected() as connection:
-            return await Queue(uuid7(), LEASE).due_destinations(connection)
+            return await Queue(uuid7(), LEASE).open_lanes(connection, timedelta(seconds=60))
 
-    assert asyncio.run(main()) == ["a.test", "c.test"]
+    lanes = asyncio.run(main())
+    assert [lane.destination for lane in lanes] == ["a.test", "c.test", "d.test"]
+    assert lanes[Lane(organization.pk, "a.test")] <= 0
+    assert 10 < lanes[Lane(organization.pk, "c.test")] <= 20
+
+
+def test_one_claim_serves_many_lanes_each_with_its_own_number(organization: Organization) -> None:
+    for destination in ("a.test", "b.test", "c.test"):
+        fill(organization, 5, destination)
+
+    async def main() -> Counter[str]:
+        wanted = {Lane(organization.pk, "a.test"): 2, Lane(organization.pk, "b.test"): 9, Lane(uuid7(), "c.test"): 9}
+        async with connected() as connection:
+            claim = await Queue(uuid7(), LEASE).claim(connection, wanted)
+            return Counter(claimed.destination for claimed in claim.recipients)
+
+    assert asyncio.run(main()) == {"a.test": 2, "b.test": 5}
+
+
+def test_a_suppressed_address_is_told_apart_whatever_its_case(organization: Organization) -> None:
+    fill(organization, 1)
+    Recipient.objects.update(address="ADA@B.test")
+    Suppression.objects.create(organization=organization, address="ada@b.test", reason="manual")
+
+    async def main() -> list[bool]:
+        async with connected() as connection:
+            claim = await Queue(uuid7(), LEASE).claim(connection, {Lane(organization.pk, "b.test"): 9})
+            return [claimed.is_suppressed for claimed in claim.recipients]
+
+    assert asyncio.run(main()) == [True]
+
+
+def test_a_hard_bounce_suppresses_the_address_together_with_its_state(organization: Organization) -> None:
+    fill(organization, 1)
+
+    async def main() -> None:
+        async with connected() as connection:
+            queue = Queue(uuid7(), LEASE)
+            [claimed] = (await queue.claim(connection, {Lane(organization.pk, "b.test"): 9})).recipients
+            bounced = replace(outcome(claimed, RecipientState.BOUNCED), reason="no_such_address", suppresses=True)
+            await queue.settle(connection, [bounced])
+            await queue.settle(connection, [bounced])  # a late one changes nothing
+
+    asyncio.run(main())
+    suppression = Suppression.objects.get()
+    assert (suppression.address, suppression.reason) == (Recipient.objects.get().address.lower(), "no_such_address")
+
+
+def test_what_waits_beyond_its_time_ends_as_expired(organization: Organization) -> None:
+    fill(organization, 3)
+    Recipient.objects.update(expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    first = Recipient.objects.order_by("id")[0]
+    Recipient.objects.filter(pk=first.pk).update(leased_by=uuid7())  # in somebody's hands
+
+    assert expire() == 2
+    assert expire() == 0
+
+    assert sorted(Recipient.objects.values_list("state", "reason")) == [
+        ("bounced", "expired"), ("bounced", "expired"), ("submitted", ""),
+    ]  # fmt: skip
+    assert Event.objects.filter(type="bounced", reason="expired").count() == 2

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -405,7 +406,7 @@ class Engine:
         if not self.stopping:
             self.wake({claimed.lane for claimed in returned})
 
-    async def _end_lapsed(self, connection: psycopg.AsyncConnection[object]) -> None:
+    async def _end_lapsed(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
         """Attempts whose worker died or lost the database are in doubt; an event says so."""
         while lapsed := await self.queue.take_lapsed(connection, LAPSED_MOST):
             await self.queue.settle(connection, [outcomes.lapsed(one, chances()) for one in lapsed])

@@ -15,6 +15,7 @@ from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from relay.delivery.concurrency import Concurrency
 from relay.delivery.fair import FairQueue
 from relay.delivery.outcome import MOST_RECIPIENTS, Envelope
 from relay.delivery.queue import Claimed
@@ -95,10 +96,11 @@ class Group:
         self.destinations: set[str] = set()  # that mail waits for while it is suspended
         self.has_backlog = False  # the last claim brought as many as were asked for
         self.used_at = time.monotonic()
+        self.concurrency = Concurrency(throttle.limits.most_connections)
         self.pace_s = 0.0  # a transaction takes; moving average, 0: not known yet
 
     def has_room(self) -> bool:
-        return self.slots < self.throttle.allowed(time.monotonic())
+        return self.slots < min(self.throttle.allowed(time.monotonic()), self.concurrency.wanted)
 
     def room_for(self, organization_id: UUID) -> int:
         """How many recipients of an organization may be claimed now."""
@@ -121,6 +123,7 @@ class Group:
     def took(self, seconds: float) -> None:
         self.used_at = time.monotonic()
         self.pace_s += (seconds - self.pace_s) * (PACE_WEIGHT if self.pace_s else 1.0)
+        self.concurrency.completed(self.used_at, is_behind=self.waiting * self.pace_s > DRAIN_S * self.slots)
 
     def is_forgettable(self, now: float) -> bool:
         return not (self.slots or self.waiting or self.throttle.is_troubled) and now - self.used_at > REMEMBERED_S

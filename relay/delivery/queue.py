@@ -132,6 +132,11 @@ class Claimed:
     def lane(self) -> Lane:
         return Lane(self.organization_id, self.destination)
 
+    @property
+    def suppressible(self) -> str:
+        """The address as `relay.models.Suppression` has it."""
+        return f"{self.address.rpartition('@')[0].lower()}@{self.destination}"
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -188,11 +193,11 @@ class Queue:
         contents = {row[1]: bytes(row[-1]) for row in rows if row[-1] is not None}
         return Claim([Claimed(*row[:-1]) for row in rows], contents)
 
-    async def take_lapsed(self, connection: AsyncConnection[Any], most: int) -> list[Lapsed]:
+    async def take_lapsed(self, connection: AsyncConnection[tuple[Any, ...]], most: int) -> list[Lapsed]:
         """Attempts in doubt, taken over for another lease so that `settle` may write what becomes of them."""
         async with connection.transaction():
             cursor = await connection.execute(_TAKE_LAPSED, {"most": most}, binary=True)
-            rows: list[tuple[Any, ...]] = await cursor.fetchall()
+            rows = await cursor.fetchall()
             # Ours for a lease, as if we had claimed them; should we die too, they lapse again.
             ids = [row[0] for row in rows]
             await connection.execute(_REHOLD, {"ids": ids, "worker": self.worker})
@@ -209,9 +214,9 @@ class Queue:
             return await self._settle(connection, outcomes)
         async with connection.transaction(), connection.cursor() as cursor:
             settled = await self._settle(connection, outcomes)
-            rows = [_suppression_row(outcome) for outcome in suppressing if outcome.claimed.id in settled]
             # In one order, so that two workers cannot wait for each other.
-            await cursor.executemany(_SUPPRESS, sorted(rows, key=lambda row: (row[1].bytes, row[2])))
+            ordered = sorted(suppressing, key=lambda o: (o.claimed.organization_id.bytes, o.claimed.suppressible))
+            await cursor.executemany(_SUPPRESS, [_suppression_row(o) for o in ordered if o.claimed.id in settled])
         return settled
 
     async def _settle(self, connection: AsyncConnection[Any], outcomes: Sequence[Outcome]) -> set[UUID]:
@@ -247,11 +252,10 @@ def _open_days() -> dict[str, UUID]:
     return {"since": first_id_at(now - timedelta(days=OPEN_DAYS)), "until": first_id_at(now + timedelta(hours=1))}
 
 
-def _suppression_row(outcome: Outcome) -> tuple[UUID, UUID, str, str, UUID, str, datetime]:
+def _suppression_row(outcome: Outcome) -> tuple[object, ...]:
     claimed = outcome.claimed
-    address = f"{claimed.address.rpartition('@')[0].lower()}@{claimed.destination}"
     return (
-        uuid7(), claimed.organization_id, address, outcome.reason, claimed.message_id, outcome.reply, outcome.at,
+        uuid7(), claimed.organization_id, claimed.suppressible, outcome.reason, claimed.message_id, outcome.reply, outcome.at,
     )  # fmt: skip
 
 
