@@ -129,9 +129,9 @@ _WORDS = [
     ("5", "", r"(recipient )?domain (was )?(not found|does not exist|unknown)|unknown (recipient )?domain", "no_such_domain"),
     ("55", "(|[0-6][0-9.]*)", r"^[^;]*mailbox (is )?unavailable", "no_such_address"),  # RFC 5321, 4.2.3: Outlook.com, GMX
     ("", "", r"\b(user|recipient|(?<!ip )address|mailbox|account)\b[^.]{0,40}\b(unknown|not found|doesn't exist"
-             r"|does not exist|invalid)|(no such|unknown|invalid|not a valid) (local )?(user|recipient|mailbox|address)|unrouteable address"
-             r"|no (mailbox|account|user) (here )?(by|with) that name|doesn't have an? \S+ account|illegal alias",
-     "no_such_address"),
+             r"|does not exist|invalid)|unrouteable address|(no such|unknown|invalid|not a valid) (local )?(user|recipient"
+             r"|mailbox|address)|no (mailbox|account|user) (here )?(by|with) that name|doesn't have an? \S+ account"
+             r"|illegal alias", "no_such_address"),
     ("", "", r"does not accept mail|null.?mx", "no_mail_for_domain"),
     ("", "", r"has moved|forwarding address|user not local", "mailbox_moved"),
     ("", "", r"too many recipients", "too_many_recipients"),
