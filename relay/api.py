@@ -47,6 +47,7 @@ class EmailsView(APIView):
                     idempotency_key=check_idempotency_key(key, "Idempotency-Key") if key else "",
                     tags=serializer.tag_texts(),
                     metadata=serializer.validated_data.get("metadata", {}),
+                    expires=serializer.expires(),
                 ),
                 fingerprint=request_fingerprint(request.data),
             )

@@ -7,7 +7,7 @@ what a nudge does not reach, the next look at the queue finds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -32,7 +32,7 @@ async def nudge(connection: AsyncConnection[Any], lanes: Iterable[Lane]) -> None
         await connection.execute(_NUDGE, (CHANNEL, payload))
 
 
-async def nudges(database_url: str) -> AsyncIterator[list[Lane]]:
+async def nudges(database_url: str) -> AsyncGenerator[list[Lane]]:
     """The lanes of each nudge, for as long as the connection lasts. Raises what psycopg raises when it ends."""
     async with await AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute(f"LISTEN {CHANNEL}")

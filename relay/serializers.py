@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 from rest_framework import serializers
 
 from events.models import Event
+from relay.delivery.retry import HORIZON
 from relay.models import Door
 from relay.selectors import MessageDetail, RecipientTimeline
 from relay.submission.mime import Letter
@@ -17,6 +19,7 @@ from relay.submission.options import (
     METADATA_KEYS,
     METADATA_VALUE_LENGTH,
     MOST_TAGS,
+    SOONEST_EXPIRY,
     TAG_WORD,
     is_metadata_key,
 )
@@ -38,6 +41,19 @@ class StrictCharField(serializers.CharField):
         if not isinstance(data, str):
             raise serializers.ValidationError("Must be a string.")
         return super().to_internal_value(data)
+
+
+class SecondsField(serializers.IntegerField):
+    """A JSON integer only: DRF would take text and fractions."""
+
+    def __init__(self, *, at_least: timedelta, at_most: timedelta, **kwargs: Any) -> None:
+        bounds = int(at_least.total_seconds()), int(at_most.total_seconds())
+        super().__init__(min_value=bounds[0], max_value=bounds[1], **kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:  # a bool is an int, too
+            raise serializers.ValidationError("Must be a whole number of seconds.")
+        return data
 
 
 class AddressesField(serializers.ListField):
@@ -75,6 +91,10 @@ class SendEmailSerializer(StrictSerializer):
         child=StrictCharField(allow_blank=True, max_length=METADATA_VALUE_LENGTH), required=False
     )
 
+    expires_in = SecondsField(
+        at_least=SOONEST_EXPIRY, at_most=HORIZON, required=False, help_text="When to give up, in seconds from now."
+    )
+
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         # "from" is a word of Python's, so it cannot be declared as an attribute.
         return {"from": StrictCharField(max_length=1000), **super().get_fields()}
@@ -105,6 +125,10 @@ class SendEmailSerializer(StrictSerializer):
             headers=data.get("headers", {}),
         )
 
+    def expires(self) -> timedelta | None:
+        seconds = self.validated_data.get("expires_in")
+        return None if seconds is None else timedelta(seconds=seconds)
+
     def tag_texts(self) -> tuple[str, ...]:
         return tuple(f"{tag['name']}:{tag['value']}" for tag in self.validated_data.get("tags", ()))
 
@@ -127,6 +151,7 @@ class RecipientSerializer(serializers.Serializer[RecipientTimeline]):
     reason = serializers.CharField(source="recipient.reason")
     attempts = serializers.IntegerField(source="recipient.attempts")
     next_attempt_at = serializers.DateTimeField(source="recipient.next_attempt_at", allow_null=True)
+    expires_at = serializers.DateTimeField(source="recipient.expires_at")
     events = EventSerializer(many=True)
 
 

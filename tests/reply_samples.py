@@ -278,5 +278,12 @@ SAMPLES = [
     ("451 4.3.0 <quota-exceeded@b.test>: try later", "temporary_failure"),
     ("550 5.7.1 Requested action not taken: mailbox unavailable", "policy"),
     ("550 The From address is not valid", "sender_rejected"),
+    ("554 5.7.1 Unable to verify sender; user unknown at sender domain", "sender_rejected"),
+    ("550 Previous (cached) callout verification failure: user unknown", "sender_rejected"),
+    ("550 The account of the sender was disabled", "sender_rejected"),
+    ("550 Message contains an invalid recipient header", "message_malformed"),
+    ("550 Message contains an invalid recipient address in its header", "message_malformed"),
+    ("550 Your EHLO domain does not exist", "our_name_rejected"),
+    ("550 No such domain", "no_such_domain"),
     ("550 Your account has been suspended", "permanent_failure"),
 ]  # fmt: skip

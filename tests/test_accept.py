@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from string import Formatter
 from uuid import UUID, uuid4
 
@@ -112,6 +113,45 @@ def test_domain_must_be_ours_and_verified() -> None:
     assert refusal(SUBMISSION, {"example.test": None}) == "sender_domain_unknown"
     pending = DomainFact(uuid4(), "example.test", False)
     assert refusal(SUBMISSION, {"example.test": pending}) == "sender_domain_not_verified"
+
+
+OWN = b"Received: by MAIL.example.net\r\n (PlugSend) with ESMTPSA id 7;\r\n\tWed, 25 Nov 2026 01:02:03 +0000\r\n"
+OTHER = b"Received: from mail.example.net (PlugSend) by mx.b.test; 25 Nov 2026 01:02:03 +0000\r\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_loop"),
+    [
+        (OTHER * 99 + OWN, False),
+        (OTHER * 101, True),
+        (OWN * 4, False),
+        (OTHER * 50 + OWN * 5, True),
+        (OWN.replace(b"MAIL.example.net", b"mail2.example.net") * 5, False),
+        (b"X-" + (OWN + b"X-") * 5 + b"End: x\r\n", False),
+    ],
+)
+def test_a_message_that_goes_in_circles_is_refused(fields: bytes, is_loop: bool) -> None:
+    submission = replace(SUBMISSION, content=fields + CONTENT)
+    if is_loop:
+        assert refusal(submission) == "mail_loop"
+    else:
+        submit(submission)
+
+
+def test_a_loop_through_ourselves_is_broken_at_the_fifth_round() -> None:
+    submission = replace(SUBMISSION, client="192.0.2.7", credential=replace(CREDENTIAL, show_client_address=True))
+    for _ in range(5):
+        submission = replace(submission, content=submit(submission).content)
+    assert refusal(submission) == "mail_loop"
+
+
+def test_expiry_counts_from_the_submission() -> None:
+    now = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
+    draft = examine(replace(SUBMISSION, content=b"X-PlugSend-Expires: 3600\r\n" + CONTENT), LIMITS)
+    assert accept(draft, VERIFIED, hostname="mail.example.net", now=now).expires_at == now + timedelta(hours=1)
+    draft = examine(SUBMISSION, LIMITS)
+    assert accept(draft, VERIFIED, hostname="mail.example.net", now=now).expires_at == now + timedelta(hours=72)
+    assert refusal(replace(SUBMISSION, content=b"X-PlugSend-Expires: 5\r\n" + CONTENT)) == "expiry_out_of_range"
 
 
 def test_each_address_gets_the_message_once() -> None:

@@ -1,5 +1,6 @@
 """REST's powers over SMTP: the X-PlugSend header fields, and how a repeated message is recognised."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -45,6 +46,13 @@ def test_without_options_there_are_none() -> None:
         ('X-PlugSend-Metadata: {"a": "\\u0000"}', "a: a string"),
         ('X-PlugSend-Metadata: {"a": "\\ud800"}', "a: a string"),
         ("X-PlugSend-Metadata: {}\r\nX-PlugSend-Metadata: {}", "twice"),
+        ("X-PlugSend-Expires:", "'' is neither"),
+        ("X-PlugSend-Expires: soon", "'soon' is neither"),
+        ("X-PlugSend-Expires: -5", "'-5' is neither"),
+        ("X-PlugSend-Expires: 3600.5", "is neither"),
+        ("X-PlugSend-Expires: 2026-11-25T10:00:00", "with its zone"),
+        ("X-PlugSend-Expires: 2026-11-31T10:00:00Z", "is neither"),
+        ("X-PlugSend-Expires: 60\r\nX-PlugSend-Expires: 60", "twice"),
         ("X-PlugSend-Idempotencykey: a", "no such option"),
         ("\r\n".join(f"X-PlugSend-Tag: t{n}" for n in range(51)), "at most 50"),
     ],
@@ -54,6 +62,48 @@ def test_a_malformed_option_is_refused_by_name(line: str, says: str) -> None:
         options(line)
     assert caught.value.code == "malformed_option_header"
     assert "X-PlugSend-" in caught.value.detail
+
+
+NOW = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], NOW + timedelta(hours=72)),
+        (["X-PlugSend-Expires: 3600"], NOW + timedelta(hours=1)),
+        (["X-PlugSend-Expires: 60"], NOW + timedelta(minutes=1)),
+        (["X-PlugSend-Expires: 259200"], NOW + timedelta(hours=72)),
+        (["X-PlugSend-Expires: 2026-11-25T11:00:00Z"], NOW + timedelta(hours=1)),
+        (["X-PlugSend-Expires: 2026-11-25T13:00:00.5+02:00"], NOW + timedelta(hours=1, milliseconds=500)),
+    ],
+)
+def test_a_message_expires_when_it_asks_to(lines: list[str], expected: datetime) -> None:
+    expires_at = options(*lines).expires_at(NOW)
+    assert expires_at == expected
+    assert expires_at.tzinfo == UTC
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("0", "after 0 seconds"),
+        ("59", "after 59 seconds"),
+        ("259201", "after 259201 seconds"),
+        ("999999999", "after 999999999 seconds"),
+        ("20261125", "after 20261125 seconds"),
+        ("2026-11-25T09:00:00Z", "at 2026-11-25T09:00:00+00:00"),
+        ("2026-11-25T10:00:59Z", "at 2026-11-25T10:00:59+00:00"),
+        ("2026-11-28T10:00:01Z", "at 2026-11-28T10:00:01+00:00"),
+        ("0001-01-01T00:00:00+23:59", "at 0001-01-01"),
+        ("9999-12-31T23:59:59-23:59", "at 9999-12-31"),
+    ],
+)
+def test_an_expiry_out_of_range_is_refused_with_its_value(value: str, shown: str) -> None:
+    with pytest.raises(Refused) as caught:
+        options(f"X-PlugSend-Expires: {value}").expires_at(NOW)
+    assert caught.value.code == "expiry_out_of_range"
+    assert shown in caught.value.detail
 
 
 MESSAGE = (

@@ -1,5 +1,6 @@
 """What a REST client is told, over real HTTP."""
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -78,6 +79,10 @@ def test_an_email_is_sent_delivered_and_its_timeline_read(platform: Platform) ->
         ({"text": None}, 422, "validation_failed", "/text"),
         ({"form": "typo"}, 422, "validation_failed", "/form"),
         ({"tags": [{"name": "no spaces", "value": "x"}]}, 422, "validation_failed", "/tags/0/name"),
+        ({"expires_in": 59}, 422, "validation_failed", "/expires_in"),
+        ({"expires_in": 259201}, 422, "validation_failed", "/expires_in"),
+        ({"expires_in": "3600"}, 422, "validation_failed", "/expires_in"),
+        ({"expires_in": True}, 422, "validation_failed", "/expires_in"),
         ({"headers": {"Bcc": "eve@evil.test"}}, 422, "malformed_header", None),
     ],
 )
@@ -102,6 +107,14 @@ def test_bad_fields_are_named(
 def test_bad_bodies_are_told(platform: Platform, body: bytes, content_type: str, status: int, code: str) -> None:
     answer = call(platform, "POST", "/emails", data=body, headers={"Content-Type": content_type})
     refused(answer, status, code)
+
+
+def test_an_email_expires_when_it_asks_to(platform: Platform) -> None:
+    answer = call(platform, "POST", "/emails", json=LETTER | {"expires_in": 3600})
+    assert answer.status_code == 202
+    email = call(platform, "GET", f"/emails/{answer.json()['id']}").json()
+    left = datetime.fromisoformat(email["recipients"][0]["expires_at"]) - datetime.fromisoformat(email["created_at"])
+    assert left == timedelta(hours=1)
 
 
 def test_a_wrong_or_missing_key_is_told(platform: Platform) -> None:

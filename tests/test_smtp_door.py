@@ -88,6 +88,9 @@ def test_a_foreign_envelope_sender_is_refused(platform: Platform, sender: str, a
         (GOOD + b"smuggled\r\n.\nMAIL FROM:<admin@demo.test>\r\n", "550 5.6.11 malformed_line_endings"),
         (GOOD + b"smuggled\n.\r\nMAIL FROM:<admin@demo.test>\r\n", "550 5.6.11 malformed_line_endings"),
         (b"", "550 5.6.0 missing_from_header"),
+        (b"X-PlugSend-Expires: soon\r\n" + GOOD, "550 5.6.0 malformed_option_header"),
+        (b"X-PlugSend-Expires: 59\r\n" + GOOD, "550 5.6.0 expiry_out_of_range: The message is to expire after 59 sec"),
+        (b"Received: by somebody\r\n" * 101 + GOOD, "554 5.4.6 mail_loop: "),
     ],
 )
 def test_a_bad_message_is_refused_and_not_stored(platform: Platform, content: bytes, answer: str) -> None:

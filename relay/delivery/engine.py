@@ -9,6 +9,7 @@ are renewed until it is settled. The queue itself is looked at now and then, sho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -432,8 +433,9 @@ class Engine:
         """More mail for lanes that we are at work on. Others are left to the worker that is woken for them."""
         while True:
             try:
-                async for lanes in nudges(self._database_url):
-                    self.wake(lane for lane in lanes if lane in self._schedule)
+                async with contextlib.aclosing(nudges(self._database_url)) as heard:
+                    async for lanes in heard:
+                        self.wake(lane for lane in lanes if lane in self._schedule)
             except DATABASE_AWAY as error:
                 logger.warning("Nudges are not heard: %s", error)
             await asyncio.sleep(DATABASE_RETRY_S)

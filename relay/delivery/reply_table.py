@@ -101,7 +101,8 @@ _WORDS = [
      "relay_denied"),
     ("", "", r"starttls|(encryption|\bTLS\b)[^.]{0,20} required|requires? (\w+ )?(encryption|TLS\b)",
      "tls_required_by_receiver"),
-    ("", "", r"\bPTR\b|reverse.?(dns|host)|\brDNS\b|cannot find your|\b(helo|ehlo)\b[^.]{0,60}(reject|invalid|denied|refus)",
+    ("", "", r"\bPTR\b|reverse.?(dns|host)|\brDNS\b|cannot find your"
+             r"|\b(helo|ehlo)\b[^.]{0,60}(reject|invalid|denied|refus|unknown|not (found|exist))",
      "our_name_rejected"),
     ("", "", r"(recipient|user|mailbox|account)[^.;]{0,40}(rate limit|exceeded (its|their|the) (message|hourly|limit))",
      "mailbox_busy"),
@@ -121,22 +122,24 @@ _WORDS = [
      "authentication_failed"),
     ("", "", r"sender('s)? (e?mail )?(address|account|domain|verif\w*)?[^.]{0,30}"
              r"(reject|denied|invalid|fail|unknown|refused|not (exist|found))|badmailfrom|blocked senders|domain of sender"
+             r"|verif(y|ication)[^.]{0,20} sender|callout verif|account of the sender"
              r"|unknown sender|(from|return) address[^.]{0,30}(reject|invalid|unknown|not )", "sender_rejected"),
     ("", "", r"(mailbox|inbox|account|user) (is )?full|over.?quota|quota (is |has been )?exceeded"
              r"|exceed\w* [^.]{0,20}(quota|storage)|out of (storage|disk)|mailbox size|storage allocation", "mailbox_full"),
+    ("", "", r"\bRFC ?(5322|2822|822|5321|2045|1341)\b|malformed|bare (lf|cr|newline)|line (is )?too long|line length"
+             r"|(duplicate|multiple|missing|invalid)[^.]{0,30}headers?\b|corrupt|invalid mime", "message_malformed"),
     ("", "", r"(?<!your )\b(mailbox|account|user|recipient|address)\b[^.]{0,30}\b(disabled|inactive|deactivated"
              r"|suspended|closed|no longer (active|in use|available|valid|exists))", "mailbox_disabled"),
-    ("5", "", r"(recipient )?domain (was )?(not found|does not exist|unknown)|unknown (recipient )?domain", "no_such_domain"),
+    ("5", "", r"(recipient )?domain (was )?(not found|does not exist|unknown)|(unknown|no such) (recipient )?domain",
+     "no_such_domain"),
     ("55", "(|[0-6][0-9.]*)", r"^[^;]*mailbox (is )?unavailable", "no_such_address"),  # RFC 5321, 4.2.3: Outlook.com, GMX
     ("", "", r"\b(user|recipient|(?<!ip )address|mailbox|account)\b[^.]{0,40}\b(unknown|not found|doesn't exist"
-             r"|does not exist|invalid)|(no such|unknown|invalid|not a valid) (local )?(user|recipient|mailbox|address)|unrouteable address"
-             r"|no (mailbox|account|user) (here )?(by|with) that name|doesn't have an? \S+ account|illegal alias",
-     "no_such_address"),
+             r"|does not exist|invalid)|unrouteable address|(no such|unknown|invalid|not a valid) (local )?(user|recipient"
+             r"|mailbox|address)|no (mailbox|account|user) (here )?(by|with) that name|doesn't have an? \S+ account"
+             r"|illegal alias", "no_such_address"),
     ("", "", r"does not accept mail|null.?mx", "no_mail_for_domain"),
     ("", "", r"has moved|forwarding address|user not local", "mailbox_moved"),
     ("", "", r"too many recipients", "too_many_recipients"),
-    ("", "", r"\bRFC ?(5322|2822|822|5321|2045|1341)\b|malformed|bare (lf|cr|newline)|line (is )?too long|line length"
-             r"|(duplicate|multiple|missing|invalid)[^.]{0,30}headers?\b|corrupt|invalid mime", "message_malformed"),
     ("", "", r"virus|malware|trojan|eicar|infected", "virus_suspected"),
     ("", "", r"\bspam|junk|unsolicited|bulk mail|suspicious|phish|reputation of the sending domain", "spam_suspected"),
     ("", "", r"(message|e?mail|content|attachment)s? (size|length|too (large|big)|exceed)|too (large|big)|size (limit|exceeds)",

@@ -12,7 +12,6 @@ from email.utils import format_datetime
 from uuid import UUID
 
 from accounts.ids import uuid7
-from relay.delivery.retry import HORIZON
 from relay.lanes import Lane
 from relay.submission import headers
 from relay.submission.addresses import domain_of
@@ -204,12 +203,14 @@ def accept(
         check_domain_fact(name, facts[name])
     signing = check_domain_fact(draft.signing_domain, facts[draft.signing_domain])
 
+    headers.check_no_loop(draft.parsed, hostname)
     now = now or datetime.now(UTC)
     identifier = uuid7()
     submission, date = draft.submission, format_datetime(now)
     message_id = headers.message_id(draft.parsed) or f"{identifier}@{signing.name}"
-    passage = f"{_from(submission)}by {hostname} (PlugSend) with {submission.protocol} id {identifier}"
-    received = f"Received: {passage};\r\n\t{date}\r\n"
+    received = headers.received(
+        hostname, client=_client_literal(submission), protocol=submission.protocol, identifier=identifier, date=date
+    )
     return Accepted(
         id=identifier,
         submission=submission,
@@ -217,18 +218,18 @@ def accept(
         header_from=draft.header_from,
         subject=draft.parsed.text_of(b"subject"),
         message_id_header=message_id,
-        content=headers.complete(draft.parsed, received=received.encode(), date=date, message_id=message_id),
+        content=headers.complete(draft.parsed, received=received, date=date, message_id=message_id),
         recipients=tuple(AcceptedRecipient(uuid7(), address, destination) for address, destination in draft.recipients),
         options=draft.options,
         once=draft.once,
         submitted_at=now,
-        expires_at=now + HORIZON,
+        expires_at=draft.options.expires_at(now),
     )
 
 
-def _from(submission: Submission) -> str:
-    """RFC 5321, 4.4: the from clause of Received; left out unless the organization wants its clients to be known."""
+def _client_literal(submission: Submission) -> str:
+    """For the from clause of Received (RFC 5321, 4.4); left out unless the organization wants its clients to be known."""
     if not (submission.credential.show_client_address and submission.client):
         return ""
     literal = f"IPv6:{submission.client}" if ":" in submission.client else submission.client  # RFC 5321, 4.1.3
-    return f"from [{literal}]\r\n\t"
+    return f"[{literal}]"

@@ -120,6 +120,15 @@ _ROWS = [
     Refusal("malformed_option_header", 550, "5.6.0", 422, "X-PlugSend header not valid",
             "{header}: {problem}.",
             "See the documentation of the X-PlugSend headers."),
+    Refusal("expiry_out_of_range", 550, "5.6.0", 422, "Expiry out of range",
+            "The message is to expire {value}; at least 60 seconds and at most 72 hours (259200 seconds) after its "
+            "submission are possible.",
+            "Correct X-PlugSend-Expires, or leave it out: PlugSend then tries for 72 hours. Seconds are safer than a time, "
+            "which depends on your clock."),
+    Refusal("mail_loop", 554, "5.4.6", 422, "Mail loop",
+            "The message goes in circles: it has {problem}.",
+            "Look at its Received fields: a forwarding rule sends what PlugSend delivers back to PlugSend. Break the "
+            "circle there."),
     # ---- Never twice
     Refusal("invalid_idempotent_request", 554, "5.5.4", 409, "Idempotency key used for another message",
             "The idempotency key {key} was used in the last 24 hours for another message.",

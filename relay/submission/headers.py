@@ -15,6 +15,8 @@ from relay.submission.catalogue import Refused
 
 ONCE = {b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc", b"message-id", b"in-reply-to", b"references",
         b"subject", b"date"}  # fmt: skip
+MOST_RECEIVED = 100  # RFC 5321, 6.3: "normally at least 100"
+MOST_OWN_RECEIVED = 4
 OPTION_PREFIX = b"x-plugsend-"
 _FIELD_NAME = re.compile(rb"[!-9;-~]+")  # RFC 5322, 2.2: printable US-ASCII except colon
 
@@ -103,6 +105,30 @@ def check_single(parsed: Parsed) -> None:
             raise Refused("duplicate_header", header=name.decode().title())
     if not counts[b"from"]:
         raise Refused("missing_from_header")
+
+
+def received(hostname: str, *, client: str, protocol: str, identifier: object, date: str) -> bytes:
+    """Our trace field (RFC 5321, 4.4). `client`: the literal of the from clause, or empty."""
+    origin = f"from {client}\r\n\t" if client else ""
+    return f"Received: {origin}{_our_clause(hostname)} with {protocol} id {identifier};\r\n\t{date}\r\n".encode()
+
+
+def check_no_loop(parsed: Parsed, hostname: str) -> None:
+    """Refuses a message that goes in circles (RFC 5321, 6.3): too many hops, or too often through our own hands."""
+    fields = [field.raw for field in parsed.fields if field.name == b"received"]
+    if len(fields) > MOST_RECEIVED:
+        raise Refused("mail_loop", problem=f"{len(fields)} Received fields, more than {MOST_RECEIVED}")
+    if len(fields) <= MOST_OWN_RECEIVED:
+        return
+    ours = f" {_our_clause(hostname)} ".encode().lower()
+    # Whoever passed the message on may have folded the fields anew.
+    own = sum(ours in b" ".join(raw.split()).lower() for raw in fields)
+    if own > MOST_OWN_RECEIVED:
+        raise Refused("mail_loop", problem=f"{own} Received fields that {hostname} wrote")
+
+
+def _our_clause(hostname: str) -> str:
+    return f"by {hostname} (PlugSend)"
 
 
 def from_addresses(parsed: Parsed) -> list[str]:

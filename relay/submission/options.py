@@ -6,8 +6,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from relay.delivery.retry import HORIZON
 from relay.submission.catalogue import Refused
 from relay.submission.headers import OPTION_PREFIX, Parsed
 
@@ -15,24 +17,42 @@ MOST_TAGS = 50
 METADATA_KEYS = 50
 METADATA_KEY_LENGTH = 100
 METADATA_VALUE_LENGTH = 1000
+SOONEST_EXPIRY = timedelta(seconds=60)
 TAG_WORD = r"[A-Za-z0-9_-]{1,256}"
 
 _KEY = re.compile(r"[!-~]{1,256}")
+_SECONDS = re.compile(r"[0-9]{1,9}")
 _TAG = re.compile(rf"({TAG_WORD})(?::({TAG_WORD}))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a submission asks for beside being sent. A tag is `name` or `name:value`."""
+    """What a submission asks for beside being sent. A tag is `name` or `name:value`.
+
+    `expires`: when to give up, as a time or counted from the submission; None: after the usual horizon.
+    """
 
     idempotency_key: str = ""
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    expires: timedelta | datetime | None = None
+
+    def expires_at(self, submitted_at: datetime) -> datetime:
+        """Raises `Refused` unless it is between a minute and the horizon away."""
+        if self.expires is None:
+            return submitted_at + HORIZON
+        if isinstance(self.expires, datetime):
+            left, shown = self.expires - submitted_at, f"at {self.expires.isoformat()}"
+        else:
+            left, shown = self.expires, f"after {self.expires.total_seconds():.0f} seconds"
+        if not SOONEST_EXPIRY <= left <= HORIZON:
+            raise Refused("expiry_out_of_range", value=shown)
+        return (submitted_at + left).astimezone(UTC)
 
 
 def read_options(parsed: Parsed) -> Options:
     """Raises `Refused` for an option that is malformed, given twice, or unknown: a typo must not pass as silence."""
-    key, tags, metadata = "", [], None
+    key, tags, metadata, expires = "", [], None, None
     for found in parsed.fields:
         if not found.name.startswith(OPTION_PREFIX):
             continue
@@ -47,11 +67,15 @@ def read_options(parsed: Parsed) -> Options:
             if metadata is not None:
                 raise _malformed("Metadata", "it stands in the message twice")
             metadata = _metadata(value)
+        elif option == b"expires":
+            if expires is not None:
+                raise _malformed("Expires", "it stands in the message twice")
+            expires = _expires(value)
         else:
             raise _malformed(option.decode(), "there is no such option")
     if len(tags) > MOST_TAGS:
         raise _malformed("Tag", f"at most {MOST_TAGS} tags")
-    return Options(key, tuple(dict.fromkeys(tags)), metadata or {})
+    return Options(key, tuple(dict.fromkeys(tags)), metadata or {}, expires)
 
 
 def check_idempotency_key(key: str, where: str) -> str:
@@ -65,6 +89,20 @@ def _tag(value: str) -> str:
     if not _TAG.fullmatch(value):
         raise _malformed("Tag", "write name or name:value, of letters, digits, _ and -")
     return value
+
+
+def _expires(value: str) -> timedelta | datetime:
+    """Seconds, or a time by RFC 3339."""
+    if _SECONDS.fullmatch(value):
+        return timedelta(seconds=int(value))
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        form = "write seconds as in 3600, or a time with its zone as in 2026-11-25T10:00:00Z"
+        raise _malformed("Expires", f"'{value[:60]}' is neither; {form}")
+    return time
 
 
 def _metadata(value: str) -> dict[str, str]:
