@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -13,18 +14,33 @@ from events.log import Tls
 from relay.delivery.replies import Reply, make_reply
 from relay.delivery.routing import Hop
 
-# Seconds, RFC 5321, 4.5.3.2.
-CONNECT_TIMEOUT = 30
-GREETING_TIMEOUT = 300
-COMMAND_TIMEOUT = 300
-DATA_TIMEOUT = 120
-BLOCK_TIMEOUT = 180
-FINAL_TIMEOUT = 600
-QUIT_TIMEOUT = 2
-
 LONGEST_LINE = 4096  # octets; RFC 5321 (4.5.3.1.5) allows 512, servers send more
 MOST_LINES = 100
+MOST_OCTETS = 16 * 1024  # of one reply, all lines together: it is kept with its event, for each attempt
 TRANSCRIPT_LINES = 200
+BLOCK_OCTETS = 64 * 1024  # of a message, written at once
+_LINE = re.compile(r"[2-5][0-9]{2}(?:[ -]|$)")  # RFC 5321, 4.2; some servers' second digit is beyond the RFC's 5
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds for a whole reply, from its first octet to its last, however it drips. RFC 5321, 4.5.3.2, says at least how
+    many."""
+
+    connect: float = 30  # the RFC leaves it to us; the next address may answer
+    greeting: float = 300  # 4.5.3.2.1: initial 220 message
+    command: float = 300  # EHLO, HELO, STARTTLS; as for MAIL
+    handshake: float = 60  # TLS
+    mail: float = 300  # 4.5.3.2.2
+    rcpt: float = 300  # 4.5.3.2.3
+    data: float = 120  # 4.5.3.2.4: DATA initiation
+    block: float = 180  # 4.5.3.2.5: for each block of the message
+    final: float = 600  # 4.5.3.2.6: DATA termination
+    reset: float = 20  # nothing hangs on it: without an answer the connection is given up
+    quit: float = 2
+
+
+DEFAULT_TIMEOUTS = Timeouts()
 
 
 class ConversationFailed(Exception):
@@ -85,29 +101,34 @@ class Trace:
 class Conversation:
     """An open connection, past EHLO and (where offered) STARTTLS, ready for a message."""
 
-    def __init__(self, hop: Hop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, hop: Hop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeouts: Timeouts
+    ) -> None:
         self.hop = hop
         self.tls: Tls | None = None
+        self._timeouts = timeouts
         self._reader, self._writer = reader, writer
         self._extensions: dict[str, str] = {}
         self._used = False
 
     @classmethod
-    async def open(cls, hop: Hop, *, hostname: str, trace: Trace) -> Conversation:
+    async def open(
+        cls, hop: Hop, *, hostname: str, trace: Trace, timeouts: Timeouts = DEFAULT_TIMEOUTS
+    ) -> Conversation:
         """Raises `ConversationFailed` or `Rejected`."""
         trace.note(f"connecting to {hop.host} ({hop.address}, port {hop.port})")
         with trace.phase("connect"):
             try:
-                async with asyncio.timeout(CONNECT_TIMEOUT):
+                async with asyncio.timeout(timeouts.connect):
                     streams = await asyncio.open_connection(hop.address, hop.port, limit=LONGEST_LINE)
             except (OSError, TimeoutError) as error:
                 text = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
                 trace.note(f"no connection: {text}")
                 raise ConversationFailed("unreachable", f"{hop.host} ({hop.address}): {text}") from None
-        self = cls(hop, *streams)
+        self = cls(hop, *streams, timeouts)
         try:
             with trace.phase("greeting"):
-                self._expect(await self._reply(trace, GREETING_TIMEOUT), "greeting")
+                self._expect(await self._reply(trace, timeouts.greeting), "greeting")
                 await self._ehlo(hostname, trace)
             if "STARTTLS" in self._extensions:
                 with trace.phase("tls"):
@@ -125,40 +146,43 @@ class Conversation:
         """
         if self._used:
             trace.note(f"on the connection kept to {self.hop.host} ({self.hop.address}, port {self.hop.port})")
+            if self._has_spoken or self._writer.is_closing():
+                # An end (RFC 5321, 3.8: 421 may come at any time), or a reply to nothing, which would answer MAIL.
+                raise ConversationFailed("connection_lost", f"{self.hop.host} ended the connection.", phase="mail")
         self._used = True
         if smtputf8 and "SMTPUTF8" not in self._extensions:
             raise Rejected(Reply(553, "5.6.7", "The exchanger does not offer SMTPUTF8 (RFC 6531)"), "mail")
         await self._envelope(sender, recipient, message, trace, smtputf8=smtputf8)
         with trace.phase("data"):
             self._command("DATA", trace)
-            reply = await self._reply(trace, DATA_TIMEOUT)
-            if reply.code != 354:
-                raise Rejected(reply, "data")
+            reply = await self._reply(trace, self._timeouts.data)
+            self._expect(reply, "data", first_digit=3)
             return await self._content(message, trace)
 
     async def reset(self, trace: Trace) -> None:
         """Ready for the next message after a refusal. Raises like `send`."""
         self._command("RSET", trace)
-        self._expect(await self._reply(trace, COMMAND_TIMEOUT), "reset")
+        self._expect(await self._reply(trace, self._timeouts.reset), "reset")
 
     async def quit(self) -> None:
         """Says goodbye, without insisting."""
         with contextlib.suppress(ConversationFailed, OSError, TimeoutError, ssl.SSLError):
-            async with asyncio.timeout(QUIT_TIMEOUT):
+            async with asyncio.timeout(self._timeouts.quit):
                 trace = Trace()
                 self._command("QUIT", trace)
-                await self._reply(trace, QUIT_TIMEOUT)
-        self.abort()
+                await self._reply(trace, self._timeouts.quit)
+        self._writer.close()
 
     def abort(self) -> None:
-        self._writer.close()
+        """Ends it at once: what still waits to be sent is not sent after all, nor is a silent peer waited for."""
+        self._writer.transport.abort()
 
     async def _ehlo(self, hostname: str, trace: Trace) -> None:
         self._command(f"EHLO {hostname}", trace)
-        code, lines = await self._lines(trace, COMMAND_TIMEOUT)
+        code, lines = await self._lines(trace, self._timeouts.command)
         if 500 <= code < 600:  # RFC 5321, 3.2: a server of the old kind
             self._command(f"HELO {hostname}", trace)
-            self._expect(await self._reply(trace, COMMAND_TIMEOUT), "greeting")
+            self._expect(await self._reply(trace, self._timeouts.command), "greeting")
             self._extensions = {}
             return
         self._expect(make_reply(code, lines), "greeting")
@@ -167,16 +191,19 @@ class Conversation:
 
     async def _start_tls(self, trace: Trace) -> None:
         self._command("STARTTLS", trace)
-        self._expect(await self._reply(trace, COMMAND_TIMEOUT), "tls")
-        if self._reader._buffer:  # type: ignore[attr-defined]
+        reply = await self._reply(trace, self._timeouts.command)
+        if not reply.is_positive:  # which says nothing about the recipient
+            raise ConversationFailed("tls_failure", f"{self.hop.host} refused STARTTLS: {reply}")
+        if self._has_spoken:
             # Anything said before the handshake could come from somebody in between (RFC 3207, 6).
             raise ConversationFailed("protocol_error", "The server spoke between STARTTLS and the handshake.")
         try:
-            async with asyncio.timeout(COMMAND_TIMEOUT):
+            async with asyncio.timeout(self._timeouts.handshake):
                 await self._writer.start_tls(_opportunistic_tls(), server_hostname=self.hop.host)
         except (OSError, TimeoutError, ssl.SSLError) as error:
-            trace.note(f"TLS failed: {error}")
-            raise ConversationFailed("tls_failure", f"TLS with {self.hop.host} failed: {error}") from None
+            text = str(error) or ("no answer" if isinstance(error, TimeoutError) else "the connection was closed")
+            trace.note(f"TLS failed: {text}")
+            raise ConversationFailed("tls_failure", f"TLS with {self.hop.host} failed: {text}") from None
         wire = self._writer.get_extra_info("ssl_object")
         self.tls = Tls(version=wire.version(), cipher=wire.cipher()[0])
         trace.note(f"{self.tls['version']} {self.tls['cipher']}")
@@ -193,16 +220,18 @@ class Conversation:
         if "PIPELINING" in self._extensions:  # RFC 2920
             with trace.phase("mail"):
                 self._command(f"{mail}\r\n{rcpt}", trace)
-                mail_reply = await self._reply(trace, COMMAND_TIMEOUT, "mail")
+                mail_reply = await self._reply(trace, self._timeouts.mail, "mail")
+                if mail_reply.code == 421:  # RFC 5321, 3.8: it closes the connection, and no other reply follows
+                    raise Rejected(mail_reply, "mail")
             with trace.phase("rcpt"):
-                rcpt_reply = await self._reply(trace, COMMAND_TIMEOUT)
+                rcpt_reply = await self._reply(trace, self._timeouts.rcpt)
             self._expect(mail_reply, "mail")
             self._expect(rcpt_reply, "rcpt")
             return
-        for name, line in (("mail", mail), ("rcpt", rcpt)):
+        for name, line, timeout_s in (("mail", mail, self._timeouts.mail), ("rcpt", rcpt, self._timeouts.rcpt)):
             with trace.phase(name):
                 self._command(line, trace)
-                self._expect(await self._reply(trace, COMMAND_TIMEOUT, name), name)
+                self._expect(await self._reply(trace, timeout_s, name), name)
 
     async def _content(self, message: bytes, trace: Trace) -> Reply:
         stuffed = message.replace(b"\r\n.", b"\r\n..")  # RFC 5321, 4.5.2
@@ -211,34 +240,78 @@ class Conversation:
         if not stuffed.endswith(b"\r\n"):
             stuffed += b"\r\n"
         trace.client(f"({len(stuffed)} octets)")
+        await self._all_but_the_last_block(stuffed, trace)
         trace.client(".")
         try:
-            # In one write: a small last segment would wait for an ACK.
-            await self._write(stuffed + b".\r\n", BLOCK_TIMEOUT)
-            reply = await self._reply(trace, FINAL_TIMEOUT)
+            # With the dot in one write: a small last segment would wait for an ACK.
+            await self._write(stuffed[_last_block(stuffed) :] + b".\r\n", trace)
+            reply = await self._reply(trace, self._timeouts.final)
+            return self._expect(reply, "final")
         except ConversationFailed as failed:
             # RFC 5321, 4.5.3.2.6 and 6.1: the receiver may or may not have taken it.
             raise ConversationFailed("outcome_unknown", f"After the final dot: {failed.text}", in_doubt=True) from None
-        return self._expect(reply, "final")
 
-    def _expect(self, reply: Reply, phase: str) -> Reply:
-        if not reply.is_positive:
+    async def _all_but_the_last_block(self, stuffed: bytes, trace: Trace) -> None:
+        """Raises without doubt: the final dot is yet to come. An exchanger may give up before it has heard all (RFC 5321,
+        3.8), and what it says then is the reason, even when it has closed the connection since."""
+        lost: ConversationFailed | None = None
+        try:
+            for at in range(0, _last_block(stuffed), BLOCK_OCTETS):
+                if self._has_spoken:
+                    break
+                await self._write(stuffed[at : at + BLOCK_OCTETS], trace)
+        except ConversationFailed as failed:
+            lost = failed
+        if self._has_spoken:
+            if lost:
+                self._keep_what_was_said()
+            trace.note("the exchanger spoke before the message's end")
+            reply = await self._reply(trace, self._timeouts.command)
+            self.abort()
+            if reply.code >= 400:
+                raise Rejected(reply, "data")
+            raise ConversationFailed("protocol_error", f"{self.hop.host} answered out of turn: {reply}")
+        if lost:
+            raise lost
+
+    @property
+    def _has_spoken(self) -> bool:
+        """Something has come, or the end, that was not waited for."""
+        return bool(self._reader._buffer) or self._reader.at_eof()  # type: ignore[attr-defined]
+
+    def _keep_what_was_said(self) -> None:
+        """Before the connection was lost: the reader would only tell of the loss."""
+        heard = asyncio.StreamReader(limit=LONGEST_LINE)
+        heard.feed_data(bytes(self._reader._buffer))  # type: ignore[attr-defined]
+        heard.feed_eof()
+        self._reader = heard
+
+    def _expect(self, reply: Reply, phase: str, first_digit: int = 2) -> Reply:
+        """RFC 5321, 4.2.1: 2 is yes, 3 is yes so far, 4 and 5 are no. After a yes that is not the one due, nobody knows
+        which reply belongs to which command."""
+        if reply.code >= 400:
             raise Rejected(reply, phase)
+        if reply.code // 100 != first_digit:
+            raise ConversationFailed("protocol_error", f"{self.hop.host} answered out of turn: {reply}", phase=phase)
         return reply
 
     def _command(self, text: str, trace: Trace) -> None:
         """Commands are short: the reply that follows is what is waited for."""
+        if self._writer.is_closing():  # uvloop's transports raise RuntimeError
+            raise ConversationFailed("connection_lost", f"{self.hop.host} closed the connection.")
         for line in text.split("\r\n"):
             trace.client(line)
         self._writer.write(text.encode() + b"\r\n")
 
-    async def _write(self, octets: bytes, timeout_s: float) -> None:
+    async def _write(self, octets: bytes, trace: Trace) -> None:
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(self._timeouts.block):
                 self._writer.write(octets)
                 await self._writer.drain()
         except (OSError, TimeoutError, ssl.SSLError) as error:
-            raise ConversationFailed("connection_lost", f"{self.hop.host}: {error or 'time-out'}") from None
+            text = "took no more of the message" if isinstance(error, TimeoutError) else str(error)
+            trace.note(text)
+            raise ConversationFailed("connection_lost", f"{self.hop.host}: {text}") from None
 
     async def _reply(self, trace: Trace, timeout_s: float, phase: str = "") -> Reply:
         try:
@@ -248,20 +321,22 @@ class Conversation:
             raise
 
     async def _lines(self, trace: Trace, timeout_s: float) -> tuple[int, list[str]]:
-        """A reply's code and the texts of its lines (RFC 5321, 4.2.1)."""
+        """A reply's code and the texts of its lines (RFC 5321, 4.2.1). The time-out is for all of it."""
         texts: list[str] = []
+        octets_left = MOST_OCTETS
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
                     octets = (await self._reader.readuntil(b"\n")).rstrip(b"\r\n")
                     line = octets.replace(b"\0", b"?").decode("utf-8", "replace")  # PostgreSQL's text holds no NUL
                     trace.server(line)
-                    if not (line[:3].isdigit() and line[3:4] in ("", " ", "-")):
+                    if not _LINE.match(line):
                         raise ConversationFailed("protocol_error", f"{self.hop.host} said: {line[:200]}")
                     texts.append(line[4:])
+                    octets_left -= len(octets)
                     if line[3:4] != "-":
                         return int(line[:3]), texts
-                    if len(texts) >= MOST_LINES:
+                    if len(texts) >= MOST_LINES or octets_left < 0:
                         raise ConversationFailed("protocol_error", f"{self.hop.host} sent an endless reply.")
         except asyncio.IncompleteReadError:
             trace.note("connection closed by the server")
@@ -274,6 +349,11 @@ class Conversation:
         except (OSError, ssl.SSLError) as error:
             trace.note(f"connection lost: {error}")
             raise ConversationFailed("connection_lost", f"{self.hop.host}: {error}") from None
+
+
+def _last_block(stuffed: bytes) -> int:
+    """Where the last block begins."""
+    return max(0, len(stuffed) - 1) // BLOCK_OCTETS * BLOCK_OCTETS
 
 
 _tls: ssl.SSLContext | None = None

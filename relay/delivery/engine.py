@@ -23,7 +23,14 @@ from django.conf import settings
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from accounts.ids import uuid7
-from relay.delivery.conversation import Conversation, ConversationFailed, Rejected, Trace
+from relay.delivery.conversation import (
+    DEFAULT_TIMEOUTS,
+    Conversation,
+    ConversationFailed,
+    Rejected,
+    Timeouts,
+    Trace,
+)
 from relay.delivery.messages import Messages
 from relay.delivery.outcome import Attempt, CannotSign, delivered, failed
 from relay.delivery.queue import Claimed, Outcome, Queue
@@ -53,12 +60,19 @@ class EngineLimits:
 class Engine:
     """Start, use and stop it on one event loop."""
 
-    def __init__(self, database_url: str, limits: EngineLimits | None = None, router: Router | None = None) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        limits: EngineLimits | None = None,
+        router: Router | None = None,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    ) -> None:
         self.limits = limits or EngineLimits(lease=timedelta(seconds=settings.LEASE_SECONDS))
         self._database_url = database_url
         self.queue = Queue(worker=uuid7(), lease=self.limits.lease)
         self.messages = Messages()
         self.router = router or Router()
+        self.timeouts = timeouts
         self.conversations = asyncio.Semaphore(self.limits.connections)
         # The plans of our few statements do not hang on their values: planning each time costs more than running it.
         self.pool = AsyncConnectionPool(
@@ -345,8 +359,9 @@ class Lane:
 
     async def _connect(self, attempt: Attempt) -> Conversation:
         """To the first exchanger that answers. Raises what the last one raised."""
+        engine = self._engine
         last: Exception | None = None
-        hops = self._engine.router.hops(self._destination)
+        hops = engine.router.hops(self._destination)
         while True:
             with attempt.trace.phase("dns"):
                 hop = await anext(hops, None)
@@ -354,7 +369,9 @@ class Lane:
                 raise last or RoutingFailed("no_mail_for_domain", "There is no exchanger.", permanent=True)
             attempt.hop = hop
             try:
-                return await Conversation.open(hop, hostname=settings.HOSTNAME, trace=attempt.trace)
+                return await Conversation.open(
+                    hop, hostname=settings.HOSTNAME, trace=attempt.trace, timeouts=engine.timeouts
+                )
             except (ConversationFailed, Rejected) as error:
                 if isinstance(error, Rejected) and error.reply.is_permanent:
                     raise  # RFC 5321, 4.2.1: an exchanger that speaks for the domain has said no
