@@ -74,6 +74,9 @@ def answers(response: dns.message.Message, type_: str) -> list[str]:
         ("psrp.demo.test", "CNAME", ["returns.plugsend.test."]),
         ("psrp.demo.test", "MX", ["10 mx.sandbox.test."]),
         ("psrp.demo.test", "A", ["127.0.0.1"]),
+        ("final-drop.harsh.test", "MX", ["10 mx.final-drop.harsh.test."]),
+        ("mx.greeting-silent.harsh.test", "A", ["127.0.1.1"]),
+        ("harsh.test", "MX", ["10 mx.sandbox.test."]),
     ],
 )
 @pytest.mark.parametrize("tcp", [False, True])
@@ -94,6 +97,7 @@ def test_alias_is_followed_and_shown(port: int) -> None:
         ("nxdomain.test", "MX", dns.rcode.NXDOMAIN),
         ("mail.nxdomain.test", "A", dns.rcode.NXDOMAIN),
         ("anything.invalid", "MX", dns.rcode.NXDOMAIN),
+        ("misspelt.harsh.test", "MX", dns.rcode.NXDOMAIN),
         ("_plugsend.unpublished.test", "TXT", dns.rcode.NXDOMAIN),
         ("ps9._domainkey.demo.test", "TXT", dns.rcode.NXDOMAIN),
         ("_domainkey.demo.test", "TXT", dns.rcode.NOERROR),  # RFC 8020: something is below it
@@ -101,6 +105,7 @@ def test_alias_is_followed_and_shown(port: int) -> None:
         ("demo.test", "TXT", dns.rcode.NOERROR),
         ("psrp.unpublished.test", "CNAME", dns.rcode.NOERROR),
         ("mx.sandbox.test", "AAAA", dns.rcode.NOERROR),
+        ("mx.final-drop.harsh.test", "AAAA", dns.rcode.NOERROR),
         ("test", "MX", dns.rcode.NOERROR),
         (".", "NS", dns.rcode.NOERROR),
         ("servfail.test", "MX", dns.rcode.SERVFAIL),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from relay.delivery.conversation import Conversation, ConversationFailed, Rejected, Transaction
+from relay.delivery.conversation import Conversation
 from relay.delivery.groups import MESSAGES_PER_CONNECTION, Channel, Group
 from relay.delivery.messages import Messages
 from relay.delivery.outcome import (
@@ -29,6 +29,8 @@ from relay.delivery.return_path import message_return_path, return_path
 from relay.delivery.routes import Routes
 from relay.delivery.routing import RoutingFailed
 from relay.delivery.senders import Sender, Senders, Source
+from relay.delivery.transaction import Transaction
+from relay.delivery.wire import ConversationFailed, Rejected, Timeouts
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +56,8 @@ class Ears:
 
 
 class Deliverer:
-    def __init__(self, routes: Routes, senders: Senders, messages: Messages, ears: Ears) -> None:
+    def __init__(self, routes: Routes, senders: Senders, messages: Messages, ears: Ears, timeouts: Timeouts) -> None:
+        self.timeouts = timeouts
         self.routes, self.senders, self.messages, self.ears = routes, senders, messages, ears
         self._farewells: set[asyncio.Task[None]] = set()
 
@@ -160,7 +163,7 @@ class _Delivery:
                 return True
         self._attempt.trace.note("the kept connection had been closed")
         conversation.abort()
-        self._transaction.results = [None] * len(self._transaction.recipients)
+        self._transaction.begin_anew()
         return False
 
     async def _send(self, conversation: Conversation) -> None:
@@ -185,7 +188,9 @@ class _Delivery:
                 raise last or RoutingFailed("no_mail_for_domain", "There is no exchanger.", permanent=True)
             self._attempt.hop = hop
             try:
-                return await Conversation.open(hop, hostname=source.ehlo_name, trace=trace)
+                return await Conversation.open(
+                    hop, hostname=source.ehlo_name, trace=trace, timeouts=self._deliverer.timeouts
+                )
             except (ConversationFailed, Rejected) as error:
                 last = error
 

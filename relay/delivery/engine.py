@@ -35,6 +35,7 @@ from relay.delivery.schedule import LaneState, Schedule
 from relay.delivery.senders import Senders
 from relay.delivery.standings import Standings
 from relay.delivery.throttle import Throttle, ThrottleLimits
+from relay.delivery.wire import DEFAULT_TIMEOUTS, Timeouts
 from relay.lanes import Lane
 from relay.nudges import nudges
 from relay.vital import vital
@@ -83,7 +84,13 @@ class Picked:
 class Engine:
     """Start, use and stop it on one event loop."""
 
-    def __init__(self, database_url: str, limits: EngineLimits | None = None, router: Router | None = None) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        limits: EngineLimits | None = None,
+        router: Router | None = None,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    ) -> None:
         self.limits = limits or EngineLimits()
         self.queue = Queue(worker=uuid7(), lease=self.limits.lease)
         # The plans of our few statements do not hang on their values: planning each time costs more than running it.
@@ -107,7 +114,7 @@ class Engine:
         self._routes = Routes(router or Router(), self._routed)
         self._standings = Standings(self.pool, self.queue.worker)
         ears = Ears(self.settle, self._give_back, self._room_in, self._suspended)
-        self._deliverer = Deliverer(self._routes, self._senders, self._messages, ears)
+        self._deliverer = Deliverer(self._routes, self._senders, self._messages, ears, timeouts)
         self._blocked: dict[str, list[LaneState]] = {}  # by group: lanes that wait for room
         self._parked: list[LaneState] = []  # lanes that wait until less is held
         self._claimable = asyncio.Event()

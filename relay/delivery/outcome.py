@@ -10,12 +10,12 @@ from uuid import UUID
 from events.log import Detail, Tls
 from events.models import EventType
 from events.reasons import suppresses
-from relay.delivery.conversation import ConversationFailed, Rejected
 from relay.delivery.queue import Claimed, Lapsed, Outcome
 from relay.delivery.replies import Reply, classify_reply
 from relay.delivery.retry import retry_delay
 from relay.delivery.routing import Hop, Route, RoutingFailed
 from relay.delivery.trace import Trace
+from relay.delivery.wire import ConversationFailed, Rejected
 from relay.models import RecipientState
 
 MOST_RECIPIENTS = 100  # in one transaction; RFC 5321, 4.5.3.1.8: so many every server takes
@@ -94,8 +94,9 @@ def failed(attempt: Attempt, claimed: Claimed, error: Exception, chances: Chance
     text = str(error)
     match error:
         case Rejected(reply=reply):
-            # At the greeting a refusal is of us, not of the recipient.
-            reason, permanent, text = classify_reply(reply), reply.is_permanent and error.phase not in _OF_US, ""
+            reason, permanent, text = classify_reply(reply), reply.is_permanent, ""
+            if error.phase == "greeting":  # a refusal of us, not of the recipient: to be tried again, elsewhere first
+                reason, permanent = "temporary_failure" if reason == "permanent_failure" else reason, False
         case RoutingFailed(reason=reason, permanent=permanent):
             pass
         case ConversationFailed(reason=reason, in_doubt=in_doubt, permanent=permanent):
@@ -122,10 +123,6 @@ def lapsed(one: Lapsed, chances: Chances) -> Outcome:
     if outcome.next_attempt_at:
         detail["next_attempt_at"] = outcome.next_attempt_at.isoformat()
     return replace(outcome, detail=detail)
-
-
-# Phases in which a refusal concerns us and not the message.
-_OF_US = frozenset({"greeting", "tls", "reset"})
 
 
 def _next(claimed: Claimed, reason: str, chances: Chances) -> datetime:

@@ -1,7 +1,8 @@
 """What the sandbox's DNS says: the rows of its zone, and for all other names an internet whose mail comes to us.
 
-Every domain has the exchanger `mx.sandbox.test`, every host is at 127.0.0.1, except for the names scripted here. TXT
-and CNAME exist only as rows. Pure, but for the look-up of rows that the caller brings.
+Every domain has the exchanger `mx.sandbox.test`, every host is at 127.0.0.1, except for the names scripted here and the
+harsh exchangers (`relay.sandbox.misbehaviours`). TXT and CNAME exist only as rows. Pure, but for the look-up of rows that
+the caller brings.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 from dns.rdatatype import RdataType
+
+from relay.sandbox.misbehaviours import HARSH_DOMAIN, misbehaviour_at
 
 EXCHANGER = "mx.sandbox.test"
 ADDRESS = "127.0.0.1"
@@ -92,9 +95,20 @@ def _values(name: str, type_: RdataType, zone: ZoneRows) -> list[str] | None:
     if any(label.startswith("_") for label in name.split(".")):
         # RFC 8552: underscored names exist where somebody made them; RFC 8020: what has names below it exists.
         return [] if zone.rows or zone.has_below else None
+    if name.endswith("." + HARSH_DOMAIN):
+        return _harsh_values(name, type_)
     if type_ == RdataType.MX and "." in name:
         return ["0 ."] if is_below(name, NULL_MX_DOMAINS) else [f"10 {EXCHANGER}."]
     return [ADDRESS] if type_ == RdataType.A and name else []
+
+
+def _harsh_values(name: str, type_: RdataType) -> list[str] | None:
+    """Each has its own exchanger at its own address; a misspelt one does not exist."""
+    misbehaviour = misbehaviour_at(name)
+    if misbehaviour is None:
+        return None
+    values = {RdataType.MX: f"10 {misbehaviour.host}.", RdataType.A: misbehaviour.address}
+    return [values[type_]] if type_ in values else []
 
 
 def is_below(name: str, domains: tuple[str, ...]) -> bool:

@@ -1,8 +1,9 @@
-"""`manage.py sandbox`: the loopback internet, DNS server and mail exchanger in one process."""
+"""`manage.py sandbox`: the loopback internet, DNS server and mail exchangers, the harsh ones too, in one process."""
 
 import asyncio
 import logging
 import signal
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +13,9 @@ from relay.certificates import self_signed
 from relay.database import database_url
 from relay.sandbox.dns_server import serve_dns
 from relay.sandbox.exchanger import serve_exchanger
+from relay.sandbox.harsh import HarshExchanger, serve_harsh
 from relay.sandbox.internet import EXCHANGER
+from relay.sandbox.misbehaviours import HARSH_DOMAIN
 
 logger = logging.getLogger("sandbox")
 
@@ -37,7 +40,7 @@ class Command(BaseCommand):
 
 
 async def serve() -> None:
-    """Runs both servers until SIGTERM or SIGINT."""
+    """Runs the servers until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -53,6 +56,21 @@ async def serve() -> None:
         certificate=certificate,
     )
     logger.info("mail exchanger ready on %s:%s", HOST, exchanger.port)
+    harsh = await _serve_harsh_if_possible(exchanger.port, certificate)
     await stop.wait()
+    if harsh:
+        await harsh.close()
     await exchanger.close()
     await dns_server.close()
+
+
+async def _serve_harsh_if_possible(port: int, certificate: tuple[Path, Path]) -> HarshExchanger | None:
+    try:
+        return await serve_harsh(port, certificate=certificate)
+    except OSError as error:
+        logger.warning(
+            "The harsh exchangers (*.%s) are not served: %s. They need 127.0.1.0/24, which Linux has by itself.",
+            HARSH_DOMAIN,
+            error.strerror or error,
+        )
+        return None
