@@ -1,7 +1,6 @@
 """The delivery engine against an exchanger that does what the test says, on real PostgreSQL and real sockets."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -18,50 +17,9 @@ from relay.lanes import Lane
 from relay.models import Recipient
 from relay.submission.accept import Credential, Submission
 from relay.submission.desk import Desk
+from tests.peer import Peer
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Peer:
-    """A mail exchanger without TLS. `behave(verb, connection)` may answer in place of the usual reply."""
-
-    def __init__(self, behave: Callable[[bytes, int], bytes | None] = lambda verb, connection: None) -> None:
-        self._behave = behave
-        self.connections = 0
-        self.messages: list[bytes] = []
-
-    async def __aenter__(self) -> "Peer":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = int(self._server.sockets[0].getsockname()[1])
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        connection = self.connections
-        writer.write(b"220 peer.test\r\n")
-        taken = False
-        while line := await reader.readline():
-            verb = line[:4].upper().strip()
-            reply = self._behave(verb, connection)
-            if reply == b"":
-                break
-            if reply is not None:
-                writer.write(reply)
-            elif verb == b"EHLO":
-                writer.write(b"250-peer.test\r\n250-PIPELINING\r\n250 8BITMIME\r\n")
-            elif verb == b"DATA" and not taken:
-                writer.write(b"503 5.5.1 no recipients\r\n")
-            elif verb == b"DATA":
-                writer.write(b"354 go on\r\n")
-                self.messages.append(await reader.readuntil(b"\r\n.\r\n"))
-                writer.write(self._behave(b".", connection) or b"250 2.0.0 taken\r\n")
-            else:
-                taken = verb == b"RCPT"
-                writer.write(b"250 ok\r\n")
-        writer.close()
 
 
 @pytest.fixture
