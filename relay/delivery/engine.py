@@ -312,7 +312,7 @@ class Lane:
         attempt = Attempt(claimed, Trace())
         try:
             message, signer = await engine.messages.signed(claimed, engine.pool)
-            attempt.dkim = {"domain": signer.domain, "selector": signer.selector}
+            attempt.dkim = signer.facts()
             attempt.return_path = return_path(claimed.id, signer.domain)
             if conversation:
                 try:

@@ -7,24 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import dkim
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from domains.dkim_keys import decrypt_private_key
 from relay.delivery.outcome import CannotSign
 from relay.delivery.queue import Claim, Claimed
+from relay.delivery.signers import load_signers
 from relay.delivery.signing import Signer
 
 SIGNERS_KEPT_S = 30
 
 _CONTENT = "SELECT raw FROM relay_content WHERE id = %s"
-# The newest active key signs.
-_KEYS = """
-    SELECT DISTINCT ON (d.id) d.id, d.name, k.selector, k.private_key
-    FROM domains_sendingdomain d JOIN domains_dkimkey k ON k.domain_id = d.id AND k.is_active
-    WHERE d.id = ANY(%s) ORDER BY d.id, k.created_at DESC
-"""
 
 
 @dataclass(slots=True)
@@ -58,10 +51,7 @@ class Messages:
             raise CannotSign("The sending domain has no DKIM key; it may have been removed.")
         if letter.signed is None:
             content = letter.content or await self._read(pool, claimed.message_id)
-            try:
-                letter.signed = signer.sign(content)
-            except dkim.DKIMException as error:
-                raise CannotSign(f"The message could not be signed: {error}") from error
+            letter.signed = signer.sign(content)
         return letter.signed, signer
 
     async def _read(self, pool: AsyncConnectionPool, message_id: UUID) -> bytes:
@@ -78,8 +68,7 @@ class Messages:
         stale = [one for one in domain_ids if self._signers.get(one, (0.0, None))[0] <= now]
         if not stale:
             return
-        for domain_id, name, selector, private_key in await (await connection.execute(_KEYS, (stale,))).fetchall():
-            signer = Signer(name, selector, decrypt_private_key(private_key))
+        for domain_id, signer in (await load_signers(connection, stale)).items():
             self._signers[domain_id] = (now + SIGNERS_KEPT_S, signer)
 
     def done(self, claimed: Claimed) -> None:

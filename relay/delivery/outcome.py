@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from events.log import Detail, Tls
+from events.log import Detail, Dkim, Tls
 from events.models import EventType
 from relay.delivery.conversation import ConversationFailed, Rejected, Trace
 from relay.delivery.queue import Claimed, Outcome
@@ -25,7 +25,7 @@ class Attempt:
     hop: Hop | None = None
     tls: Tls | None = None
     return_path: str = ""
-    dkim: dict[str, str] | None = None
+    dkim: Dkim | None = None
 
     def detail(self) -> Detail:
         detail: Detail = {"duration_ms": self.trace.duration_ms, "phases_ms": self.trace.phases_ms}
