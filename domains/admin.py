@@ -29,7 +29,7 @@ class DnsRecordInline(ReadOnlyInline):
 
 class DkimKeyInline(ReadOnlyInline):
     model = DkimKey
-    fields = readonly_fields = ["selector", "is_active", "created_at"]  # never the private key
+    fields = readonly_fields = ["selector", "algorithm", "is_active", "created_at"]  # never the private key
 
 
 @admin.register(SendingDomain)

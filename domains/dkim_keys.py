@@ -4,6 +4,7 @@ import base64
 from functools import lru_cache
 
 from cryptography.fernet import Fernet, MultiFernet
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -14,35 +15,46 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from django.conf import settings
 
-from domains.models import DkimKey, SendingDomain
+from domains.models import DkimAlgorithm, DkimKey, SendingDomain
+
+PrivateKey = RSAPrivateKey | Ed25519PrivateKey
 
 # RFC 8301, 3.2: signers use at least 2048 bits; longer keys do not fit every DNS form and cost more to verify.
 KEY_BITS = 2048
 
 
-def create_dkim_key(domain: SendingDomain) -> DkimKey:
-    """Makes and stores an RSA key under the domain's next free selector: `ps1`, `ps2`, …"""
-    private_key = generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+# A selector of either kind is told apart at sight: `ps1`, `ps2`, … of RSA keys, `pse1`, `pse2`, … of Ed25519 keys.
+SELECTOR_PREFIX = {DkimAlgorithm.RSA: "ps", DkimAlgorithm.ED25519: "pse"}
+
+
+def create_dkim_key(domain: SendingDomain, algorithm: DkimAlgorithm = DkimAlgorithm.RSA) -> DkimKey:
+    """Makes and stores a key under the domain's next free selector.
+
+    An RSA key signs from the start. An Ed25519 key signs once its record is found in DNS (`domains.verification`).
+    """
+    private_key = _generate(algorithm)
     return DkimKey.objects.create(
         domain=domain,
-        selector=_next_selector(domain),
+        selector=_next_selector(domain, algorithm),
+        algorithm=algorithm,
         private_key=encrypt_private_key(private_key),
-        public_key=_public_part(private_key),
+        public_key=public_part(private_key),
+        is_active=algorithm == DkimAlgorithm.RSA,
     )
 
 
-def private_key_of(dkim_key: DkimKey) -> RSAPrivateKey:
+def private_key_of(dkim_key: DkimKey) -> PrivateKey:
     """The key ready to sign. Keep it: decryption and parsing cost little, but do not belong in each message's path."""
     return decrypt_private_key(dkim_key.private_key)
 
 
-def encrypt_private_key(private_key: RSAPrivateKey) -> bytes:
+def encrypt_private_key(private_key: PrivateKey) -> bytes:
     """PKCS#8 DER (RFC 5958) under Fernet: the form that the database holds."""
     der = private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     return _cipher(settings.FIELD_ENCRYPTION_KEY).encrypt(der)
 
 
-def decrypt_private_key(stored: bytes | memoryview) -> RSAPrivateKey:
+def decrypt_private_key(stored: bytes | memoryview) -> PrivateKey:
     """The key from the column `private_key` as read by any client.
 
     Raises cryptography.fernet.InvalidToken when FIELD_ENCRYPTION_KEY is not the one that encrypted it.
@@ -51,19 +63,30 @@ def decrypt_private_key(stored: bytes | memoryview) -> RSAPrivateKey:
     # OpenSSL's check of the primes takes 36 ms. It guards against hostile keys; this one we made ourselves, and Fernet
     # has just authenticated it.
     key = load_der_private_key(der, password=None, unsafe_skip_rsa_key_validation=True)
-    assert isinstance(key, RSAPrivateKey)
+    assert isinstance(key, PrivateKey)
     return key
 
 
-def _next_selector(domain: SendingDomain) -> str:
+def public_part(private_key: PrivateKey) -> str:
+    """The p= tag: base64 of the SubjectPublicKeyInfo, which all verifiers of RSA read (RFC 6376, 3.6.1), or of an Ed25519
+    key's 32 octets alone (RFC 8463, 4.2)."""
+    if isinstance(private_key, Ed25519PrivateKey):
+        octets = private_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    else:
+        octets = private_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(octets).decode("ascii")
+
+
+def _generate(algorithm: DkimAlgorithm) -> PrivateKey:
+    if algorithm == DkimAlgorithm.ED25519:
+        return Ed25519PrivateKey.generate()
+    return generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+
+
+def _next_selector(domain: SendingDomain, algorithm: DkimAlgorithm) -> str:
     taken = set(domain.dkim_keys.values_list("selector", flat=True))
-    return next(name for number in range(1, len(taken) + 2) if (name := f"ps{number}") not in taken)
-
-
-def _public_part(private_key: RSAPrivateKey) -> str:
-    """RFC 6376, 3.6.1: the p= tag is the base64 of the DER; all verifiers read the SubjectPublicKeyInfo form."""
-    der = private_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return base64.b64encode(der).decode("ascii")
+    prefix = SELECTOR_PREFIX[algorithm]
+    return next(name for number in range(1, len(taken) + 2) if (name := f"{prefix}{number}") not in taken)
 
 
 @lru_cache(maxsize=4)

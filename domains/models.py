@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from accounts.ids import uuid7
 from accounts.scoping import OrganizationOwned
+from domains.records import ADVICE, Advice
 
 
 class DomainStatus(models.TextChoices):
@@ -66,7 +67,8 @@ class DkimKey(models.Model):
     selector = models.CharField(max_length=63)
     algorithm = models.CharField(max_length=16, choices=DkimAlgorithm, default=DkimAlgorithm.RSA)
     private_key = models.BinaryField(editable=False, help_text="PKCS#8 DER, encrypted (domains.dkim_keys).")
-    public_key = models.TextField(editable=False, help_text="Base64 of the SubjectPublicKeyInfo: the p= tag.")
+    public_key = models.TextField(editable=False, help_text="Base64, as in the p= tag.")
+    # An Ed25519 key: whether its record was there when DNS last answered. RSA keys sign always (RFC 8463, 6).
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -83,6 +85,7 @@ class RecordPurpose(models.TextChoices):
     DKIM = "dkim", "DKIM"
     RETURN_PATH = "return_path", "Return path"
     DMARC = "dmarc", "DMARC"
+    DKIM_ED25519 = "dkim_ed25519", "DKIM, Ed25519 key"
 
 
 class RecordStatus(models.TextChoices):
@@ -116,6 +119,17 @@ class DnsRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.name}"
+
+    @property
+    def shown_status(self) -> str:
+        """As a page names it: what need not be there is not missing."""
+        is_missed = self.required or self.status != RecordStatus.MISSING
+        return self.status if is_missed else "unpublished"
+
+    @property
+    def advice(self) -> Advice | None:
+        """Why to publish it all the same, when it is not required."""
+        return ADVICE.get(self.purpose)
 
 
 class SmtpUser(OrganizationOwned):

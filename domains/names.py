@@ -9,9 +9,9 @@ from django.conf import settings
 from publicsuffixlist import PublicSuffixList
 
 # RFC 1035, 2.3.4: a name holds 255 octets on the wire, 253 characters as text. The longest name that we ask for below a
-# domain is its DKIM key's, `ps99._domainkey.`.
+# domain is an Ed25519 DKIM key's, `pse99._domainkey.`.
 LONGEST_NAME = 253
-LONGEST_DOMAIN = LONGEST_NAME - len("ps99._domainkey.")
+LONGEST_DOMAIN = LONGEST_NAME - len("pse99._domainkey.")
 
 
 class DomainRefused(Exception):

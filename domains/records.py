@@ -34,6 +34,28 @@ class ExpectedRecord:
     required: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """How strongly a record that is not required is asked for, and why."""
+
+    word: str
+    why: str
+
+
+# By purpose; all others are required.
+ADVICE = {
+    "dmarc": Advice(
+        "recommended",
+        "Gmail and Yahoo ask bulk senders for a DMARC policy. p=none leaves the handling of your mail as it is.",
+    ),
+    "dkim_ed25519": Advice(
+        "optional",
+        "With this record each message gets a second, Ed25519 signature (RFC 8463). Few receivers read it yet; the RSA "
+        "signature stays on every message.",
+    ),
+}
+
+
 class AskedRecord(Protocol):
     """What `judge` reads of a record: an `ExpectedRecord`, or its row in the database."""
 
@@ -73,16 +95,23 @@ class Verdict:
     explanation: str = ""
 
 
-def expected_records(domain: SendingDomain, dkim_key: DkimKey) -> list[ExpectedRecord]:
+def expected_records(domain: SendingDomain, rsa_key: DkimKey, ed25519_key: DkimKey) -> list[ExpectedRecord]:
     """The records to ask for, in the order in which a page lists them."""
     name = domain.name
     return [
         ExpectedRecord("ownership", "TXT", f"{OWNERSHIP_LABEL}.{name}", OWNERSHIP_PREFIX + domain.ownership_token),
         ExpectedRecord(
-            "dkim", "TXT", f"{dkim_key.selector}._domainkey.{name}", f"v=DKIM1; k=rsa; p={dkim_key.public_key}"
+            "dkim", "TXT", f"{rsa_key.selector}._domainkey.{name}", f"v=DKIM1; k=rsa; p={rsa_key.public_key}"
         ),
         ExpectedRecord("return_path", "CNAME", f"{RETURN_PATH_LABEL}.{name}", settings.RETURN_PATH_TARGET),
         ExpectedRecord("dmarc", "TXT", f"_dmarc.{name}", DMARC_SUGGESTION, required=False),
+        ExpectedRecord(
+            "dkim_ed25519",
+            "TXT",
+            f"{ed25519_key.selector}._domainkey.{name}",
+            f"v=DKIM1; k=ed25519; p={ed25519_key.public_key}",  # RFC 8463, 4
+            required=False,
+        ),
     ]
 
 
@@ -170,6 +199,7 @@ def judge_return_path(expected: str, values: tuple[str, ...]) -> Verdict:
 
 Tags = list[tuple[str, str]]
 
+LONGEST_STRING = 255  # octets; RFC 1035, 3.3
 # RFC 6376, 3.2: tag-name = ALPHA *ALNUMPUNC; white space may stand around the name, the "=" and the value.
 TAG = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*=\s*(.*?)\s*", re.DOTALL)
 
@@ -193,27 +223,28 @@ def judge_dkim(expected: str, values: tuple[str, ...]) -> Verdict:
         return Verdict(
             "different", values, f"There are {len(values)} TXT records at this name. Keep one, with the value shown."
         )
-    explanation = _dkim_fault(values[0].strip(), _key_of(parse_tags(expected) or []))
+    asked = parse_tags(expected) or []
+    explanation = _dkim_fault(values[0].strip(), _key_of(asked), dict(asked).get("k", "rsa"))
     if explanation:
         return Verdict("different", values, explanation)
     return Verdict("found", values, _dkim_warning(dict(parse_tags(values[0].strip()) or [])))
 
 
-def _dkim_fault(value: str, key: str) -> str:
-    if value != _unquoted(value) and not _dkim_fault(_unquoted(value), key):
+def _dkim_fault(value: str, key: str, kind: str) -> str:
+    if value != _unquoted(value) and not _dkim_fault(_unquoted(value), key, kind):
         return QUOTES
     if "\\;" in value:
-        return "There are backslashes before the semicolons. Remove them: write v=DKIM1; k=rsa; p=…"
+        return f"There are backslashes before the semicolons. Remove them: write v=DKIM1; k={kind}; p=…"
     tags = parse_tags(value)
     if tags is None:
-        return "This is no DKIM record: it is made of tags such as v=DKIM1; k=rsa; p=… Copy the whole value shown."
+        return f"This is no DKIM record: it is made of tags such as v=DKIM1; k={kind}; p=… Copy the whole value shown."
     by_name = dict(tags)
     # RFC 6376, 3.6.1: v= is optional; when there, it is the first tag and reads exactly DKIM1.
     if "v" in by_name and tags[0] != ("v", "DKIM1"):
         return "The record must begin with v=DKIM1. Copy the whole value shown."
     if "p" not in by_name:
         return "The key is missing (the tag p=). Copy the whole value shown."
-    return _key_fault(_key_of(tags), key) or _use_fault(by_name)
+    return _key_fault(_key_of(tags), key) or _use_fault(by_name, kind)
 
 
 def _key_fault(found: str, key: str) -> str:
@@ -222,17 +253,22 @@ def _key_fault(found: str, key: str) -> str:
     if not found:
         return "The key is empty, which means that it was revoked (RFC 6376, 3.6.1). Copy the whole value shown."
     if key.startswith(found):
+        cut = f"The key is cut off: {len(found)} of its {len(key)} characters are there."
+        if len(key) < LONGEST_STRING:
+            return f"{cut} Copy the whole value shown."
         return (
-            f"The key is cut off: {len(found)} of its {len(key)} characters are there. If your DNS form takes no more "
-            "than 255 characters, split the value into several quoted strings of one record."
+            f"{cut} If your DNS form takes no more than {LONGEST_STRING} characters, split the value into several quoted "
+            "strings of one record."
         )
     return "The record holds another key. Replace the value by the one shown."
 
 
-def _use_fault(tags: dict[str, str]) -> str:
-    """RFC 6376, 3.6.1: k= the key type, h= the hashes allowed, s= the services allowed."""
-    if tags.get("k", "rsa") != "rsa":
-        return f"The tag k={tags['k']} names another kind of key. Ours is k=rsa."
+def _use_fault(tags: dict[str, str], kind: str) -> str:
+    """RFC 6376, 3.6.1: k= the key type, RSA when it is not there; h= the hashes allowed, s= the services allowed."""
+    if tags.get("k", "rsa") != kind:
+        if "k" not in tags:
+            return f"The kind of key is missing: add the tag k={kind}."
+        return f"The tag k={tags['k']} names another kind of key. Ours is k={kind}."
     if "h" in tags and "sha256" not in _items(tags["h"]):
         return f"The tag h={tags['h']} forbids SHA-256, with which we sign. Remove it."
     if "s" in tags and not {"*", "email"} & set(_items(tags["s"])):
@@ -295,6 +331,7 @@ JUDGES: dict[str, Callable[[str, tuple[str, ...]], Verdict]] = {
     "dkim": judge_dkim,
     "return_path": judge_return_path,
     "dmarc": judge_dmarc,
+    "dkim_ed25519": judge_dkim,
 }
 
 

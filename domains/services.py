@@ -10,7 +10,7 @@ from email_validator import EmailNotValidError, validate_email
 from accounts.api_keys import NewKey, create_api_key, revoke_api_key
 from accounts.models import ApiKey, Organization, Scope, User
 from domains.dkim_keys import create_dkim_key
-from domains.models import DnsRecord, DomainStatus, SendingDomain, SmtpUser
+from domains.models import DkimAlgorithm, DnsRecord, DomainStatus, SendingDomain, SmtpUser
 from domains.names import DomainRefused, check_sendable, normalize_domain, to_unicode
 from domains.records import expected_records
 
@@ -38,7 +38,7 @@ class NewSmtpUser:
 
 
 def add_domain(organization: Organization, name: str) -> SendingDomain:
-    """Adds a domain with its DKIM key and the records to publish, waiting for DNS.
+    """Adds a domain with its DKIM keys and the records to publish, waiting for DNS.
 
     Raises DomainRefused: the codes of `domains.names`, domain_already_added, domain_verified_elsewhere.
     """
@@ -50,7 +50,8 @@ def add_domain(organization: Organization, name: str) -> SendingDomain:
             domain = SendingDomain.objects.create(
                 organization=organization, name=name, ownership_token=secrets.token_hex(TOKEN_OCTETS)
             )
-            dkim_key = create_dkim_key(domain)
+            rsa_key = create_dkim_key(domain)
+            ed25519_key = create_dkim_key(domain, DkimAlgorithm.ED25519)
             DnsRecord.objects.bulk_create(
                 DnsRecord(
                     domain=domain,
@@ -61,7 +62,7 @@ def add_domain(organization: Organization, name: str) -> SendingDomain:
                     name=record.name,
                     value=record.value,
                 )
-                for position, record in enumerate(expected_records(domain, dkim_key))
+                for position, record in enumerate(expected_records(domain, rsa_key, ed25519_key))
             )
     except IntegrityError:
         raise _already_added(name) from None  # the same form, sent twice at once

@@ -1,4 +1,5 @@
-"""Asks DNS for a domain's records, keeps what it said, and verifies the domain when all required ones are there."""
+"""Asks DNS for a domain's records, keeps what it said, verifies the domain when all required ones are there, and lets its
+Ed25519 key sign while that one's record is there."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from django.utils import timezone
 from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.TXT import TXT
 
-from domains.models import DnsRecord, DomainStatus, RecordPurpose, RecordStatus, SendingDomain
+from domains.models import DkimAlgorithm, DnsRecord, DomainStatus, RecordPurpose, RecordStatus, SendingDomain
 from domains.records import Answers, Verdict, judge
 from domains.resolver import resolver
 
@@ -128,10 +129,21 @@ def _store(domain: SendingDomain, records: Sequence[DnsRecord], verdicts: Sequen
         if not stored.is_verified and _all_required_found(records) and not _verify(stored, now):
             _say_held_by_another(records)
         DnsRecord.objects.bulk_update(records, ["status", "found", "explanation", "checked_at"])
+        _switch_ed25519_keys(stored, records)
         stored.checked_at = now
         stored.next_check_at = now + next_check_after(stored.status, now - stored.created_at)
         stored.save(update_fields=["checked_at", "next_check_at"])
     return stored
+
+
+def _switch_ed25519_keys(domain: SendingDomain, records: Sequence[DnsRecord]) -> None:
+    """A signature whose key nobody can fetch is of no use. When DNS gives no answer, all stays as it is."""
+    for record in records:
+        if record.purpose == RecordPurpose.DKIM_ED25519 and record.status != RecordStatus.UNREACHABLE:
+            is_found = record.status == RecordStatus.FOUND
+            selector = record.name.partition("._domainkey.")[0]
+            keys = domain.dkim_keys.filter(algorithm=DkimAlgorithm.ED25519, selector=selector)
+            keys.exclude(is_active=is_found).update(is_active=is_found)
 
 
 def _all_required_found(records: Sequence[DnsRecord]) -> bool:

@@ -32,6 +32,12 @@ class Tls(TypedDict):
     cipher: str
 
 
+class Dkim(TypedDict):
+    domain: str
+    selector: str  # of the first signature
+    selectors: list[str]  # of all of them; not in events of before there could be more than one
+
+
 class Detail(TypedDict, total=False):
     """The raw facts beside an event; durations in milliseconds."""
 
@@ -42,7 +48,7 @@ class Detail(TypedDict, total=False):
     duration_ms: float
     phases_ms: dict[str, float]  # dns, connect, greeting, tls, mail, rcpt, data
     next_attempt_at: str  # ISO 8601
-    dkim: dict[str, str]  # domain, selector
+    dkim: Dkim
     return_path: str
     door: str
     client: str

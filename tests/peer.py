@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Peer:
-    """`behave(verb, connection)` may answer in place of the usual reply, `answer_line` likewise by the whole line; b"" hangs up.
+    """`behave(verb, connection)` may answer in place of the usual reply, `answer_line` likewise by the line; b"" hangs up.
 
     `delay_s`: before the reply to the final dot. `is_silent`: takes connections and says nothing.
     """

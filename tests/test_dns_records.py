@@ -13,6 +13,8 @@ TOKEN = "0123456789abcdef"
 KEY = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A" + "Q2h1bmtz" * 45
 OWNERSHIP = f"plugsend-verification={TOKEN}"
 DKIM = f"v=DKIM1; k=rsa; p={KEY}"
+ED25519_KEY = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+ED25519 = f"v=DKIM1; k=ed25519; p={ED25519_KEY}"
 TARGET = "returns.plugsend.test"
 
 
@@ -20,16 +22,17 @@ TARGET = "returns.plugsend.test"
 def records(settings: object) -> dict[str, ExpectedRecord]:
     settings.RETURN_PATH_TARGET = TARGET  # type: ignore[attr-defined]
     domain = SimpleNamespace(name=DOMAIN, ownership_token=TOKEN)
-    key = SimpleNamespace(selector="ps1", public_key=KEY)
-    return {record.purpose: record for record in expected_records(domain, key)}  # type: ignore[arg-type]
+    keys = SimpleNamespace(selector="ps1", public_key=KEY), SimpleNamespace(selector="pse1", public_key=ED25519_KEY)
+    return {record.purpose: record for record in expected_records(domain, *keys)}  # type: ignore[arg-type]
 
 
-def test_four_records_are_asked_for(records: dict[str, ExpectedRecord]) -> None:
+def test_five_records_are_asked_for(records: dict[str, ExpectedRecord]) -> None:
     assert list(records.values()) == [
         ExpectedRecord("ownership", "TXT", "_plugsend.example.test", OWNERSHIP),
         ExpectedRecord("dkim", "TXT", "ps1._domainkey.example.test", DKIM),
         ExpectedRecord("return_path", "CNAME", "psrp.example.test", TARGET),
         ExpectedRecord("dmarc", "TXT", "_dmarc.example.test", "v=DMARC1; p=none;", required=False),
+        ExpectedRecord("dkim_ed25519", "TXT", "pse1._domainkey.example.test", ED25519, required=False),
     ]
 
 
@@ -42,6 +45,8 @@ FOUND = [
     ("dkim", f"p={KEY}"),  # v= and k= have defaults
     ("dkim", f"v=DKIM1; p={KEY[:100]} {KEY[100:200]}\t{KEY[200:]}"),
     ("dkim", f"v=DKIM1; t=s; s=email; h=sha1:sha256; n=a note; p={KEY}"),
+    ("dkim_ed25519", ED25519),
+    ("dkim_ed25519", f"k=ed25519;p={ED25519_KEY}"),
     ("return_path", TARGET),
     ("return_path", "Returns.PlugSend.TEST."),
     ("dmarc", "v=DMARC1; p=none;"),
@@ -69,6 +74,12 @@ DIFFERENT = [
     ("dkim", (f"v=DKIM1; k=rsa; p={KEY[:230]}",), f"cut off: 230 of its {len(KEY)}"),
     ("dkim", (f"v=DKIM1; k=rsa; p={KEY[:-1]}X",), "another key"),
     ("dkim", ("v=DKIM1; p=",), "revoked"),
+    ("dkim_ed25519", (f"v=DKIM1; p={ED25519_KEY}",), "add the tag k=ed25519"),  # it would be RSA
+    ("dkim_ed25519", (f"v=DKIM1; k=rsa; p={ED25519_KEY}",), "Ours is k=ed25519"),
+    ("dkim_ed25519", (DKIM,), "another key"),
+    ("dkim_ed25519", (ED25519[:-1],), "cut off: 43 of its 44 characters are there. Copy"),
+    ("dkim_ed25519", (f'"{ED25519}"',), "quotation marks"),
+    ("dkim_ed25519", (ED25519.replace(";", "\\;"),), "write v=DKIM1; k=ed25519;"),
     ("dkim", ("v=DKIM1; k=rsa",), "key is missing"),
     ("dkim", (f"k=rsa; v=DKIM1; p={KEY}",), "begin with v=DKIM1"),
     ("dkim", (f"v=dkim1; p={KEY}",), "begin with v=DKIM1"),
@@ -114,7 +125,7 @@ def test_test_mode_of_dkim_is_found_with_a_warning(records: dict[str, ExpectedRe
     assert "t=y" in verdict.explanation
 
 
-@pytest.mark.parametrize("purpose", ["ownership", "dkim", "return_path", "dmarc"])
+@pytest.mark.parametrize("purpose", ["ownership", "dkim", "return_path", "dmarc", "dkim_ed25519"])
 def test_nothing_there_is_missing(records: dict[str, ExpectedRecord], purpose: str) -> None:
     verdict = judge(records[purpose], Answers(doubled_name="x.example.test.example.test"))
     assert (verdict.status, verdict.found) == ("missing", ())
@@ -126,6 +137,7 @@ def test_nothing_there_is_missing(records: dict[str, ExpectedRecord], purpose: s
     [
         ("ownership", OWNERSHIP, "_plugsend"),
         ("dkim", DKIM, "ps1._domainkey"),
+        ("dkim_ed25519", ED25519, "pse1._domainkey"),
         ("return_path", TARGET, "psrp"),
         ("dmarc", "v=DMARC1; p=none", "_dmarc"),
     ],
@@ -176,9 +188,14 @@ def test_tags_are_read_whatever_the_white_space(tags: dict[str, str], space: str
     assert parse_tags(text + (f";{space}" if ends else "")) == list(tags.items())
 
 
-@given(st.sampled_from(["ownership", "dkim", "return_path", "dmarc"]), st.lists(st.text(max_size=60), max_size=4))
+@given(
+    st.sampled_from(["ownership", "dkim", "return_path", "dmarc", "dkim_ed25519"]),
+    st.lists(st.text(max_size=60), max_size=4),
+)
 def test_any_answer_gets_a_verdict_and_chance_never_proves(purpose: str, values: list[str]) -> None:
-    value = {"ownership": OWNERSHIP, "dkim": DKIM, "return_path": TARGET, "dmarc": "v=DMARC1; p=none;"}[purpose]
+    value = {
+        "ownership": OWNERSHIP, "dkim": DKIM, "return_path": TARGET, "dmarc": "v=DMARC1; p=none;", "dkim_ed25519": ED25519,
+    }[purpose]  # fmt: skip
     verdict = judge(ExpectedRecord(purpose, "TXT", f"x.{DOMAIN}", value), Answers(values=tuple(values)))
     assert verdict.status in {"missing", "different"}
     assert verdict.explanation

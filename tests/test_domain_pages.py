@@ -89,6 +89,16 @@ def test_a_poll_brings_nothing_until_something_is_new_and_ends_when_verified(ten
     assert "hx-get" not in tenant.client.get(poll[1], headers=HTMX).content.decode()
 
 
+def test_a_record_that_is_not_required_says_why_and_is_not_missing(tenant: Tenant) -> None:
+    domain = make_domain(tenant.organization)
+    domain.records.filter(required=False).update(status=RecordStatus.MISSING)
+    page = tenant.client.get(reverse("domain", args=[domain.pk])).content.decode()
+    for text in ("DKIM, Ed25519 key", "· optional", "a second, Ed25519 signature", "DMARC", "· recommended"):
+        assert text in page, text
+    assert page.count("Not published") == 2
+    assert "Missing" not in page
+
+
 def test_removing_a_domain_asks_first_and_names_the_users_that_stop(tenant: Tenant) -> None:
     domain = make_domain(tenant.organization)
     make_smtp_user(domain, "shop")

@@ -1,21 +1,28 @@
 """Adding, proving and removing a domain, and its SMTP users: real DNS packets, real PostgreSQL."""
 
+import asyncio
 import base64
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib import import_module
 from time import monotonic
+from uuid import UUID
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.apps import apps
 from django.db import connection
 from django.utils import timezone
+from psycopg import AsyncConnection
 
 from accounts.api_keys import digest_of
 from accounts.models import ApiKey, Organization, Scope
 from domains import resolver as resolver_module
-from domains.dkim_keys import create_dkim_key, decrypt_private_key, private_key_of
-from domains.models import DnsRecord, DomainStatus, RecordStatus, SendingDomain, SmtpUser
+from domains.dkim_keys import create_dkim_key, private_key_of
+from domains.models import DkimAlgorithm, DnsRecord, DomainStatus, RecordStatus, SendingDomain, SmtpUser
 from domains.names import DomainRefused
 from domains.services import (
     SmtpUserRefused,
@@ -27,8 +34,11 @@ from domains.services import (
 )
 from domains.tasks import check_due_domains, claim_due
 from domains.verification import check_domain, next_check_after
+from relay.database import database_url
+from relay.delivery.signers import load_signers
 from relay.sandbox.models import ZoneRecord
 from relay.sandbox.zone import publish
+from tests.dkim_verifiers import by_dkimpy
 from tests.sandbox_servers import HOST, dns_over_database, silent_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,35 +75,70 @@ def record_of(domain: SendingDomain, purpose: str) -> DnsRecord:
     return domain.records.get(purpose=purpose)
 
 
+BOTH = ["rsa-sha256 ps1", "ed25519-sha256 pse1"]
+
+
+def signs_with(domain: SendingDomain) -> list[str]:
+    """Algorithm and selector of the signatures that a message gets now and that hold by the records asked for."""
+    signed = asyncio.run(_sign(domain.pk))
+    records = {record.name: record.value for record in domain.records.all()}
+    return [f"{one.algorithm} {one.selector}" for one in by_dkimpy(signed, records) if one.holds]
+
+
+async def _sign(domain_id: UUID) -> bytes:
+    async with await AsyncConnection.connect(database_url(), autocommit=True) as database:
+        signers = await load_signers(database, [domain_id])
+    return signers[domain_id].sign(b"From: ada@demo.test\r\n\r\nHello\r\n")
+
+
 # ---- Adding ----------------------------------------------------------------------------------------------------------
 
 
 def test_new_domain_waits_with_its_key_and_records(organization: Organization) -> None:
     domain = add_domain(organization, " BÜCHER.test. ")
     assert (domain.name, domain.display_name, domain.status) == ("xn--bcher-kva.test", "bücher.test", "pending")
-    key = domain.dkim_keys.get()
-    assert key.selector == "ps1"
+    keys = domain.dkim_keys.order_by("selector").values_list("selector", "algorithm", "is_active")
+    assert list(keys) == [("ps1", "rsa-sha256", True), ("pse1", "ed25519-sha256", False)]
     assert [record.name for record in domain.records.all()] == [
         "_plugsend.xn--bcher-kva.test",
         "ps1._domainkey.xn--bcher-kva.test",
         "psrp.xn--bcher-kva.test",
         "_dmarc.xn--bcher-kva.test",
+        "pse1._domainkey.xn--bcher-kva.test",
     ]
     assert set(statuses(domain).values()) == {"unchecked"}
 
 
-def test_dkim_key_is_encrypted_and_fits_what_is_published(domain: SendingDomain) -> None:
-    key = domain.dkim_keys.get()
-    private_key = private_key_of(key)
-    assert private_key.key_size == 2048
-    der = private_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    assert base64.b64decode(key.public_key) == der
+def test_dkim_keys_are_encrypted_and_fit_what_is_published(domain: SendingDomain) -> None:
+    rsa, ed25519 = domain.dkim_keys.get(selector="ps1"), domain.dkim_keys.get(selector="pse1")
+    rsa_key, ed25519_key = private_key_of(rsa), private_key_of(ed25519)
+    assert isinstance(rsa_key, RSAPrivateKey)
+    assert isinstance(ed25519_key, Ed25519PrivateKey)
+    assert rsa_key.key_size == 2048
+    der = rsa_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert base64.b64decode(rsa.public_key) == der
+    assert base64.b64decode(ed25519.public_key) == ed25519_key.public_key().public_bytes_raw()
     with connection.cursor() as cursor:
         cursor.execute("SELECT private_key FROM domains_dkimkey")
-        [(stored,)] = cursor.fetchall()
-    assert bytes(stored).startswith(b"gAAAA")  # a Fernet token
-    assert decrypt_private_key(stored).private_numbers() == private_key.private_numbers()
+        stored = [bytes(value) for (value,) in cursor.fetchall()]
+    assert len(stored) == 2
+    assert all(value.startswith(b"gAAAA") for value in stored)  # a Fernet token
     assert create_dkim_key(domain).selector == "ps2"
+    assert create_dkim_key(domain, DkimAlgorithm.ED25519).selector == "pse2"
+
+
+def test_domain_of_before_gets_an_ed25519_key_by_the_migration(domain: SendingDomain, dns_port: int) -> None:
+    domain.dkim_keys.filter(algorithm=DkimAlgorithm.ED25519).delete()
+    domain.records.filter(purpose="dkim_ed25519").delete()
+    newer = add_domain(domain.organization, "newer.test")
+    migration = import_module("domains.migrations.0003_ed25519_keys")
+    migration.add_keys(apps, connection.schema_editor())
+    assert newer.dkim_keys.count() == 2
+    assert [record.purpose for record in domain.records.all()] == [record.purpose for record in newer.records.all()]
+    assert not domain.dkim_keys.get(selector="pse1").is_active
+    publish(domain)
+    check_domain(domain)
+    assert signs_with(domain) == BOTH
 
 
 def test_domain_cannot_be_added_twice(organization: Organization, domain: SendingDomain) -> None:
@@ -126,7 +171,7 @@ def test_platforms_own_domain_is_for_the_system_organization(settings: object) -
 
 
 def test_published_domain_is_verified(domain: SendingDomain, dns_port: int) -> None:
-    assert publish(domain) == 4
+    assert publish(domain) == 5
     checked = check_domain(domain)
     assert checked.is_verified
     assert checked.verified_at
@@ -149,6 +194,23 @@ def test_dmarc_is_not_required(domain: SendingDomain, dns_port: int) -> None:
     ZoneRecord.objects.filter(name="_dmarc.demo.test").delete()
     assert check_domain(domain).is_verified
     assert statuses(domain)["dmarc"] == RecordStatus.MISSING
+
+
+def test_ed25519_key_signs_while_its_record_is_found(domain: SendingDomain, dns_port: int) -> None:
+    assert signs_with(domain) == BOTH[:1]
+    publish(domain)
+    record = ZoneRecord.objects.get(name="pse1._domainkey.demo.test")
+    record.delete()
+    assert check_domain(domain).is_verified  # it is not required
+    assert (statuses(domain)["dkim_ed25519"], signs_with(domain)) == (RecordStatus.MISSING, BOTH[:1])
+
+    record.save(force_insert=True)
+    check_domain(domain)
+    assert (statuses(domain)["dkim_ed25519"], signs_with(domain)) == (RecordStatus.FOUND, BOTH)
+
+    ZoneRecord.objects.filter(pk=record.pk).update(value=record.value[:-1])
+    check_domain(domain)
+    assert (statuses(domain)["dkim_ed25519"], signs_with(domain)) == (RecordStatus.DIFFERENT, BOTH[:1])
 
 
 def test_wrong_records_are_shown_as_found(domain: SendingDomain, dns_port: int) -> None:
@@ -190,6 +252,7 @@ def test_verified_domain_that_loses_records_stays_verified_and_shows_it(verified
     checked = check_domain(verified)
     assert checked.is_verified
     assert set(statuses(verified).values()) == {RecordStatus.MISSING}
+    assert signs_with(verified) == BOTH[:1]
 
 
 def test_silent_dns_never_unverifies(
@@ -204,6 +267,7 @@ def test_silent_dns_never_unverifies(
     assert checked.is_verified
     assert set(statuses(verified).values()) == {RecordStatus.UNREACHABLE}
     assert "did not answer in time" in record_of(verified, "dkim").explanation
+    assert signs_with(verified) == BOTH
 
 
 def test_failing_name_server_is_unreachable_not_missing(organization: Organization, dns_port: int) -> None:

@@ -13,7 +13,16 @@ from relay.models import Content, Recipient
 from relay.preview import headers, preview, safe_html
 from relay.sandbox.models import ReceivedMail
 from relay.selectors import messages_page
-from tests.factories import RAW, Tenant, add_recipient, make_domain, make_message, make_smtp_user, make_tenant
+from tests.factories import (
+    DELIVERED,
+    RAW,
+    Tenant,
+    add_recipient,
+    make_domain,
+    make_message,
+    make_smtp_user,
+    make_tenant,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -77,6 +86,13 @@ def test_a_delivered_message_shows_reply_exchanger_tls_and_transcript(tenant: Te
     ):  # fmt: skip
         assert fact in page, fact
     assert "hx-get" not in page  # nothing moves any more
+
+
+def test_all_selectors_of_a_delivery_are_shown(tenant: Tenant) -> None:
+    dkim = {"domain": "acme.test", "selector": "ps1", "selectors": ["ps1", "pse1"]}
+    message = make_message(make_domain(tenant.organization), events=[("delivered", DELIVERED | {"dkim": dkim})])
+    page = tenant.client.get(reverse("message", args=[message.pk])).content.decode()
+    assert "acme.test, selectors ps1 and pse1" in page
 
 
 def test_a_bounce_says_why_and_what_to_do(tenant: Tenant) -> None:
@@ -222,6 +238,13 @@ def received(to: str = "bob@inbox.test", **fields: object) -> ReceivedMail:
         "dkim_domain": "acme.test",
     }
     return ReceivedMail.objects.create(envelope_sender="b@returns.test", recipients=[to], raw=RAW, **(values | fields))
+
+
+def test_a_mail_shows_the_verdict_on_each_signature(client: Client) -> None:
+    verdicts = ["pass rsa-sha256 ps1 acme.test", "fail ed25519-sha256 pse1 acme.test"]
+    mail = received(dkim_signatures=verdicts)
+    page = client.get(reverse("sandbox:mail", args=[mail.pk])).content.decode()
+    assert all(verdict in page for verdict in verdicts)
 
 
 def test_the_inbox_is_open_and_filtered_by_address(client: Client) -> None:

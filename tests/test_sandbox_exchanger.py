@@ -21,8 +21,9 @@ from domains.dkim_keys import private_key_of
 from domains.models import SendingDomain
 from domains.services import add_domain
 from relay.certificates import self_signed
+from relay.delivery.signing import Signer
 from relay.sandbox.internet import EXCHANGER
-from relay.sandbox.models import ReceivedMail
+from relay.sandbox.models import ReceivedMail, ZoneRecord
 from relay.sandbox.script import SCRIPTS, Greylist, script_for
 from relay.sandbox.zone import publish
 from tests.sandbox_servers import HOST, dns_over_database, exchanger
@@ -58,7 +59,7 @@ def domain(transactional_db: None) -> SendingDomain:
 
 
 def sign(domain: SendingDomain, mail: bytes) -> bytes:
-    key = domain.dkim_keys.get()
+    key = domain.dkim_keys.get(selector="ps1")
     pem = private_key_of(key).private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     header: bytes = dkim.sign(
         mail, key.selector.encode(), domain.name.encode(), pem, canonicalize=(b"relaxed", b"relaxed")
@@ -102,6 +103,21 @@ def test_signed_mail_passes_dkim_by_the_key_in_dns(client: smtplib.SMTP, domain:
     client.sendmail(SENDER, ["joe@example.net"], sign(domain, MAIL))
     mail = ReceivedMail.objects.get()
     assert (mail.dkim, mail.dkim_domain, mail.tls) == ("pass", "demo.test", "")
+    assert mail.dkim_signatures == ["pass rsa-sha256 ps1 demo.test"]
+
+
+@pytest.mark.parametrize("unpublished", ["", "pse1", "ps1"])
+def test_each_signature_gets_its_verdict(client: smtplib.SMTP, domain: SendingDomain, unpublished: str) -> None:
+    publish(domain)
+    ZoneRecord.objects.filter(name=f"{unpublished}._domainkey.demo.test").delete()
+    keys = [domain.dkim_keys.get(selector=selector) for selector in ("ps1", "pse1")]
+    signer = Signer("demo.test", tuple((key.selector, private_key_of(key)) for key in keys))
+    client.sendmail(SENDER, ["joe@example.net"], signer.sign(MAIL))
+    mail = ReceivedMail.objects.get()
+    assert (mail.dkim, mail.dkim_domain) == ("pass", "demo.test")
+    assert mail.dkim_signatures == [
+        f"{'fail' if key.selector == unpublished else 'pass'} {key.algorithm} {key.selector} demo.test" for key in keys
+    ]
 
 
 @pytest.mark.parametrize("fault", ["changed body", "key not published", "another key", "broken signature"])

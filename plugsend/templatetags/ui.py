@@ -45,6 +45,7 @@ LOOKS = {
     "unchecked": Look("Not checked yet", "circle-dashed", "idle"),
     "found": Look("Found", "circle-check", "ok"),
     "missing": Look("Missing", "circle-x", "bad"),
+    "unpublished": Look("Not published", "circle-dashed", "idle"),
     "different": Look("Different", "circle-alert", "warn"),
     "unreachable": Look("DNS did not answer", "wifi-off", "warn"),
     # credentials

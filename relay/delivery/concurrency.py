@@ -2,14 +2,14 @@
 
 Connections hide the time that an exchanger takes over a message. Beyond what hides it they only cost: where we ourselves, or
 the exchanger, are at our limit already, more of them bring nothing. So each doubling has to show its worth in the round
-after it (as many messages as there are connections), or it is taken back for a while.
+after it (twice as many messages as there are connections), or it is taken back for a while.
 """
 
 from __future__ import annotations
 
 FIRST = 5
-SHORTEST_ROUND_S = 0.05
-WORTH = 1.15  # the rate must grow so much for a doubling to be kept
+SHORTEST_ROUND_S = 0.25
+WORTH = 1.3  # the rate must grow so much for a doubling to be kept
 CONTENT_S = 5.0  # after a doubling that was not worth it
 
 
@@ -29,7 +29,7 @@ class Concurrency:
             return
         self._count += 1
         elapsed = now - self._round_start
-        if self._count < self.wanted or elapsed < SHORTEST_ROUND_S:
+        if self._count < 2 * self.wanted or elapsed < SHORTEST_ROUND_S:
             return
         rate = self._count / elapsed
         self._round_start, self._count = now, 0

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.conf import settings
 
@@ -51,7 +52,7 @@ class Ears:
 
     settle: Callable[[Outcome], None]
     give_back: Callable[[list[Claimed]], None]  # not begun
-    room_in: Callable[[Group], None]  # more may be claimed for it
+    released: Callable[[Group, UUID, int], None]  # so many of an organization's recipients wait no longer
     suspended: Callable[[Group], None]
 
 
@@ -64,9 +65,6 @@ class Deliverer:
     def channel_key(self, claimed: Claimed) -> ChannelKey:
         sender = self.senders.get(claimed.domain_id)
         return ChannelKey(sender.sources if sender else ())
-
-    def wants_more(self, group: Group) -> None:
-        self.ears.room_in(group)
 
     async def deliver(self, envelope: Envelope, channel: Channel, kept: Conversation | None) -> Conversation | None:
         """Makes one attempt and settles it. Returns the connection when it is fit for the next."""
@@ -124,7 +122,7 @@ class _Delivery:
 
     def _address(self, sender: Sender, message: bytes) -> None:
         assert sender.signer is not None
-        self._attempt.dkim = {"domain": sender.signer.domain, "selector": sender.signer.selector}
+        self._attempt.dkim = sender.signer.facts()
         recipients = self._envelope.recipients
         # One transaction has one return path: a recipient alone has its own, several have the message's.
         self._attempt.return_path = (
@@ -210,7 +208,7 @@ class _Delivery:
                 assert result is not None
                 self._settle(claimed, result)
         if again:
-            self._group.waiting += len(again)
+            self._group.expect(self._envelope.organization_id, len(again), weight=1)
             channel.add(again, self._envelope.route, weight=1)
         refusals = [result.reply for _, result in results if isinstance(result, Rejected)]
         if throttling := next((reply for reply in refusals if is_throttling(reply)), None):

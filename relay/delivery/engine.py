@@ -113,9 +113,8 @@ class Engine:
         self._slots = Slots(self.limits.connections)
         self._routes = Routes(router or Router(), self._routed)
         self._standings = Standings(self.pool, self.queue.worker)
-        ears = Ears(self.settle, self._give_back, self._room_in, self._suspended)
+        ears = Ears(self.settle, self._give_back, self._released, self._suspended)
         self._deliverer = Deliverer(self._routes, self._senders, self._messages, ears, timeouts)
-        self._blocked: dict[str, list[LaneState]] = {}  # by group: lanes that wait for room
         self._parked: list[LaneState] = []  # lanes that wait until less is held
         self._claimable = asyncio.Event()
         self._outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
@@ -229,14 +228,14 @@ class Engine:
             if isinstance(route, RoutingFailed):
                 most = CLAIM_UNROUTABLE
             else:
-                group = self._group(route.group)
-                most = group.room_for(lane.organization_id)
+                group, weight = self._group(route.group), self._senders.weight(lane.organization_id)
+                most = min(left, group.room_for(lane.organization_id, weight))
                 if most <= 0:
-                    self._blocked.setdefault(group.name, []).append(state)
+                    group.blocked.setdefault(lane.organization_id, []).append(state)
                     if group.throttle.is_probing:
                         group.destinations.add(lane.destination)
                     continue
-                group.waiting += (most := min(most, left))
+                group.expect(lane.organization_id, most, weight)
             picked.append(Picked(state, most, route))
             left -= most
         return picked
@@ -305,17 +304,17 @@ class Engine:
             self._deliverer.refuse(ready, picked.route)
             return
         group = self._group(picked.route.group)
-        group.waiting -= picked.most - len(ready)
+        organization_id = picked.state.lane.organization_id
         group.has_backlog = len(found) >= picked.most
         if self.stopping or group.throttle.is_suspended(time.monotonic()):
-            group.waiting -= len(ready)
             self._give_back(ready)
-            return
+            ready = []
+        self._released(group, organization_id, picked.most - len(ready))
         by_channel: dict[Channel, list[Claimed]] = {}
         for claimed in ready:
             by_channel.setdefault(self._channel(group, claimed), []).append(claimed)
         for channel, recipients in by_channel.items():
-            channel.add(recipients, picked.route, self._senders.weight(picked.state.lane.organization_id))
+            channel.add(recipients, picked.route, self._senders.weight(organization_id))
 
     def _group(self, name: str) -> Group:
         group = self.groups.get(name)
@@ -336,13 +335,14 @@ class Engine:
         self._schedule.make_ready(self._schedule.state(lane), self._senders.weight(lane.organization_id))
         self._claimable.set()
 
-    def _room_in(self, group: Group) -> None:
-        """What is claimed ahead for a group has become little: its lanes may go on."""
-        blocked = self._blocked.get(group.name)
-        if blocked and group.waiting <= group.buffer // 2:
-            del self._blocked[group.name]
-            for state in blocked:
-                self._schedule.make_ready(state, self._senders.weight(state.lane.organization_id))
+    def _released(self, group: Group, organization_id: UUID, recipients: int) -> None:
+        """So many that were claimed ahead for a group wait no longer: its organization's lanes may go on."""
+        self._ready_again(group.release(organization_id, recipients))
+
+    def _ready_again(self, lanes: list[LaneState]) -> None:
+        for state in lanes:
+            self._schedule.make_ready(state, self._senders.weight(state.lane.organization_id))
+        if lanes:
             self._claimable.set()
 
     def _suspended(self, group: Group) -> None:
@@ -390,8 +390,7 @@ class Engine:
 
     def _unpark(self, most: int) -> None:
         if self._parked:
-            for state in self._parked[:most]:
-                self._schedule.make_ready(state, self._senders.weight(state.lane.organization_id))
+            self._ready_again(self._parked[:most])
             del self._parked[:most]
         if self._schedule.next_timer() is not None or self._schedule.has_ready:
             self._claimable.set()
@@ -453,13 +452,13 @@ class Engine:
         now = time.monotonic()
         for group in list(self.groups.values()):
             if not group.throttle.is_suspended(now):
-                self._room_in(group)
+                self._ready_again(group.unblock())
             for key, channel in list(group.channels.items()):
                 channel.open_slots()
                 if not (channel.slots or channel.waiting):
                     del group.channels[key]
             self._slots.serve_starving(group)
-            if group.is_forgettable(now) and group.name not in self._blocked:
+            if group.is_forgettable(now):
                 del self.groups[group.name]
         self._schedule.forget_idle(now)
         await self._standings.exchange(self.groups)

@@ -36,6 +36,7 @@ class FairQueue(Generic[T]):
         share = self._shares.get(organization_id)
         if share is None:
             share = self._shares[organization_id] = _Share(weight)
+        share.weight = weight
         share.items.append(item)
         self._length += 1
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from relay.delivery.conversation import Conversation
     from relay.delivery.deliverer import Deliverer
     from relay.delivery.routing import Route
+    from relay.delivery.schedule import LaneState
 
 logger = logging.getLogger(__name__)
 
 KEPT_IDLE_S = 2.0  # a connection waits so long for the next message
 DRAIN_S = 0.1  # what waits may take so long before another connection is worth its cost
 MESSAGES_PER_CONNECTION = 100
-QUANTUM = 5  # recipients that an organization may have claimed though others fill the group's buffer
+QUANTUM = 5  # recipients that an organization may have claimed ahead, however many others do
 FIRST_BUFFER, MOST_BUFFER = 20, 200  # recipients claimed ahead
 REMEMBERED_S = 600.0  # a group without work
 PACE_WEIGHT = 0.2  # of the newest transaction in the moving average
@@ -88,32 +89,61 @@ class Group:
     def __init__(self, name: str, throttle: Throttle) -> None:
         self.name = name
         self.throttle = throttle
+        self.concurrency = Concurrency(throttle.limits.most_connections)
         self.slots = 0
-        self.waiting = 0  # recipients claimed and not begun, or just being claimed
-        self.buffer = FIRST_BUFFER
         self.channels: dict[Hashable, Channel] = {}
         self.starving: deque[Channel] = deque()  # channels that wait for the group's own limit
+        self.blocked: dict[UUID, list[LaneState]] = {}  # by organization: lanes that wait until more may be claimed
         self.destinations: set[str] = set()  # that mail waits for while it is suspended
+        self.buffer = FIRST_BUFFER
         self.has_backlog = False  # the last claim brought as many as were asked for
-        self.used_at = time.monotonic()
-        self.concurrency = Concurrency(throttle.limits.most_connections)
         self.pace_s = 0.0  # a transaction takes; moving average, 0: not known yet
+        self.used_at = time.monotonic()
+        self._waiting = Counter[UUID]()  # by organization: recipients claimed and not begun, or just being claimed
+        self._weights: dict[UUID, int] = {}  # of those
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting.total()
 
     def has_room(self) -> bool:
         return self.slots < min(self.throttle.allowed(time.monotonic()), self.concurrency.wanted)
 
-    def room_for(self, organization_id: UUID) -> int:
-        """How many recipients of an organization may be claimed now."""
-        now = time.monotonic()
-        if self.throttle.is_suspended(now):
+    def room_for(self, organization_id: UUID, weight: int) -> int:
+        """How many recipients of an organization may be claimed now: up to its share of the buffer."""
+        if self.throttle.is_suspended(time.monotonic()):
             return 0
         if self.throttle.is_probing:
-            return 0 if self.waiting or self.slots else 1
-        left = self.buffer - self.waiting
-        if left > 0:
-            return left
-        is_new = not any(channel.waiting.has(organization_id) for channel in self.channels.values())
-        return QUANTUM if is_new else 0
+            return 0 if self._waiting or self.slots else 1
+        return self._share(organization_id, weight) - self._waiting[organization_id]
+
+    def expect(self, organization_id: UUID, recipients: int, weight: int) -> None:
+        """So many are claimed, or about to be."""
+        self._weights[organization_id] = weight
+        self._waiting[organization_id] += recipients
+
+    def release(self, organization_id: UUID, recipients: int) -> list[LaneState]:
+        """So many are begun, given back, or were not found. Returns lanes that may claim again."""
+        left = self._waiting[organization_id] - recipients
+        weight = self._weights.get(organization_id, 1)
+        if left:
+            self._waiting[organization_id] = left
+        else:
+            del self._waiting[organization_id]
+            self._weights.pop(organization_id, None)
+        if organization_id in self.blocked and left <= self._share(organization_id, weight) // 2:
+            return self.blocked.pop(organization_id)
+        return []
+
+    def unblock(self) -> list[LaneState]:
+        """All lanes that wait, to see anew what they may."""
+        lanes = [state for states in self.blocked.values() for state in states]
+        self.blocked.clear()
+        return lanes
+
+    def _share(self, organization_id: UUID, weight: int) -> int:
+        others = sum(self._weights.values()) - self._weights.get(organization_id, 0)
+        return max(QUANTUM, self.buffer * weight // (others + weight))
 
     def ran_dry(self) -> None:
         """A connection had nothing to do: where there was more to claim, more is claimed ahead from now on."""
@@ -126,7 +156,8 @@ class Group:
         self.concurrency.completed(self.used_at, is_behind=self.waiting * self.pace_s > DRAIN_S * self.slots)
 
     def is_forgettable(self, now: float) -> bool:
-        return not (self.slots or self.waiting or self.throttle.is_troubled) and now - self.used_at > REMEMBERED_S
+        is_used = self.slots or self._waiting or self.blocked or self.throttle.is_troubled
+        return not is_used and now - self.used_at > REMEMBERED_S
 
 
 class Channel:
@@ -182,7 +213,8 @@ class Channel:
         self._idle.clear()
         self._by_message.clear()
         recipients = [claimed for envelope in self.waiting.clear() for claimed in envelope.recipients]
-        self.group.waiting -= len(recipients)
+        for claimed in recipients:
+            self._deliverer.ears.released(self.group, claimed.organization_id, 1)
         return recipients
 
     def _wants_more(self) -> bool:
@@ -201,8 +233,7 @@ class Channel:
         key = (envelope.message_id, envelope.destination)
         if self._by_message.get(key) is envelope:
             del self._by_message[key]
-        self.group.waiting -= len(envelope.recipients)
-        self._deliverer.wants_more(self.group)
+        self._deliverer.ears.released(self.group, envelope.organization_id, len(envelope.recipients))
         return envelope
 
     async def _work_off(self) -> None:
@@ -239,7 +270,6 @@ class Channel:
         if conversation is None:
             return None
         self.group.ran_dry()
-        self._deliverer.wants_more(self.group)
         future: asyncio.Future[Envelope | None] = asyncio.get_running_loop().create_future()
         self._idle.append(future)
         timer = asyncio.get_running_loop().call_later(KEPT_IDLE_S, self._end_idle, future)
@@ -258,6 +288,5 @@ class Channel:
         if not task.cancelled() and (error := task.exception()):
             logger.error("The work on a connection failed", exc_info=error)
         self._all.give(self)
-        self._deliverer.wants_more(self.group)
         if self.waiting:
             self.open_slots()

@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass
 from uuid import UUID
 
-import dkim
 from psycopg_pool import AsyncConnectionPool
 
 from relay.delivery.outcome import CannotSign
@@ -81,13 +80,10 @@ class Messages:
 
     async def _sign(self, claimed: Claimed, letter: Letter, signer: Signer) -> bytes:
         content = letter.content if letter.content is not None else await self._read(claimed.message_id)
-        try:
-            if len(content) > OWN_THREAD_OCTETS:
-                signed = await asyncio.to_thread(signer.sign, content)
-            else:
-                signed = signer.sign(content)
-        except dkim.DKIMException as error:
-            raise CannotSign(f"The message could not be signed: {error}") from error
+        if len(content) > OWN_THREAD_OCTETS:
+            signed = await asyncio.to_thread(signer.sign, content)
+        else:
+            signed = signer.sign(content)
         self._keep(letter, signed)
         return signed
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from events.log import Detail, Tls
+from events.log import Detail, Dkim, Tls
 from events.models import EventType
 from events.reasons import suppresses
 from relay.delivery.queue import Claimed, Lapsed, Outcome
@@ -42,7 +42,7 @@ class Attempt:
     hop: Hop | None = None
     tls: Tls | None = None
     return_path: str = ""
-    dkim: dict[str, str] | None = None
+    dkim: Dkim | None = None
 
     def detail(self) -> Detail:
         detail: Detail = {"duration_ms": self.trace.duration_ms, "phases_ms": self.trace.phases_ms}

@@ -11,26 +11,22 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from accounts.models import OutgoingTls
-from domains.dkim_keys import decrypt_private_key
+from relay.delivery.signers import load_signers
 from relay.delivery.signing import Signer
 
 KEPT_S = 30.0
 KEPT_MOST = 10_000
 
-# The newest active key signs. A domain's own pool wins over its organization's.
+# A domain's own pool wins over its organization's.
 _SENDERS = """
-    SELECT d.id, d.organization_id, d.name, o.outgoing_tls, o.never_twice, o.delivery_weight,
+    SELECT d.id, d.organization_id, o.outgoing_tls, o.never_twice, o.delivery_weight,
            ARRAY(SELECT host(a.address) FROM relay_sourceaddress a WHERE a.pool_id = p.id AND a.is_active ORDER BY a.address),
-           ARRAY(SELECT a.ehlo_name FROM relay_sourceaddress a WHERE a.pool_id = p.id AND a.is_active ORDER BY a.address),
-           k.selector, k.private_key
+           ARRAY(SELECT a.ehlo_name FROM relay_sourceaddress a WHERE a.pool_id = p.id AND a.is_active ORDER BY a.address)
     FROM domains_sendingdomain d
     JOIN accounts_organization o ON o.id = d.organization_id
     LEFT JOIN LATERAL (
         SELECT pool_id AS id FROM relay_poolassignment
         WHERE domain_id = d.id OR organization_id = d.organization_id ORDER BY domain_id IS NULL LIMIT 1) p ON true
-    LEFT JOIN LATERAL (
-        SELECT selector, private_key FROM domains_dkimkey
-        WHERE domain_id = d.id AND is_active ORDER BY created_at DESC LIMIT 1) k ON true
     WHERE d.id = ANY(%s)
 """
 
@@ -70,12 +66,12 @@ class Senders:
         if len(self._senders) > KEPT_MOST:
             self._senders.clear()
             self._weights.clear()
+        signers = await load_signers(connection, stale)
         found: dict[UUID, Sender] = {}
         for row in await (await connection.execute(_SENDERS, (stale,))).fetchall():
-            domain_id, organization_id, name, outgoing_tls, never_twice, weight, addresses, names, selector, key = row
-            signer = Signer(name, selector, decrypt_private_key(key)) if key is not None else None
+            domain_id, organization_id, outgoing_tls, never_twice, weight, addresses, names = row
             sources = tuple(Source(address, ehlo_name) for address, ehlo_name in zip(addresses, names, strict=True))
-            found[domain_id] = Sender(signer, sources, OutgoingTls(outgoing_tls), never_twice, weight)
+            found[domain_id] = Sender(signers.get(domain_id), sources, OutgoingTls(outgoing_tls), never_twice, weight)
             self._weights[organization_id] = weight
         for domain_id in stale:
             self._senders[domain_id] = (now + KEPT_S, found.get(domain_id))

@@ -29,6 +29,7 @@ class ReceivedMailAdmin(GrowingTableAdmin):
         "header_from",
         "dkim",
         "dkim_domain",
+        "dkim_signatures",
         "tls",
         "helo",
     ]

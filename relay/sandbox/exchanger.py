@@ -190,6 +190,7 @@ class Handler:
             header_from=header_from,
             dkim=verdict.result,
             dkim_domain=verdict.domain,
+            dkim_signatures=[str(signature) for signature in verdict.signatures],
             tls=_tls_facts(session.ssl),
             helo=session.host_name or "",
         )

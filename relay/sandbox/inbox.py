@@ -19,7 +19,8 @@ LONGEST_TEXT = 998  # RFC 5322, 2.1.1
 # DO NOTHING: the connection may have broken after the commit, and the work is then done again (see Database.run).
 INSERT = (
     "INSERT INTO sandbox_receivedmail (id, received_at, envelope_sender, recipients, raw, subject, header_from, dkim,"
-    " dkim_domain, tls, helo) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING"
+    " dkim_domain, dkim_signatures, tls, helo) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    " ON CONFLICT (id) DO NOTHING"
 )
 
 
@@ -34,6 +35,7 @@ class Arrival:
     header_from: str
     dkim: str
     dkim_domain: str
+    dkim_signatures: list[str]
     tls: str
     helo: str
     id: UUID = field(default_factory=uuid7)
@@ -87,6 +89,7 @@ def _row(mail: Arrival) -> tuple[object, ...]:
         storable(mail.header_from)[:LONGEST_TEXT],
         mail.dkim,
         storable(mail.dkim_domain)[:253],
+        [storable(signature) for signature in mail.dkim_signatures],
         storable(mail.tls)[:80],
         storable(mail.helo)[:LONGEST_TEXT],
     )

@@ -33,6 +33,9 @@ class ReceivedMail(models.Model):
     header_from = models.TextField(blank=True)
     dkim = models.CharField(max_length=16, help_text="pass, fail or none")
     dkim_domain = models.CharField(max_length=253, blank=True)
+    dkim_signatures = ArrayField(
+        models.TextField(), default=list, blank=True, help_text="Of each: verdict, algorithm, selector, domain."
+    )
     tls = models.CharField(max_length=80, blank=True, help_text="Version and cipher; empty: no TLS.")
     helo = models.TextField(blank=True)
 
