@@ -6,12 +6,19 @@ import asyncio
 import contextlib
 import ssl
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+
+from django.conf import settings
 
 from events.log import Tls
+from relay.delivery.networks import is_ipv6
 from relay.delivery.replies import Reply, make_reply
-from relay.delivery.routing import Hop
+from relay.delivery.routing import Hop, RoutingFailed
+from relay.delivery.tls import OPPORTUNISTIC, TlsPolicy, assess
+from relay.delivery.verdict import IN_WORDS, Chain, peer_chain
 
 # Seconds, RFC 5321, 4.5.3.2.
 CONNECT_TIMEOUT = 30
@@ -50,6 +57,7 @@ class Trace:
     lines: list[str] = field(default_factory=list)
     phases_ms: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
+    tls: Tls | None = None  # of the last connection, also when it was refused for it
 
     def note(self, text: str) -> None:
         self._add(f"-- {text}")
@@ -88,35 +96,71 @@ class Conversation:
     def __init__(self, hop: Hop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.hop = hop
         self.tls: Tls | None = None
+        self._chain: Chain | None = None
+        self._wire: tuple[str, str] | None = None  # version and cipher
         self._reader, self._writer = reader, writer
         self._extensions: dict[str, str] = {}
         self._used = False
 
     @classmethod
-    async def open(cls, hop: Hop, *, hostname: str, trace: Trace) -> Conversation:
-        """Raises `ConversationFailed` or `Rejected`."""
-        trace.note(f"connecting to {hop.host} ({hop.address}, port {hop.port})")
-        with trace.phase("connect"):
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT):
-                    streams = await asyncio.open_connection(hop.address, hop.port, limit=LONGEST_LINE)
-            except (OSError, TimeoutError) as error:
-                text = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
-                trace.note(f"no connection: {text}")
-                raise ConversationFailed("unreachable", f"{hop.host} ({hop.address}): {text}") from None
-        self = cls(hop, *streams)
+    async def open(
+        cls,
+        hop: Hop,
+        *,
+        hostname: str,
+        trace: Trace,
+        policy: TlsPolicy = OPPORTUNISTIC,
+        source_address: str | None = None,
+    ) -> Conversation:
+        """As encrypted and verified as the policy wants it. `source_address`: what this side speaks from.
+
+        Raises `ConversationFailed` or `Rejected`; `RoutingFailed` when it turns out that we speak to ourselves.
+        """
+        if policy.refusal:
+            trace.note(policy.refusal.text)
+            raise ConversationFailed(policy.refusal.reason, policy.refusal.text)
+        if source_address and is_ipv6(source_address) != is_ipv6(hop.address):
+            text = f"{hop.host} ({hop.address}) cannot be reached from {source_address}"
+            trace.note(text)
+            raise ConversationFailed("unreachable", text)
+        self = await cls._connect(hop, trace, source_address)
         try:
-            with trace.phase("greeting"):
-                self._expect(await self._reply(trace, GREETING_TIMEOUT), "greeting")
-                await self._ehlo(hostname, trace)
-            if "STARTTLS" in self._extensions:
-                with trace.phase("tls"):
-                    await self._start_tls(trace)
-                    await self._ehlo(hostname, trace)
+            await self._begin(hostname, trace, policy)
+        except _HandshakeFailed:
+            self.abort()
+            if policy.required:
+                raise
+            # RFC 7435, 3: nobody asked for encryption, so a broken one must not keep the mail back.
+            trace.note("again, without encryption")
+            self = await cls._connect(hop, trace, source_address)
+            try:
+                await self._begin(hostname, trace, policy, encrypt=False)
+            except BaseException:
+                self.abort()
+                raise
         except BaseException:
             self.abort()
             raise
         return self
+
+    def check(self, policy: TlsPolicy, trace: Trace) -> Tls | None:
+        """The facts for the timeline, None when not encrypted. Raises `ConversationFailed` where the policy wants more.
+
+        So a connection opened under one policy may serve under another.
+        """
+        assessment = assess(policy, self.hop, self._chain)
+        tls = None
+        if self._wire and assessment.verdict:
+            version, cipher = self._wire
+            trace.note(f"{version} {cipher}, {IN_WORDS[assessment.verdict]}; policy: {policy.source}")
+            tls = Tls(version=version, cipher=cipher, verdict=assessment.verdict.value, policy=policy.source.value)
+        trace.tls = tls
+        if assessment.note:
+            trace.note(assessment.note)
+        if assessment.refusal:
+            trace.note(f"refused by policy: {assessment.refusal.text}")
+            raise ConversationFailed(assessment.refusal.reason, assessment.refusal.text)
+        return tls
 
     async def send(self, sender: str, recipient: str, message: bytes, trace: Trace, *, smtputf8: bool) -> Reply:
         """Hands one message over; returns the reply to the final dot when it is positive.
@@ -153,6 +197,35 @@ class Conversation:
     def abort(self) -> None:
         self._writer.close()
 
+    @classmethod
+    async def _connect(cls, hop: Hop, trace: Trace, source_address: str | None) -> Conversation:
+        speaking_from = f" from {source_address}" if source_address else ""
+        trace.note(f"connecting to {hop.host} ({hop.address}, port {hop.port}){speaking_from}")
+        local = (source_address, 0) if source_address else None
+        with trace.phase("connect"):
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    streams = await asyncio.open_connection(hop.address, hop.port, limit=LONGEST_LINE, local_addr=local)
+            except (OSError, TimeoutError) as error:
+                text = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
+                trace.note(f"no connection: {text}")
+                raise ConversationFailed("unreachable", f"{hop.host} ({hop.address}): {text}") from None
+        return cls(hop, *streams)
+
+    async def _begin(self, hostname: str, trace: Trace, policy: TlsPolicy, *, encrypt: bool = True) -> None:
+        with trace.phase("greeting"):
+            greeting = self._expect(await self._reply(trace, GREETING_TIMEOUT), "greeting")
+            self._refuse_ourselves(greeting.text, hostname)
+            await self._ehlo(hostname, trace)
+        if encrypt and "STARTTLS" in self._extensions:
+            with trace.phase("tls"):
+                if await self._start_tls(trace, policy):
+                    # Judged before another word is said: what is said from here on is for the verified only.
+                    self.tls = self.check(policy, trace)
+                    await self._ehlo(hostname, trace)
+                    return
+        self.check(policy, trace)
+
     async def _ehlo(self, hostname: str, trace: Trace) -> None:
         self._command(f"EHLO {hostname}", trace)
         code, lines = await self._lines(trace, COMMAND_TIMEOUT)
@@ -162,24 +235,44 @@ class Conversation:
             self._extensions = {}
             return
         self._expect(make_reply(code, lines), "greeting")
+        self._refuse_ourselves(lines[0], hostname)
         words = [line.upper().partition(" ") for line in lines[1:]]
         self._extensions = {keyword: value for keyword, _, value in words}
 
-    async def _start_tls(self, trace: Trace) -> None:
+    def _refuse_ourselves(self, text: str, hostname: str) -> None:
+        """RFC 5321, 4.2: a server's greeting begins with its name. A smart host may be ours, under our name."""
+        name = text.partition(" ")[0].rstrip(".").lower()
+        if name and not self.hop.is_smarthost and name in (hostname.lower(), settings.HOSTNAME.lower()):
+            raise RoutingFailed(
+                "loops_to_us", f"{self.hop.host} ({self.hop.address}) calls itself {name}, as we do.", permanent=True
+            )
+
+    async def _start_tls(self, trace: Trace, policy: TlsPolicy) -> bool:
+        """Whether the connection is encrypted now; if not, it goes on as it was."""
         self._command("STARTTLS", trace)
-        self._expect(await self._reply(trace, COMMAND_TIMEOUT), "tls")
+        reply = await self._reply(trace, COMMAND_TIMEOUT)
+        if not reply.is_positive:
+            if reply.code == 421:
+                raise Rejected(reply, "tls")
+            if policy.required:
+                raise ConversationFailed("tls_required", f"{self.hop.host} refused STARTTLS: {reply}")
+            return False  # RFC 3207, 4: the client decides whether to go on
         if self._reader._buffer:  # type: ignore[attr-defined]
             # Anything said before the handshake could come from somebody in between (RFC 3207, 6).
             raise ConversationFailed("protocol_error", "The server spoke between STARTTLS and the handshake.")
+        # RFC 7672, 8.1: the name that the TLSA records were found at.
+        name = policy.names[0] if policy.names else self.hop.host
         try:
             async with asyncio.timeout(COMMAND_TIMEOUT):
-                await self._writer.start_tls(_opportunistic_tls(), server_hostname=self.hop.host)
-        except (OSError, TimeoutError, ssl.SSLError) as error:
-            trace.note(f"TLS failed: {error}")
-            raise ConversationFailed("tls_failure", f"TLS with {self.hop.host} failed: {error}") from None
+                await self._writer.start_tls(_context(is_required=policy.required), server_hostname=name)
+        except (OSError, TimeoutError, ssl.SSLError, ValueError) as error:
+            text = str(error) or ("no answer" if isinstance(error, TimeoutError) else "the connection was closed")
+            trace.note(f"TLS failed: {text}")
+            raise _HandshakeFailed("tls_failure", f"TLS with {self.hop.host} failed: {text}") from None
         wire = self._writer.get_extra_info("ssl_object")
-        self.tls = Tls(version=wire.version(), cipher=wire.cipher()[0])
-        trace.note(f"{self.tls['version']} {self.tls['cipher']}")
+        self._chain = peer_chain(wire)
+        self._wire = wire.version(), wire.cipher()[0]
+        return True
 
     async def _envelope(self, sender: str, recipient: str, message: bytes, trace: Trace, *, smtputf8: bool) -> None:
         parameters = ""
@@ -276,14 +369,19 @@ class Conversation:
             raise ConversationFailed("connection_lost", f"{self.hop.host}: {error}") from None
 
 
-_tls: ssl.SSLContext | None = None
+class _HandshakeFailed(ConversationFailed):
+    """STARTTLS was agreed on, and then there was no TLS."""
 
 
-def _opportunistic_tls() -> ssl.SSLContext:
-    """Encryption without authentication, as RFC 7435 has it: any certificate is better than none."""
-    global _tls
-    if _tls is None:
-        _tls = ssl.create_default_context()
-        _tls.check_hostname = False
-        _tls.verify_mode = ssl.CERT_NONE
-    return _tls
+@lru_cache(maxsize=2)
+def _context(*, is_required: bool) -> ssl.SSLContext:
+    """Takes any certificate: it is judged after the handshake. Where nobody asks for more, old TLS is better than none."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if not is_required:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = ssl.TLSVersion.TLSv1
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    return context
