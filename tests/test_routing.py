@@ -127,10 +127,14 @@ def test_an_address_of_this_machine_is_never_an_exchanger(settings: Settings) ->
     own = source_for(PUBLIC)
     if own is None:
         pytest.skip("this machine has no network")
-    settings.ALLOWED_NETWORKS = []
-    zone = Zone({"a.test MX": ["5 mx.test."], "mx.test A": [own]})
-    # Where the machine's address is private it is forbidden before that.
-    assert failure(zone, "a.test") in [("loops_to_us", True), ("forbidden_address", True)]
+    settings.ALLOWED_NETWORKS = [ip_network(own)]
+    assert failure(Zone({"a.test MX": ["5 mx.test."], "mx.test A": [own]}), "a.test") == ("loops_to_us", True)
+    # What is less preferred would only send it back to us.
+    rows = {"a.test MX": ["5 mx.test.", "6 later.test."], "mx.test A": [own], "later.test A": [PUBLIC]}
+    assert failure(Zone({**rows}), "a.test") == ("loops_to_us", True)
+    settings.ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
+    zone = Zone({"a.test MX": ["5 mx.test."], "mx.test A": ["127.0.0.1"]})
+    assert [hop.address for hop in hops(zone, "a.test")] == ["127.0.0.1"]
 
 
 def test_ipv6_and_ipv4_come_by_turns_and_only_as_far_as_there_is_a_route(monkeypatch: pytest.MonkeyPatch) -> None:

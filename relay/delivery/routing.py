@@ -167,7 +167,9 @@ class Router:
             return
         own = await self._own_addresses()
         for address in addresses:
-            if address in own or (source_for(address) == address and not is_named(address)):
+            # Only loopback, when ALLOWED_NETWORKS names it, is meant to be this machine.
+            is_meant = ipaddress.ip_address(address).is_loopback and is_named(address)
+            if address in own or (source_for(address) == address and not is_meant):
                 raise RoutingFailed("loops_to_us", f"{host} is at {address}, our own address.", permanent=True)
 
     async def _own_addresses(self) -> frozenset[str]:
