@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.delivery.dane import Tlsa, matches_chain, usable_of
 from tests.pki import Signed, authority, leaf
@@ -52,6 +54,22 @@ def test_an_authority_that_is_named_but_did_not_sign_vouches_for_nothing() -> No
     """Anybody can send a foreign authority along."""
     forged = Signed(leaf(STRANGER, HOST).certificate, GOOD.key, (STRANGER.certificate, ROOT.certificate))
     assert not matches_chain(forged.chain, [tlsa(2, 1, 1, ROOT)], NAMES)
+
+
+def test_with_the_certificate_itself_named_nothing_else_matters() -> None:
+    assert matches_chain((GOOD.chain[0], b"rubbish"), [tlsa(3, 1, 1, GOOD)], NAMES)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 255)), min_size=1, max_size=5), st.integers(0, 2))
+def test_no_chain_breaks_the_match_and_a_changed_one_never_matches(changes: list[tuple[int, int]], which: int) -> None:
+    chain = [bytearray(one) for one in GOOD.chain]
+    for at, change in changes:
+        chain[which][at % len(chain[which])] ^= change
+    changed = tuple(bytes(one) for one in chain)
+    records = [tlsa(3, 0, 1, GOOD), tlsa(2, 0, 1, ROOT), tlsa(2, 0, 2, INTERMEDIATE)]
+    matched = matches_chain(changed, records[:1], NAMES)
+    assert matched is (changed[0] == GOOD.chain[0])
+    assert not matches_chain(changed, records[1:], NAMES) or changed[0] == GOOD.chain[0]
 
 
 def test_one_of_several_records_is_enough() -> None:

@@ -15,8 +15,9 @@ from pytest_django.fixtures import Settings
 from relay.delivery.conversation import Conversation, ConversationFailed, Rejected, Trace
 from relay.delivery.dane import Tlsa
 from relay.delivery.mta_sts import Mode
-from relay.delivery.routing import Hop, RoutingFailed
-from relay.delivery.tls import OPPORTUNISTIC, Refusal, Source, TlsPolicy, Verification
+from relay.delivery.routing import Hop, Router, RoutingFailed
+from relay.delivery.tls import OPPORTUNISTIC, Refusal, Source, TlsPolicies, TlsPolicy, Verification
+from tests.dns_zone import Zone
 from tests.pki import Signed, authority, leaf
 from tests.policies import sts_policy, tlsa
 from tests.tls_peer import TlsPeer
@@ -284,3 +285,44 @@ def test_the_source_address_is_the_one_asked_for(new_loop: Callable[[], asyncio.
     assert peer.sources == ["127.0.0.7"]
     assert opened(TlsPeer(), source_address="::1").reason == "unreachable"
     assert opened(TlsPeer(), source_address="198.41.0.4").reason == "unreachable"  # not this machine's
+
+
+@pytest.mark.parametrize(
+    ("signed", "record", "reason"),
+    [(SELF_SIGNED, tlsa(3, 1, 1, SELF_SIGNED), ""), (SELF_SIGNED, tlsa(2, 1, 1, ROOT), "tls_not_verified")],
+)
+def test_from_signed_dns_to_the_handshake(
+    tmp_path: Path,
+    settings: Settings,
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+    signed: Signed,
+    record: Tlsa,
+    reason: str,
+) -> None:
+    settings.DNS_VALIDATES = True
+    settings.RELAY_SMARTHOST = ""
+
+    async def main(peer: TlsPeer) -> str:
+        rows = {
+            "peer.test MX": [f"10 {HOST}."],
+            f"{HOST} A": ["127.0.0.1"],
+            f"_{peer.port}._tcp.{HOST} TLSA": [f"{record.usage} 1 1 {record.data.hex()}"],
+        }
+        async with Zone({**rows}, {"test"}) as zone:
+            router = Router(zone.resolver())
+            policies = TlsPolicies(router)
+            route = await router.route("peer.test")
+            hop = await anext(router.hops(route))
+            policy = await policies.policy(route, hop, "opportunistic")
+            try:
+                conversation = await Conversation.open(hop, hostname="out.test", trace=Trace(), policy=policy)
+            except ConversationFailed as failed:
+                return failed.reason
+            await conversation.quit()
+            assert conversation.tls is not None
+            assert (conversation.tls["verdict"], conversation.tls["policy"]) == ("dane_verified", "dane")
+            return ""
+
+    with peer_with(signed, tmp_path).running() as peer, asyncio.Runner(loop_factory=new_loop) as runner:
+        settings.EXCHANGER_PORT = peer.port
+        assert runner.run(main(peer)) == reason

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
@@ -106,6 +106,14 @@ def test_the_verdict(signed: Signed, host: str, verdict: str) -> None:
     assert Judge([ROOT.certificate]).judge(signed.chain, host) == verdict
 
 
+def test_a_self_signed_certificate_that_the_operator_trusts_is_verified() -> None:
+    pinned = leaf(None, HOST)
+    one = Judge([ROOT.certificate, pinned.certificate])
+    assert one.judge(pinned.chain, HOST) == Verdict.VERIFIED
+    assert one.judge(pinned.chain, "mx.other.test") == Verdict.NAME_MISMATCH
+    assert one.judge(leaf(None, HOST).chain, HOST) == Verdict.SELF_SIGNED
+
+
 def test_a_verdict_is_of_this_chain_and_this_host() -> None:
     one = Judge([ROOT.certificate])
     assert one.judge(GOOD.chain, HOST) == one.judge(GOOD.chain, HOST) == Verdict.VERIFIED
@@ -114,6 +122,7 @@ def test_a_verdict_is_of_this_chain_and_this_host() -> None:
 
 
 @given(st.lists(st.binary(max_size=60), max_size=3))
+@example([b":"])
 def test_no_chain_breaks_the_judge(chain: list[bytes]) -> None:
     assert Judge([ROOT.certificate]).judge(tuple(chain), HOST) == Verdict.UNREADABLE
     spoilt = bytearray(GOOD.chain[0])

@@ -12,13 +12,12 @@ import dns.asyncresolver
 import dns.exception
 import dns.resolver
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store
 
 from relay.delivery.networks import is_ipv6
 from relay.delivery.routing import Hop, is_authentic_answer
-from relay.delivery.verdict import Chain, parse, verifies
+from relay.delivery.verdict import MALFORMED, Chain, parse, verifies
 
 
 class Usage(IntEnum):
@@ -123,12 +122,13 @@ def _is_known(record: Tlsa) -> bool:
 def matches_chain(chain: Chain, records: Sequence[Tlsa], names: Sequence[str], now: datetime | None = None) -> bool:
     """Whether one of the usable records vouches for the chain. `names`: those that the certificate may have."""
     try:
-        own, *above = parse(chain)
-    except ValueError:
+        own = parse(chain[:1])[0]
+        # RFC 7671, 5.1: with DANE-EE neither names nor dates matter, nor what is sent along.
+        if any(record.usage == Usage.END_ENTITY and _matches(record, own) for record in records):
+            return True
+        _, *above = parse(chain)
+    except MALFORMED:
         return False
-    # RFC 7671, 5.1: with DANE-EE neither names nor dates matter.
-    if any(record.usage == Usage.END_ENTITY and _matches(record, own) for record in records):
-        return True
     anchors = [
         anchor
         for record in records
@@ -145,7 +145,7 @@ def _matches(record: Tlsa, certificate: x509.Certificate) -> bool:
     if record.selector == Selector.PUBLIC_KEY:
         try:
             octets = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        except (ValueError, UnsupportedAlgorithm):
+        except MALFORMED:
             return False
     else:
         octets = certificate.public_bytes(Encoding.DER)
@@ -161,7 +161,7 @@ def _published(record: Tlsa) -> list[x509.Certificate]:
     if record.selector == Selector.CERTIFICATE and record.matching == Matching.FULL:
         try:
             return parse([record.data])
-        except ValueError:
+        except MALFORMED:
             pass
     return []
 

@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from django.conf import settings
 
@@ -30,6 +31,16 @@ MOST_KEPT = 10_000
 Chain = tuple[bytes, ...]  # certificates in DER as the server sent them, its own first
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.S)
+
+
+# What `cryptography` raises for other people's certificates.
+MALFORMED = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class Verdict(StrEnum):
@@ -61,6 +72,7 @@ class Judge:
     """Knows the authorities, and what it found in the last hour."""
 
     def __init__(self, authorities: Sequence[x509.Certificate]) -> None:
+        self._authorities = frozenset(authorities)
         self._store = Store(list(authorities)) if authorities else None
         self._found: dict[tuple[str, bytes], tuple[float, Verdict]] = {}
 
@@ -77,19 +89,24 @@ class Judge:
 
     def _judge(self, chain: Chain, host: str, now: datetime) -> Verdict:
         try:
-            own, *above = parse(chain)
-            names = _names(own)
-        except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+            return self._examine(parse(chain), host, now)
+        except MALFORMED:  # parts are parsed when asked for
             return Verdict.UNREADABLE
+
+    def _examine(self, certificates: list[x509.Certificate], host: str, now: datetime) -> Verdict:
+        own, *above = certificates
+        names = _names(own)
         if now > own.not_valid_after_utc:
             return Verdict.EXPIRED
         if now < own.not_valid_before_utc:
             return Verdict.NOT_YET_VALID
+        if own.issuer == own.subject and own not in self._authorities:
+            return Verdict.SELF_SIGNED  # the most frequent case, and the search for a path is the dear part
         if self._store and verifies(own, above, self._store, host, now):
             return Verdict.VERIFIED
         if self._store and names and verifies(own, above, self._store, names[0].replace("*", "any", 1), now):
             return Verdict.NAME_MISMATCH
-        return Verdict.SELF_SIGNED if own.issuer == own.subject else Verdict.UNTRUSTED
+        return Verdict.UNTRUSTED
 
 
 def judge(chain: Chain, host: str) -> Verdict:
@@ -98,7 +115,7 @@ def judge(chain: Chain, host: str) -> Verdict:
 
 
 def parse(chain: Iterable[bytes]) -> list[x509.Certificate]:
-    """Raises ValueError when one cannot be read, or when there is none."""
+    """Raises one of `MALFORMED` when one cannot be read, or when there is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # oddities of other people's certificates
         certificates = [x509.load_der_x509_certificate(der) for der in chain]
@@ -119,7 +136,7 @@ def verifies(
     try:
         verifier = (builder or PolicyBuilder()).store(store).time(now).build_server_verifier(_subject(host))
         verifier.verify(own, above)
-    except (VerificationError, ValueError):
+    except (VerificationError, *MALFORMED):
         return False
     return True
 
