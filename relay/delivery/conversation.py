@@ -376,10 +376,12 @@ class _HandshakeFailed(ConversationFailed):
 @lru_cache(maxsize=2)
 def _context(*, is_required: bool) -> ssl.SSLContext:
     """Takes any certificate: it is judged after the handshake. Where nobody asks for more, old TLS is better than none."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    if not is_required:
+    if is_required:
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = ssl.TLSVersion.TLSv1
