@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 from uuid import UUID
 
 from psycopg import AsyncCursor
@@ -30,6 +30,8 @@ class Exchanger(TypedDict):
 class Tls(TypedDict):
     version: str  # as OpenSSL names it: TLSv1.3
     cipher: str
+    verdict: NotRequired[str]  # on the certificate: of relay.delivery.verdict.Verdict
+    policy: NotRequired[str]  # what ruled: of relay.delivery.tls.Source
 
 
 class Dkim(TypedDict):

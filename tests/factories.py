@@ -30,7 +30,12 @@ RAW = (
 DELIVERED = {
     "reply": {"code": 250, "enhanced": "2.0.0", "text": "Ok: queued as 4F1B72C09D"},
     "exchanger": {"host": "mx1.inbox.test", "address": "127.0.0.1", "port": 2525},
-    "tls": {"version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "verified": False},
+    "tls": {
+        "version": "TLSv1.3",
+        "cipher": "TLS_AES_256_GCM_SHA384",
+        "verdict": "self_signed",
+        "policy": "opportunistic",
+    },
     "duration_ms": 84.2,
     "phases_ms": {"dns": 2.1, "connect": 0.4, "greeting": 1.2, "tls": 9.7, "mail": 1.1, "rcpt": 1.0, "data": 68.7},
     "dkim": {"domain": "acme.test", "selector": "ps1"},

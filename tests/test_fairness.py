@@ -30,6 +30,7 @@ class Roads(Router):
     """Destinations and the ports of their exchangers, all on loopback."""
 
     def __init__(self, ports: dict[str, int]) -> None:
+        super().__init__()
         self._ports = ports
 
     async def route(self, destination: str) -> Route:

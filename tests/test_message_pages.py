@@ -81,7 +81,8 @@ def test_a_delivered_message_shows_reply_exchanger_tls_and_transcript(tenant: Te
     page = tenant.client.get(reverse("message", args=[message.pk])).content.decode()
 
     for fact in (
-        str(message.pk), "250 2.0.0 Ok: queued as 4F1B72C09D", "mx1.inbox.test", "TLSv1.3", "84 ms", "acme.test, selector ps1",
+        str(message.pk), "250 2.0.0 Ok: queued as 4F1B72C09D", "mx1.inbox.test", "TLSv1.3, self-signed certificate", "84 ms",
+        "acme.test, selector ps1",
         "RCPT TO:&lt;bob@inbox.test&gt;", "receipt", smtp_user.address, "Thank you for your order.",
     ):  # fmt: skip
         assert fact in page, fact

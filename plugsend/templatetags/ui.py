@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from lucide import _render_icon
 
 from accounts.models import Scope
+from relay.delivery.verdict import IN_WORDS, Verdict
 
 register = template.Library()
 
@@ -141,6 +142,22 @@ PHASES = ["dns", "connect", "greeting", "tls", "mail", "rcpt", "data"]  # in the
 def phases(durations: dict[str, float]) -> list[tuple[str, float]]:
     """The database gives the phases of an attempt in any order."""
     return sorted(durations.items(), key=lambda item: PHASES.index(item[0]) if item[0] in PHASES else len(PHASES))
+
+
+TLS_POLICIES = {
+    "organization": "asked for by your settings",
+    "mta-sts": "asked for by the receiver’s MTA-STS policy",
+    "mta-sts-testing": "the receiver is testing an MTA-STS policy",
+    "dane": "asked for by the receiver’s DANE records",
+}
+
+
+@register.filter
+def encryption(tls: dict[str, str]) -> str:
+    """Version, verdict on the certificate, and which policy ruled (`events.log.Tls`)."""
+    verdict = tls.get("verdict", "")
+    words = [tls["version"], IN_WORDS[Verdict(verdict)] if verdict else "", TLS_POLICIES.get(tls.get("policy", ""), "")]
+    return ", ".join(word for word in words if word)
 
 
 @register.filter

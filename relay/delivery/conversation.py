@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import warnings
+from functools import lru_cache
+
+from django.conf import settings
 
 from events.log import Tls
+from relay.delivery.networks import is_ipv6
 from relay.delivery.replies import make_reply
-from relay.delivery.routing import Hop
+from relay.delivery.routing import Hop, RoutingFailed
+from relay.delivery.tls import OPPORTUNISTIC, TlsPolicy, assess
 from relay.delivery.trace import Trace
 from relay.delivery.transaction import Handover, Transaction
-from relay.delivery.wire import DEFAULT_TIMEOUTS, LONGEST_LINE, ConversationFailed, Timeouts, Wire
+from relay.delivery.verdict import IN_WORDS, Chain, peer_chain
+from relay.delivery.wire import DEFAULT_TIMEOUTS, LONGEST_LINE, ConversationFailed, Rejected, Timeouts, Wire
 
 
 class Conversation:
@@ -19,51 +26,88 @@ class Conversation:
 
     def __init__(self, hop: Hop, wire: Wire, timeouts: Timeouts) -> None:
         self.hop = hop
-        self.tls: Tls | None = None
         self.sent = 0  # transactions so far
         self._wire, self._timeouts = wire, timeouts
+        self._chain: Chain | None = None
+        self._cipher: tuple[str, str] | None = None  # TLS version and cipher
         self._extensions: dict[str, str] = {}
         self._is_clean = True  # no transaction is left to be reset
         self._handover: Handover | None = None
 
     @classmethod
     async def open(
-        cls, hop: Hop, *, hostname: str, trace: Trace, timeouts: Timeouts = DEFAULT_TIMEOUTS
+        cls,
+        hop: Hop,
+        *,
+        hostname: str,
+        trace: Trace,
+        policy: TlsPolicy = OPPORTUNISTIC,
+        source_address: str | None = None,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
     ) -> Conversation:
-        """Raises `ConversationFailed` or `Rejected`."""
-        trace.note(f"connecting to {hop.host} ({hop.address}, port {hop.port})")
-        with trace.phase("connect"):
-            try:
-                async with asyncio.timeout(timeouts.connect):
-                    streams = await asyncio.open_connection(hop.address, hop.port, limit=LONGEST_LINE)
-            except (OSError, TimeoutError) as error:
-                text = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
-                trace.note(f"no connection: {text}")
-                raise ConversationFailed("unreachable", f"{hop.host} ({hop.address}): {text}") from None
-        self = cls(hop, Wire(hop.host, *streams), timeouts)
+        """As encrypted and verified as the policy wants it. `source_address`: what this side speaks from.
+
+        Raises `ConversationFailed` or `Rejected`; `RoutingFailed` when it turns out that we speak to ourselves.
+        """
+        if policy.refusal:
+            trace.note(policy.refusal.text)
+            raise ConversationFailed(policy.refusal.reason, policy.refusal.text)
+        if source_address and is_ipv6(source_address) != is_ipv6(hop.address):
+            text = f"{hop.host} ({hop.address}) cannot be reached from {source_address}"
+            trace.note(text)
+            raise ConversationFailed("unreachable", text)
+        self = await cls._connect(hop, trace, source_address, timeouts)
         try:
-            with trace.phase("greeting"):
-                self._wire.expect(await self._wire.reply(trace, timeouts.greeting), "greeting")
-                await self._ehlo(hostname, trace)
-            if "STARTTLS" in self._extensions:
-                with trace.phase("tls"):
-                    await self._start_tls(trace)
-                    await self._ehlo(hostname, trace)
+            await self._begin(hostname, trace, policy)
+        except _HandshakeFailed:
+            self.abort()
+            if policy.required:
+                raise
+            # RFC 7435, 3: nobody asked for encryption, so a broken one must not keep the mail back.
+            trace.note("again, without encryption")
+            self = await cls._connect(hop, trace, source_address, timeouts)
+            try:
+                await self._begin(hostname, trace, policy, encrypt=False)
+            except BaseException:
+                self.abort()
+                raise
         except BaseException:
             self.abort()
             raise
         return self
+
+    def check(self, policy: TlsPolicy, trace: Trace) -> Tls | None:
+        """The facts for the timeline, None when not encrypted. Raises `ConversationFailed` where the policy wants more.
+
+        So a connection opened under one policy may serve under another.
+        """
+        assessment = assess(policy, self.hop, self._chain)
+        tls = None
+        if self._cipher and assessment.verdict:
+            version, cipher = self._cipher
+            trace.note(f"{version} {cipher}, {IN_WORDS[assessment.verdict]}; policy: {policy.source}")
+            tls = Tls(version=version, cipher=cipher, verdict=assessment.verdict.value, policy=policy.source.value)
+        trace.tls = tls
+        if assessment.note:
+            trace.note(assessment.note)
+        if assessment.refusal:
+            trace.note(f"refused by policy: {assessment.refusal.text}")
+            raise ConversationFailed(assessment.refusal.reason, assessment.refusal.text)
+        return tls
+
+    def resume(self, policy: TlsPolicy, trace: Trace) -> None:
+        """To be called before another message goes out on it. Raises as `check`."""
+        trace.note(f"on the connection kept to {self.hop.host} ({self.hop.address}, port {self.hop.port})")
+        self.check(policy, trace)
 
     async def send(self, transaction: Transaction, trace: Trace) -> None:
         """Hands one message over; `transaction.results` then tells what became of each recipient.
 
         Raises `ConversationFailed`: the connection is of no more use, and what has no result yet has none.
         """
-        if self.sent:
-            trace.note(f"on the connection kept to {self.hop.host} ({self.hop.address}, port {self.hop.port})")
-            if self._wire.has_spoken or self._wire.writer.is_closing():
-                # An end (RFC 5321, 3.8: 421 may come at any time), or a reply to nothing, which would answer MAIL.
-                raise ConversationFailed("connection_lost", f"{self.hop.host} ended the connection.", phase="mail")
+        if self.sent and (self._wire.has_spoken or self._wire.writer.is_closing()):
+            # An end (RFC 5321, 3.8: 421 may come at any time), or a reply to nothing, which would answer MAIL.
+            raise ConversationFailed("connection_lost", f"{self.hop.host} ended the connection.", phase="mail")
         self.sent += 1
         self._handover = Handover(self._wire, self._extensions, self._timeouts, transaction, trace)
         resets, self._is_clean = not self._is_clean, False
@@ -92,6 +136,37 @@ class Conversation:
     def abort(self) -> None:
         self._wire.abort()
 
+    # ---- Beginning ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    async def _connect(cls, hop: Hop, trace: Trace, source_address: str | None, timeouts: Timeouts) -> Conversation:
+        speaking_from = f" from {source_address}" if source_address else ""
+        trace.note(f"connecting to {hop.host} ({hop.address}, port {hop.port}){speaking_from}")
+        local = (source_address, 0) if source_address else None
+        with trace.phase("connect"):
+            try:
+                async with asyncio.timeout(timeouts.connect):
+                    streams = await asyncio.open_connection(hop.address, hop.port, limit=LONGEST_LINE, local_addr=local)
+            except (OSError, TimeoutError) as error:
+                text = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
+                trace.note(f"no connection: {text}")
+                raise ConversationFailed("unreachable", f"{hop.host} ({hop.address}): {text}") from None
+        return cls(hop, Wire(hop.host, *streams), timeouts)
+
+    async def _begin(self, hostname: str, trace: Trace, policy: TlsPolicy, *, encrypt: bool = True) -> None:
+        with trace.phase("greeting"):
+            greeting = self._wire.expect(await self._wire.reply(trace, self._timeouts.greeting), "greeting")
+            self._refuse_ourselves(greeting.text, hostname)
+            await self._ehlo(hostname, trace)
+        if encrypt and "STARTTLS" in self._extensions:
+            with trace.phase("tls"):
+                if await self._start_tls(trace, policy):
+                    # Judged before another word is said: what is said from here on is for the verified only.
+                    self.check(policy, trace)
+                    await self._ehlo(hostname, trace)
+                    return
+        self.check(policy, trace)
+
     async def _ehlo(self, hostname: str, trace: Trace) -> None:
         self._wire.command(f"EHLO {hostname}", trace)
         code, lines = await self._wire.lines(trace, self._timeouts.command)
@@ -101,37 +176,61 @@ class Conversation:
             self._extensions = {}
             return
         self._wire.expect(make_reply(code, lines), "greeting")
+        self._refuse_ourselves(lines[0], hostname)
         words = [line.upper().partition(" ") for line in lines[1:]]
         self._extensions = {keyword: value for keyword, _, value in words}
 
-    async def _start_tls(self, trace: Trace) -> None:
+    def _refuse_ourselves(self, text: str, hostname: str) -> None:
+        """RFC 5321, 4.2: a server's greeting begins with its name. A smart host may be ours, under our name."""
+        name = text.partition(" ")[0].rstrip(".").lower()
+        if name and not self.hop.is_smarthost and name in (hostname.lower(), settings.HOSTNAME.lower()):
+            raise RoutingFailed(
+                "loops_to_us", f"{self.hop.host} ({self.hop.address}) calls itself {name}, as we do.", permanent=True
+            )
+
+    async def _start_tls(self, trace: Trace, policy: TlsPolicy) -> bool:
+        """Whether the connection is encrypted now; if not, it goes on as it was."""
         self._wire.command("STARTTLS", trace)
         reply = await self._wire.reply(trace, self._timeouts.command)
-        if not reply.is_positive:  # which says nothing about the recipient
-            raise ConversationFailed("tls_failure", f"{self.hop.host} refused STARTTLS: {reply}")
+        if not reply.is_positive:
+            if reply.code == 421:
+                raise Rejected(reply, "greeting")
+            if policy.required:
+                raise ConversationFailed("tls_required", f"{self.hop.host} refused STARTTLS: {reply}")
+            return False  # RFC 3207, 4: the client decides whether to go on
         if self._wire.has_spoken:
             # Anything said before the handshake could come from somebody in between (RFC 3207, 6).
             raise ConversationFailed("protocol_error", "The server spoke between STARTTLS and the handshake.")
+        # RFC 7672, 8.1: the name that the TLSA records were found at.
+        name = policy.names[0] if policy.names else self.hop.host
         try:
             async with asyncio.timeout(self._timeouts.handshake):
-                await self._wire.writer.start_tls(_opportunistic_tls(), server_hostname=self.hop.host)
-        except (OSError, TimeoutError, ssl.SSLError) as error:
+                await self._wire.writer.start_tls(_context(is_required=policy.required), server_hostname=name)
+        except (OSError, TimeoutError, ssl.SSLError, ValueError) as error:
             text = str(error) or ("no answer" if isinstance(error, TimeoutError) else "the connection was closed")
             trace.note(f"TLS failed: {text}")
-            raise ConversationFailed("tls_failure", f"TLS with {self.hop.host} failed: {text}") from None
-        wire = self._wire.writer.get_extra_info("ssl_object")
-        self.tls = Tls(version=wire.version(), cipher=wire.cipher()[0])
-        trace.note(f"{self.tls['version']} {self.tls['cipher']}")
+            raise _HandshakeFailed("tls_failure", f"TLS with {self.hop.host} failed: {text}") from None
+        ssl_object = self._wire.writer.get_extra_info("ssl_object")
+        self._chain = peer_chain(ssl_object)
+        self._cipher = ssl_object.version(), ssl_object.cipher()[0]
+        return True
 
 
-_tls: ssl.SSLContext | None = None
+class _HandshakeFailed(ConversationFailed):
+    """STARTTLS was agreed on, and then there was no TLS."""
 
 
-def _opportunistic_tls() -> ssl.SSLContext:
-    """Encryption without authentication, as RFC 7435 has it: any certificate is better than none."""
-    global _tls
-    if _tls is None:
-        _tls = ssl.create_default_context()
-        _tls.check_hostname = False
-        _tls.verify_mode = ssl.CERT_NONE
-    return _tls
+@lru_cache(maxsize=2)
+def _context(*, is_required: bool) -> ssl.SSLContext:
+    """Takes any certificate: it is judged after the handshake. Where nobody asks for more, old TLS is better than none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if is_required:
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = ssl.TLSVersion.TLSv1
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    return context

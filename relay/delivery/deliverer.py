@@ -28,14 +28,17 @@ from relay.delivery.queue import Claimed, Outcome
 from relay.delivery.replies import Reply, classify_reply, is_throttling
 from relay.delivery.return_path import message_return_path, return_path
 from relay.delivery.routes import Routes
-from relay.delivery.routing import RoutingFailed
+from relay.delivery.routing import Hop, RoutingFailed
 from relay.delivery.senders import Sender, Senders, Source
+from relay.delivery.tls import TlsPolicies, TlsPolicy
+from relay.delivery.trace import Trace
 from relay.delivery.transaction import Transaction
 from relay.delivery.wire import ConversationFailed, Rejected, Timeouts
 
 logger = logging.getLogger(__name__)
 
 KNOWN_FAILURES = (RoutingFailed, Rejected, ConversationFailed, CannotSign, SenderGone)
+POLICY_REASONS = frozenset({"tls_required", "tls_not_verified", "dns_failure"})  # often without any connection
 ENVELOPE_PHASES = frozenset({"mail", "rcpt", "data"})  # a connection that breaks here broke not for the content's sake
 
 
@@ -57,8 +60,16 @@ class Ears:
 
 
 class Deliverer:
-    def __init__(self, routes: Routes, senders: Senders, messages: Messages, ears: Ears, timeouts: Timeouts) -> None:
-        self.timeouts = timeouts
+    def __init__(
+        self,
+        routes: Routes,
+        policies: TlsPolicies,
+        senders: Senders,
+        messages: Messages,
+        ears: Ears,
+        timeouts: Timeouts,
+    ) -> None:
+        self.policies, self.timeouts = policies, timeouts
         self.routes, self.senders, self.messages, self.ears = routes, senders, messages, ears
         self._farewells: set[asyncio.Task[None]] = set()
 
@@ -130,16 +141,15 @@ class _Delivery:
             if len(recipients) == 1
             else message_return_path(self._envelope.message_id, sender.signer.domain)
         )
-        locals_ = [claimed.address.rpartition("@")[0] for claimed in recipients]
-        addresses = [f"{local}@{self._envelope.destination}" for local in locals_]
-        smtputf8 = not all(local.isascii() for local in locals_)
+        addresses = [claimed.on_the_wire for claimed in recipients]
+        smtputf8 = not all(address.isascii() for address in addresses)
         self._transaction = Transaction(self._attempt.return_path, addresses, message, smtputf8)
 
     async def _hand_over(self, sender: Sender) -> None:
         assert self._transaction is not None
-        if self._conversation and not self._fits(self._conversation):
+        if self._conversation and not await self._fits(self._conversation, sender):
             self._deliverer.say_goodbye(self._conversation)
-            self._conversation = None
+            self._conversation, self._attempt.trace = None, Trace()
         if self._conversation:
             if await self._hand_over_on_kept(self._conversation):
                 return
@@ -166,12 +176,22 @@ class _Delivery:
 
     async def _send(self, conversation: Conversation) -> None:
         assert self._transaction is not None
-        self._attempt.hop, self._attempt.tls = conversation.hop, conversation.tls
+        self._attempt.hop = conversation.hop
         await conversation.send(self._transaction, self._attempt.trace)
 
-    def _fits(self, conversation: Conversation) -> bool:
-        route = self._envelope.route
-        return conversation.hop.host in route.exchangers and conversation.sent < MESSAGES_PER_CONNECTION
+    async def _fits(self, conversation: Conversation, sender: Sender) -> bool:
+        """Whether a kept connection may serve for this message too: its exchanger, and what its policy asks of TLS."""
+        if conversation.hop.host not in self._envelope.route.exchangers or conversation.sent >= MESSAGES_PER_CONNECTION:
+            return False
+        policy = await self._policy(conversation.hop, sender)
+        try:
+            conversation.resume(policy, self._attempt.trace)
+        except ConversationFailed:
+            return False
+        return True
+
+    async def _policy(self, hop: Hop, sender: Sender) -> TlsPolicy:
+        return await self._deliverer.policies.policy(self._envelope.route, hop, sender.outgoing_tls)
 
     async def _connect(self, sender: Sender) -> Conversation:
         """To the first exchanger that answers. Raises what the last one raised."""
@@ -187,7 +207,12 @@ class _Delivery:
             self._attempt.hop = hop
             try:
                 return await Conversation.open(
-                    hop, hostname=source.ehlo_name, trace=trace, timeouts=self._deliverer.timeouts
+                    hop,
+                    hostname=source.ehlo_name,
+                    trace=trace,
+                    policy=await self._policy(hop, sender),
+                    source_address=source.address,
+                    timeouts=self._deliverer.timeouts,
                 )
             except (ConversationFailed, Rejected) as error:
                 last = error
@@ -224,7 +249,8 @@ class _Delivery:
         was_open = self._close_connection()
         if isinstance(error, Rejected):
             self._slow_down(error.reply)
-        elif isinstance(error, ConversationFailed) and (not was_open or error.phase in ENVELOPE_PHASES):
+        elif _is_of_the_exchanger(error, was_open=was_open):
+            assert isinstance(error, ConversationFailed)
             self._group.throttle.unreachable(time.monotonic(), error.reason, error.text)
             self._heed_suspension()
 
@@ -262,6 +288,13 @@ class _Delivery:
     def _heed_suspension(self) -> None:
         if self._group.throttle.is_suspended(time.monotonic()):
             self._deliverer.ears.suspended(self._group)
+
+
+def _is_of_the_exchanger(error: Exception, *, was_open: bool) -> bool:
+    """Whether it tells that the exchanger cannot be used, rather than that this message may not go there."""
+    if not isinstance(error, ConversationFailed) or error.reason in POLICY_REASONS:
+        return False
+    return not was_open or error.phase in ENVELOPE_PHASES
 
 
 def chances() -> Chances:

@@ -35,6 +35,7 @@ from relay.delivery.schedule import LaneState, Schedule
 from relay.delivery.senders import Senders
 from relay.delivery.standings import Standings
 from relay.delivery.throttle import Throttle, ThrottleLimits
+from relay.delivery.tls import TlsPolicies
 from relay.delivery.wire import DEFAULT_TIMEOUTS, Timeouts
 from relay.lanes import Lane
 from relay.nudges import nudges
@@ -111,10 +112,12 @@ class Engine:
         self._senders = Senders()
         self._schedule = Schedule()
         self._slots = Slots(self.limits.connections)
-        self._routes = Routes(router or Router(), self._routed)
+        router = router or Router()
+        self._routes = Routes(router, self._routed)
+        self._policies = TlsPolicies(router, self.pool.connection)
         self._standings = Standings(self.pool, self.queue.worker)
         ears = Ears(self.settle, self._give_back, self._released, self._suspended)
-        self._deliverer = Deliverer(self._routes, self._senders, self._messages, ears, timeouts)
+        self._deliverer = Deliverer(self._routes, self._policies, self._senders, self._messages, ears, timeouts)
         self._parked: list[LaneState] = []  # lanes that wait until less is held
         self._claimable = asyncio.Event()
         self._outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
@@ -161,6 +164,7 @@ class Engine:
         for task in self._upkeep:
             task.cancel()
         await asyncio.gather(*self._upkeep, return_exceptions=True)
+        await self._policies.close()
         await self.pool.close()
 
     def wake(self, lanes: Iterable[Lane]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from events.log import Detail, Dkim, Tls
+from events.log import Detail, Dkim
 from events.models import EventType
 from events.reasons import suppresses
 from relay.delivery.queue import Claimed, Lapsed, Outcome
@@ -40,7 +40,6 @@ class Attempt:
     trace: Trace = field(default_factory=Trace)
     never_twice: bool = False
     hop: Hop | None = None
-    tls: Tls | None = None
     return_path: str = ""
     dkim: Dkim | None = None
 
@@ -48,8 +47,8 @@ class Attempt:
         detail: Detail = {"duration_ms": self.trace.duration_ms, "phases_ms": self.trace.phases_ms}
         if self.hop:
             detail["exchanger"] = {"host": self.hop.host, "address": self.hop.address, "port": self.hop.port}
-        if self.tls:
-            detail["tls"] = self.tls
+        if self.trace.tls:
+            detail["tls"] = self.trace.tls
         if self.return_path:
             detail["return_path"] = self.return_path
         if self.dkim:
@@ -166,5 +165,5 @@ def _outcome(
         next_attempt_at=next_attempt_at,
         suppresses=state == RecipientState.BOUNCED and suppresses(reason),
         detail=detail,
-        transcript=attempt.trace.transcript(claimed.address),
+        transcript=attempt.trace.transcript_for(claimed.on_the_wire),
     )

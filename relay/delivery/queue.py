@@ -133,6 +133,11 @@ class Claimed:
         return Lane(self.organization_id, self.destination)
 
     @property
+    def on_the_wire(self) -> str:
+        """The address with its domain in A-label form."""
+        return f"{self.address.rpartition('@')[0]}@{self.destination}"
+
+    @property
     def suppressible(self) -> str:
         """The address as `relay.models.Suppression` has it."""
         return f"{self.address.rpartition('@')[0].lower()}@{self.destination}"

@@ -125,8 +125,9 @@ class Router:
             return {destination: 0}, is_authentic_answer(nothing.response())
         except dns.exception.DNSException as error:
             raise dns_failure(f"MX of {destination}", error) from None
-        found: dict[str, int] = {}
-        names = {record.exchange.to_text(omit_final_dot=True).lower(): record.preference for record in answer}
+        names: dict[str, int] = {}
+        for record in sorted(answer, key=lambda record: -record.preference):  # of a name given twice the better counts
+            names[record.exchange.to_text(omit_final_dot=True).lower()] = record.preference
         if set(names) <= {"", "."}:
             raise RoutingFailed("no_mail_for_domain", f"{destination} publishes a null MX.", permanent=True)
         # RFC 7505, 3: a null MX stands alone; beside others it says nothing. RFC 5321, 5.1: an MX names a host.
@@ -166,7 +167,9 @@ class Router:
             return
         own = await self._own_addresses()
         for address in addresses:
-            if address in own or (source_for(address) == address and not is_named(address)):
+            # Only loopback, when ALLOWED_NETWORKS names it, is meant to be this machine.
+            is_meant = ipaddress.ip_address(address).is_loopback and is_named(address)
+            if address in own or (source_for(address) == address and not is_meant):
                 raise RoutingFailed("loops_to_us", f"{host} is at {address}, our own address.", permanent=True)
 
     async def _own_addresses(self) -> frozenset[str]:

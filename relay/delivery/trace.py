@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from events.log import Tls
+
 TRANSCRIPT_LINES = 200
 
 
@@ -17,6 +19,7 @@ class Trace:
     lines: list[tuple[str, str]] = field(default_factory=list)  # about whom (empty: all), text
     phases_ms: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
+    tls: Tls | None = None  # of the last connection, also when it was refused for it
 
     def note(self, text: str) -> None:
         self.lines.append(("", f"-- {text}"))
@@ -36,7 +39,11 @@ class Trace:
             spent = self.phases_ms.get(name, 0.0) + (time.monotonic() - start) * 1000
             self.phases_ms[name] = round(spent, 2)
 
-    def transcript(self, recipient: str) -> str:
+    @property
+    def transcript(self) -> str:
+        return "\n".join(text for _, text in self.lines)
+
+    def transcript_for(self, recipient: str) -> str:
         """The conversation as far as it concerns a recipient."""
         lines = [text for about, text in self.lines if not about or about == recipient]
         if len(lines) > TRANSCRIPT_LINES:
