@@ -37,7 +37,8 @@ class Roads(Router):
         return Route(destination, (f"mx.{destination}",), f"mx.{destination}")
 
     async def hops(self, route: Route, *, source_address: str | None = None) -> AsyncIterator[Hop]:
-        yield Hop(route.exchangers[0], "127.0.0.1", self._ports[route.destination])
+        # As a smart host: DNS, which is not there, is not asked for policies either.
+        yield Hop(route.exchangers[0], "127.0.0.1", self._ports[route.destination], is_smarthost=True)
 
 
 def make_organization(name: str, **fields: object) -> Organization:

@@ -74,10 +74,6 @@ class Throttle:
 
     def wait_s(self, now: float) -> float:
         """How long the next message must wait for its turn; the turn is taken."""
-        if now - self._window_start >= WINDOW_S:
-            self._last_window_rate = self._window_count / WINDOW_S
-            self._window_start, self._window_count = now, 0
-        self._window_count += 1
         if self.rate is None:
             return 0.0
         turn = max(now, self._free_at)
@@ -88,6 +84,10 @@ class Throttle:
 
     def succeeded(self, now: float) -> None:
         """The exchanger took a message, or judged a recipient: it is there and speaks to us."""
+        if now - self._window_start >= WINDOW_S:
+            self._last_window_rate = self._window_count / WINDOW_S
+            self._window_start, self._window_count = now, 0
+        self._window_count += 1
         if self.failures or self.is_probing:
             self.failures = self._pauses = 0
             self.suspended_until = None
@@ -113,8 +113,9 @@ class Throttle:
         if not self._cut(now, reason, reply):
             return
         measured = max(self._last_window_rate, self._window_count / max(1.0, now - self._window_start))
-        self.rate = max(RATE_FLOOR, min(self.rate or measured, measured or RATE_FLOOR) / 2)
-        self._rate_cut_at = now
+        if measured:  # else it lets us in for nothing at all, and a rate would say nothing
+            self.rate = max(RATE_FLOOR, min(self.rate or measured, measured) / 2)
+            self._rate_cut_at = now
         self._count_failure(now)
 
     def unreachable(self, now: float, reason: str, text: str) -> None:
