@@ -1,9 +1,12 @@
 """The Celery application. Tasks live in each app's `tasks.py`; the schedule stands here, where all floors meet."""
 
 import os
+import warnings
 
 from celery import Celery
 
+# Celery warns of root for the sake of those who let it unpickle; our tasks are JSON.
+warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "plugsend.settings")
 
 app = Celery("plugsend")
