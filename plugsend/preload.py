@@ -26,7 +26,7 @@ _MODULES = [
     "celery.worker.strategy",
     "cryptography.hazmat.backends.openssl",
     "dbm.dumb",
-    "django.core.cache.backends.redis",
+    "plugsend.cache",
     "django.core.management.commands.migrate",
     "dns.rdtypes.IN.A",
     "granian.cli",
