@@ -12,6 +12,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "plugsend.settings")
 app = Celery("plugsend")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.steps["worker"].add("plugsend.worker_memory:MemoryLimit")
 app.conf.beat_schedule = {
     # `expires` keeps a worker that was away from working off a heap of stale wake-ups.
     "wake-due-destinations": {"task": "relay.tasks.wake_due", "schedule": 2.0, "options": {"expires": 4}},

@@ -155,6 +155,7 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 # No time limits: those of Celery need processes to kill, our tasks run in threads. What a task waits for has its own.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 8  # times four threads; most tasks only hand over to the engine
+WORKER_MEMORY_MIB = env.number("WORKER_MEMORY_MIB", 1024)  # a worker that holds more ends, for another to be started
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # ours are short, and harmless when run twice
