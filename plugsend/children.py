@@ -90,7 +90,7 @@ def _execute(program: Program, stdout: int | IO[bytes] | None) -> subprocess.Pop
             program.command,
             env=dict(program.env),
             cwd=program.cwd,
-            stdin=channel or (subprocess.PIPE if program.stdin else subprocess.DEVNULL),
+            stdin=channel.fileno() if channel else subprocess.PIPE if program.stdin else subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.STDOUT if stdout is not None else None,
             start_new_session=True,

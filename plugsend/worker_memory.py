@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 5.0
 
 
-class MemoryLimit(bootsteps.StartStopStep):  # type: ignore[misc]
+class MemoryLimit(bootsteps.StartStopStep):
     """Once over the limit the worker gets a SIGTERM: it takes no more, finishes what it has in hand, ends."""
 
     requires = {"celery.worker.components:Timer"}
