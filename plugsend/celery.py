@@ -1,14 +1,18 @@
 """The Celery application. Tasks live in each app's `tasks.py`; the schedule stands here, where all floors meet."""
 
 import os
+import warnings
 
 from celery import Celery
 
+# Celery warns of root for the sake of those who let it unpickle; our tasks are JSON.
+warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "plugsend.settings")
 
 app = Celery("plugsend")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.steps["worker"].add("plugsend.worker_memory:MemoryLimit")
 app.conf.beat_schedule = {
     # `expires` keeps a worker that was away from working off a heap of stale wake-ups.
     "wake-due-lanes": {"task": "relay.tasks.wake_due", "schedule": 2.0, "options": {"expires": 4}},

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
+
+from plugsend.forker import Forker, ForkFailed
 
 MARK = "PLUGSEND_SUPERVISED_BY"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -28,7 +31,7 @@ class Program:
     env: Mapping[str, str]
     cwd: Path | None = None
     owner: tuple[int, int] | None = None  # uid and gid to run as; only root can ask for it
-    stdin: bytes = b""  # small (fits a pipe buffer); keeps secrets out of the command line
+    stdin: bytes | Callable[[], socket.socket] = b""  # octets: few (a pipe holds them); keep secrets out of `ps`
     stop_rank: int = 0  # lower stops earlier
     stop_budget_s: float = 2.0
     stop_signal: signal.Signals = signal.SIGTERM
@@ -36,29 +39,99 @@ class Program:
     orphan_signal: signal.Signals = signal.SIGKILL  # sent by the kernel when we die
     hidden: tuple[str, ...] = ()  # log lines that contain one of these tell nobody anything
     before_start: Callable[[], None] | None = None  # runs before every (re)start
+    forker: Forker | None = None  # may run the command (Python's) instead of executing it; it has the same environment
 
 
-def spawn(program: Program, *, stdout: int | IO[bytes] | None) -> subprocess.Popen[bytes]:
+class Process(Protocol):
+    """A child of ours, as `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int) -> None: ...
+
+
+def spawn(program: Program, *, stdout: int | IO[bytes] | None) -> Process:
     """Starts a program in a session of its own, so that Ctrl-C reaches only us. Raises OSError."""
+    if program.forker is not None and stdout in {None, subprocess.PIPE} and program.forker.is_ready():
+        with contextlib.suppress(ForkFailed):
+            return _fork(program, program.forker, piped=stdout is not None)
+    return _execute(program, stdout)
+
+
+def _fork(program: Program, forker: Forker, *, piped: bool) -> Process:
+    command = program.command[1:]  # without the interpreter
+    if not piped:
+        pid = forker.fork(program.name, command, (1, 2), program.orphan_signal)
+        return _Forked(pid, None)
+    read, write = os.pipe()
+    try:
+        pid = forker.fork(program.name, command, (write, write), program.orphan_signal)
+    except ForkFailed:
+        os.close(read)
+        raise
+    finally:
+        os.close(write)
+    return _Forked(pid, os.fdopen(read, "rb"))
+
+
+def _execute(program: Program, stdout: int | IO[bytes] | None) -> subprocess.Popen[bytes]:
     uid, gid = program.owner or (None, None)
-    process = subprocess.Popen(
-        program.command,
-        env=dict(program.env),
-        cwd=program.cwd,
-        stdin=subprocess.PIPE if program.stdin else subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=subprocess.STDOUT if stdout is not None else None,
-        start_new_session=True,
-        user=uid,
-        group=gid,
-        extra_groups=[] if program.owner else None,
-        preexec_fn=_die_with_parent(program.orphan_signal),
-    )
-    if process.stdin is not None:
+    channel = program.stdin() if callable(program.stdin) else None
+    with channel or contextlib.nullcontext():
+        process = subprocess.Popen(
+            program.command,
+            env=dict(program.env),
+            cwd=program.cwd,
+            stdin=channel.fileno() if channel else subprocess.PIPE if program.stdin else subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.STDOUT if stdout is not None else None,
+            start_new_session=True,
+            user=uid,
+            group=gid,
+            extra_groups=[] if program.owner else None,
+            preexec_fn=_die_with_parent(program.orphan_signal),
+        )
+    if process.stdin is not None and isinstance(program.stdin, bytes):
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(program.stdin)
             process.stdin.close()
     return process
+
+
+class _Forked:
+    """A child that the forker made for us."""
+
+    def __init__(self, pid: int, stdout: IO[bytes] | None) -> None:
+        self.pid = pid
+        self.stdout = stdout
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._code = os.waitstatus_to_exitcode(status)
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while (code := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("", timeout or 0)
+            time.sleep(0.005)
+        return code
+
+    def send_signal(self, sig: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, sig)
 
 
 def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
@@ -75,7 +148,7 @@ def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
     return ask_for_death_signal
 
 
-def end(process: subprocess.Popen[bytes], number: signal.Signals, *, timeout_s: float) -> None:
+def end(process: Process, number: signal.Signals, *, timeout_s: float) -> None:
     """Ends a child with the given signal; after `timeout_s`, its whole group with SIGKILL."""
     process.send_signal(number)
     try:

@@ -132,16 +132,31 @@ def celery_broker(url: str) -> str:
 
 
 DATABASES = {"default": django_database(DATABASE_URL)}
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+VALKEY_TIMEOUT_S = 1.0  # what hangs longer is away
+CACHES = {
+    "default": {
+        "BACKEND": "plugsend.cache.Cache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"socket_timeout": VALKEY_TIMEOUT_S, "socket_connect_timeout": VALKEY_TIMEOUT_S},
+    }
+}
 SESSION_ENGINE = "django.contrib.sessions.backends.db"  # PostgreSQL is the only truth: a flushed cache logs nobody out
 
 CELERY_BROKER_URL = celery_broker(REDIS_URL)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # What a killed worker had taken comes back after this time. Our tasks take seconds and may be run twice: each works
+    # off what the database says.
+    "visibility_timeout": 300,
+    "socket_connect_timeout": VALKEY_TIMEOUT_S,
+    "socket_timeout": 5.0,  # longer than a worker's BRPOP waits; a sender does not wait for a broker that hangs
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_WORKER_PREFETCH_MULTIPLIER = 8
+# No time limits: those of Celery need processes to kill, our tasks run in threads. What a task waits for has its own.
+CELERY_WORKER_PREFETCH_MULTIPLIER = 8  # times four threads; most tasks only hand over to the engine
+WORKER_MEMORY_MIB = env.number("WORKER_MEMORY_MIB", 1024)  # a worker that holds more ends, for another to be started
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # ours are short, and harmless when run twice

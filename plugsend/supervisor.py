@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TextIO
 
-from plugsend.children import Program, describe_exit, end, signal_group, spawn
+from plugsend.children import Process, Program, describe_exit, end, signal_group, spawn
 
 RESTART_FIRST_S, RESTART_MAX_S = 0.2, 5.0
 STEADY_AFTER_S = 10.0  # a child that ran this long has earned a fresh back-off
@@ -64,7 +64,7 @@ class _Child:
     program: Program
     show: Callable[[str], None]
     restart: bool = True
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     started_at: float = 0.0
     delay_s: float = RESTART_FIRST_S
     due_at: float | None = None

@@ -24,6 +24,7 @@ from accounts.files import write_whole
 from plugsend import secrets
 from plugsend.children import MARK, Program, end_strays
 from plugsend.engines import READY_WITHIN_S, Engine, EngineError, Postgres, Valkey, occupied
+from plugsend.forker import Forker
 from plugsend.ports import (
     SUBMISSION,
     SUBMISSION_ALTERNATIVE,
@@ -116,6 +117,7 @@ class Platform:
         self._ready = False
         self._children: dict[str, int] = {}
         self._env = self._base_environment()
+        self._forker = Forker()
 
     def run(self, *, demo: bool) -> int:
         """Starts everything, serves until a signal, stops everything. Raises EngineError, StartFailed, OSError."""
@@ -127,13 +129,17 @@ class Platform:
             supervisor = stack.enter_context(Supervisor(on_change=self._children_changed))
             for note in self._notes:
                 supervisor.say(note)
+            engines: list[Engine] = []
             if site and not os.environ.get("DATABASE_URL"):
-                engine: Engine = Postgres(site, self._secrets["POSTGRES_PASSWORD"])
-                self._start_engine(supervisor, engine, "DATABASE_URL", POSTGRES)
+                engines.append(self._start_engine(supervisor, Postgres(site, self._secrets["POSTGRES_PASSWORD"])))
             if site and not os.environ.get("REDIS_URL"):
-                engine = Valkey(site, self._secrets["VALKEY_PASSWORD"])
-                self._start_engine(supervisor, engine, "REDIS_URL", VALKEY)
+                engines.append(self._start_engine(supervisor, Valkey(site, self._secrets["VALKEY_PASSWORD"])))
+            self._start_forker(supervisor)  # imports while the engines start
+            for engine in engines:
+                supervisor.wait_until(engine.is_ready, engine.program.name, READY_WITHIN_S)
+                engine.settle()
             self._write_environment()
+            self._wait_forker(supervisor)
             self._prepare(supervisor)
             for program in self._programs():
                 supervisor.start(program)
@@ -154,6 +160,7 @@ class Platform:
         """What every child is told. The environment that we were given wins over anything that we would choose."""
         given = os.environ
         ours = {**self._secrets, "PLUGSEND_VAR": str(self._var), "PYTHONUNBUFFERED": "1", MARK: str(self._var)}
+        ours["CELERY_SKIP_CHECKS"] = "1"  # Django's checks of the code: for tests, not for each start of a worker
         ours["WEB_HOST"] = given.get("WEB_HOST") or "127.0.0.1"
         ours["SMTP_HOST"] = given.get("SMTP_HOST") or "127.0.0.1"
         ours["WEB_PORT"] = self._port("WEB_PORT", ours["WEB_HOST"], following(8000))
@@ -183,12 +190,22 @@ class Platform:
             return str(self._ports.choose("127.0.0.1", following(_number(setting, given)), udp=True))
         return str(self._ports.choose_quiet("127.0.0.1", f"{setting} {self._var}", udp=True))
 
-    def _start_engine(self, supervisor: Supervisor, engine: Engine, setting: str, rank: int) -> None:
-        program = engine.program
-        supervisor.start(_ranked(program, rank))
-        supervisor.wait_until(engine.is_ready, program.name, READY_WITHIN_S)
-        engine.settle()
+    def _start_engine(self, supervisor: Supervisor, engine: Engine) -> Engine:
+        name = engine.program.name
+        setting, rank = {"postgres": ("DATABASE_URL", POSTGRES), "valkey": ("REDIS_URL", VALKEY)}[name]
+        supervisor.start(_ranked(engine.program, rank))
         self._env[setting] = engine.url
+        return engine
+
+    def _start_forker(self, supervisor: Supervisor) -> None:
+        if Forker.is_possible:
+            command = [sys.executable, "-m", "plugsend.forker", "plugsend.preload"]
+            program = Program("forker", command, self._env, REPO, stdin=self._forker.open)
+            supervisor.start(_ranked(program, SMTP))
+
+    def _wait_forker(self, supervisor: Supervisor) -> None:
+        if Forker.is_possible:
+            supervisor.wait_until(self._forker.is_ready, "the forker")
 
     def _prepare(self, supervisor: Supervisor) -> None:
         supervisor.say("preparing the database and static files")
@@ -240,15 +257,14 @@ class Platform:
         return self._celery(name, "worker", *pool, *quiet, "-n", f"{name}@%h")
 
     def _celery(self, name: str, *command: str) -> Program:
-        # Celery warns of root for the sake of those who let it unpickle; our tasks are JSON.
-        calm = ("-W", "ignore:You're running the worker with superuser privileges")
-        return self._python(name, WORKERS, *calm, "-m", "celery", "-A", "plugsend", "--quiet", *command)
+        return self._python(name, WORKERS, "-m", "celery", "-A", "plugsend", "--quiet", *command)
 
     def _manage(self, name: str, rank: int, *command: str) -> Program:
         return self._python(name, rank, str(REPO / "manage.py"), *command)
 
     def _python(self, name: str, rank: int, *arguments: str) -> Program:
-        return _ranked(Program(name, [sys.executable, *arguments], self._env, REPO), rank)
+        program = Program(name, [sys.executable, *arguments], self._env, REPO, forker=self._forker)
+        return _ranked(program, rank)
 
     # ---- what we tell the world -----------------------------------------------------------------------------------
 

@@ -247,8 +247,9 @@ def tree() -> Iterator[Tree]:
     (root / "accounts").mkdir()
     for name in ("__init__", "files"):
         shutil.copy(REPO / f"accounts/{name}.py", root / "accounts")
-    for name in ("__init__", "children", "ports", "secrets", "supervisor", "up"):
+    for name in ("__init__", "children", "forker", "ports", "secrets", "supervisor", "up"):
         shutil.copy(REPO / f"plugsend/{name}.py", package)
+    (package / "preload.py").write_text("import json\n")
     (package / "wsgi.py").write_text(WSGI)
     (package / "celery.py").write_text(CELERY)
     (root / "manage.py").write_text(MANAGE)
@@ -263,7 +264,9 @@ def tree() -> Iterator[Tree]:
     shutil.rmtree(root)
 
 
-ALL = {"postgres", "valkey", "sandbox", "smtp", "web", "worker", "beat"}
+OURS = {"sandbox", "smtp", "web", "worker", "beat"}
+FORKER = {"forker"} if sys.platform == "linux" else set()
+ALL = {"postgres", "valkey", *FORKER, *OURS}
 
 
 def is_up(state: dict[str, Any]) -> bool:
@@ -348,7 +351,7 @@ def test_engines_of_ones_own_are_used_instead(tree: Tree) -> None:
     with scratch() as engines:
         env = {"DATABASE_URL": engines.database_url, "REDIS_URL": engines.redis_url, "PLUGSEND_MODE": "live"}
         process = tree.up(**env)
-        assert set(tree.wait_ready(process)["children"]) == {"smtp", "web", "worker", "beat"}
+        assert set(tree.wait_ready(process)["children"]) == {*FORKER, *OURS} - {"sandbox"}
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
     assert not (tree.root / "var/engines").exists()

@@ -4,7 +4,6 @@
 """
 
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from plugsend import secrets
-from plugsend.children import Program, describe_exit, end, spawn
+from plugsend.children import Process, Program, describe_exit, end, spawn
 from plugsend.engines.errors import EngineError
 from plugsend.engines.places import Site, occupied
 from plugsend.engines.postgres import Postgres
@@ -89,7 +88,7 @@ def _running(engine: Engine, site: Site) -> Iterator[int]:
         end(process, program.stop_signal, timeout_s=10.0)
 
 
-def _wait_ready(engine: Engine, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_ready(engine: Engine, process: Process, log: Path) -> None:
     deadline = time.monotonic() + READY_WITHIN_S
     while not engine.is_ready():
         code = process.poll()
