@@ -38,6 +38,10 @@ LOOKS = {
     "bounced": Look("Bounced", "circle-x", "bad"),
     "suppressed": Look("Suppressed", "ban", "idle"),
     "cancelled": Look("Cancelled", "circle-slash", "idle"),
+    "unknown_outcome": Look("Outcome unknown", "circle-question-mark", "bad"),
+    "held": Look("Held", "circle-pause", "idle"),
+    "released": Look("Released", "circle-play", "info"),
+    "retry_requested": Look("Retry requested", "rotate-cw", "info"),
     # sending domains
     "pending": Look("Waiting for DNS", "clock", "warn"),
     "verified": Look("Verified", "circle-check", "ok"),
