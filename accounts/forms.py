@@ -55,8 +55,8 @@ class SettingsForm(OrganizationForm):
         choices=[
             (
                 OutgoingTls.OPPORTUNISTIC,
-                "Where the receiver offers it: encrypted with nearly all receivers, in the clear with the few others. "
-                "Everything is delivered.",
+                "Where the receiver offers it: encrypted with nearly all receivers, in the clear with the few others, so "
+                "that all are reached.",
             ),
             (
                 OutgoingTls.ENCRYPTED,

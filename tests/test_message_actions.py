@@ -7,11 +7,14 @@ from base64 import b64decode
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import product
+from threading import Thread
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 import redis
+import requests
 from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.db import connection
@@ -27,11 +30,13 @@ from events.models import Event
 from relay import actions
 from relay.action_words import notice
 from relay.actions import Acted, Action, act, act_on_message, count, possible_actions
+from relay.database import database_url
 from relay.filters import read_filter
 from relay.models import Message, Recipient, RecipientState
 from relay.selectors import TookTooLong, messages_page, within
 from relay.submission.desk import shared_desk
 from tests.factories import Tenant, add_recipient, make_domain, make_message, make_tenant
+from tests.platform import Platform, wait_for
 
 pytestmark = pytest.mark.django_db
 
@@ -204,6 +209,58 @@ def test_what_was_tried_again_meanwhile_has_had_its_retry(tenant: Tenant, domain
 
     assert acted.changed == 1
     assert events_of(again)[-1][0] == "deferred"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_at_the_same_moment_wins() -> None:
+    """The action waits for the claim's lock, looks again, and leaves alone what is being delivered by then."""
+    tenant = make_tenant()
+    message = make_message(make_domain(tenant.organization), state="deferred")
+    acted: list[Acted] = []
+
+    def cancel() -> None:
+        acted.append(act_on_message(Action.CANCEL, tenant.organization, message.pk, by="x"))
+        connection.close()
+
+    with psycopg.connect(database_url()) as engine:
+        claim = "UPDATE relay_recipient SET leased_by = %s, next_attempt_at = now() + interval '1 minute'"
+        engine.execute(claim, [uuid4()])
+        canceller = Thread(target=cancel)
+        canceller.start()
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE%'"
+        with psycopg.connect(database_url(), autocommit=True) as onlooker:
+            wait_for(lambda: onlooker.execute(waits).fetchall()[0][0], "the action waits for the claim")
+        engine.commit()
+        canceller.join(20)
+
+    assert acted == [Acted(0, busy=1)]
+    assert recipient_of(message).state == "deferred"
+    assert [kind for kind, _ in events_of(message)] == ["submitted", "deferred"]
+
+
+@pytest.mark.xdist_group("platform")
+def test_what_is_released_is_delivered_at_once_and_what_is_cancelled_never(platform: Platform) -> None:
+    def call_for(message_id: UUID, verb: str) -> requests.Response:
+        key = {"Authorization": f"Bearer {platform.demo['API_KEY']}"}
+        return requests.post(f"{platform.demo['API_URL']}/emails/{message_id}/{verb}", headers=key, timeout=20)
+
+    def in_full(message_id: UUID, verb: str) -> None:
+        """Nobody can act while an attempt goes on, which here lasts for milliseconds."""
+        wait_for(lambda: call_for(message_id, verb).status_code == 200, f"{verb} of {message_id}")
+
+    released, retried, cancelled = (platform.send(f"greylist+{name}@actions.test") for name in "abc")
+    for message_id in (released, retried, cancelled):
+        platform.wait_event(message_id, "deferred")
+        in_full(message_id, "hold")
+    in_full(cancelled, "cancel")
+    in_full(released, "release")
+    assert platform.wait_event(released, "delivered") == ["submitted", "deferred", "held", "released", "delivered"]
+
+    in_full(retried, "release")
+    platform.wait_event(retried, "delivered")
+    assert call_for(retried, "retry").json()["code"] == "nothing_to_act_on"
+    assert platform.types(cancelled) == ["submitted", "deferred", "held", "cancelled"]
+    assert platform.inbox("greylist+c@actions.test") == []
 
 
 # ---- The filter ------------------------------------------------------------------------------------------------------
@@ -479,7 +536,7 @@ def test_a_program_acts_and_is_answered_with_the_email(verb: Action) -> None:
     assert answer.status_code == 200, answer.content
     email = answer.json()
     assert (email["object"], email["id"], email["subject"]) == ("email", str(message.pk), "Secret words")
-    assert email["recipients"][0]["events"][-1]["detail"]["by"].startswith("API key Ops (")
+    assert email["recipients"][0]["events"][-1]["detail"]["by"] == "API key Ops"
 
     # Once more is no error; a key that may only send learns nothing of the content.
     again = call(sending.secret, message.pk, verb)
