@@ -12,7 +12,8 @@ from relay.models import RecipientState
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    label: str  # of the button
+    label: str  # of the button that asks
+    confirm: str  # of the button that does
     icon: str
     question: str  # completed by whom it is about, and a question mark
     meaning: str
@@ -23,23 +24,23 @@ class Words:
 
 WORDS = {
     Action.RETRY: Words(
-        "Retry now", "rotate-cw", "Retry",
+        "Retry now", "Retry now", "rotate-cw", "Retry",
         "Delivery is tried at once, and not only when the next try is due. Where the receiver has asked us to come back "
         "later, trying again and again makes it more suspicious.",
         "tried again now", "None of them waits for a later try.",
     ),
     Action.HOLD: Words(
-        "Hold", "circle-pause", "Hold",
+        "Hold", "Hold", "circle-pause", "Hold",
         "Nothing is tried until you release it. What is still held when its time is over ends as expired.",
         "held", "None of them is in the queue and not held already.",
     ),
     Action.RELEASE: Words(
-        "Release", "circle-play", "Release",
+        "Release", "Release", "circle-play", "Release",
         "Delivery goes on at once.",
         "released", "None of them is held.",
     ),
     Action.CANCEL: Words(
-        "Cancel", "circle-slash", "Cancel delivery to",
+        "Cancel", "Cancel delivery", "circle-slash", "Cancel delivery to",
         "It is never delivered. This cannot be undone; what has been delivered already cannot be called back.",
         "cancelled", "None of them is in the queue any more.", tone="button-danger",
     ),

@@ -93,5 +93,7 @@ def _message(credential: Credential, organization: Organization, message_id: UUI
 
 
 def _name_of(credential: Credential) -> str:
+    if credential.api_key_id is None:
+        return "API key"
     key = ApiKey.objects.filter(organization_id=credential.organization_id, pk=credential.api_key_id).first()
     return f"API key {key.name}" if key else "API key"

@@ -156,7 +156,7 @@ def test_a_bounce_that_suppressed_its_address_says_so(tenant: Tenant) -> None:
 
 
 def test_an_owner_chooses_encryption_and_never_twice(tenant: Tenant) -> None:
-    assert "nothing is sent in the clear" in page(tenant, "/settings/")
+    assert "Nothing is sent in the clear" in page(tenant, "/settings/")
     form = {"name": "Acme", "outgoing_tls": "verified", "never_twice": "on"}
 
     tenant.client.post("/settings/", form)
