@@ -35,7 +35,11 @@ class OrganizationAdmin(ModelAdmin):
     search_fields = ["name", "id__exact", "memberships__user__email"]
     search_help_text = "A name, an id, or a member's address."
     readonly_fields = ["id", "created_at", "is_system"]
-    fields = ["name", "suspended_at", "id", "created_at", "is_system"]
+    fieldsets = [
+        (None, {"fields": ["name", "suspended_at"]}),
+        ("Delivery", {"fields": ["delivery_weight", "message_size_limit", "outgoing_tls", "never_twice"]}),
+        ("Facts", {"fields": ["id", "created_at", "is_system"]}),
+    ]
     inlines = [MembershipInline]
     ordering = ["-created_at"]
     show_full_result_count = False

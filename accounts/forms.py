@@ -3,7 +3,7 @@
 from django import forms
 from django.http import HttpRequest
 
-from accounts.models import ApiKey, Organization, Scope, User
+from accounts.models import ApiKey, Organization, OutgoingTls, Scope, User
 
 
 class SignupForm(forms.Form):
@@ -31,18 +31,44 @@ class OrganizationForm(forms.ModelForm):
 
 class SettingsForm(OrganizationForm):
     class Meta(OrganizationForm.Meta):
-        fields = ["name", "safe_resend", "show_client_address"]
+        fields = ["name", "safe_resend", "show_client_address", "never_twice", "outgoing_tls"]
         labels = {
             **OrganizationForm.Meta.labels,
             "safe_resend": "Safe resend over SMTP",
             "show_client_address": "Name the client's address",
+            "never_twice": "Never twice",
         }
         help_texts = {
             "show_client_address": "The Received field of your mail tells receivers the IP address of the program that "
             "submitted it. Off, nobody outside learns it.",
+            "never_twice": "Rarely a connection ends after a message was sent and before the receiver's answer came: nobody "
+            "knows whether it arrived. Off, PlugSend tries again, so it may arrive twice. On, it does not, so it may not "
+            "arrive at all; the recipient ends as “outcome unknown”.",
             "safe_resend": "A message that the same SMTP user submits again within 24 hours (same Message-ID, sender, "
             "recipients and body) counts as the first: a program that lost our reply and tries again sends nothing twice.",
         }
+
+    outgoing_tls = forms.ChoiceField(
+        label="Encryption of outgoing mail",
+        help_text="Where a receiver publishes rules of its own (MTA-STS, DANE), they are kept in any case.",
+        widget=forms.RadioSelect,
+        choices=[
+            (
+                OutgoingTls.OPPORTUNISTIC,
+                "Where the receiver offers it: encrypted with nearly all receivers, in the clear with the few others, so "
+                "that all are reached.",
+            ),
+            (
+                OutgoingTls.ENCRYPTED,
+                "Always encrypted: nothing is sent in the clear. Mail to a receiver without encryption bounces.",
+            ),
+            (
+                OutgoingTls.VERIFIED,
+                "Always encrypted, to a verified exchanger: the receiver also proves by a certificate who it is. Mail to "
+                "those who cannot bounces; some small receivers cannot.",
+            ),
+        ],
+    )
 
 
 class ApiKeyForm(forms.ModelForm):

@@ -54,6 +54,7 @@ class Detail(TypedDict, total=False):
     return_path: str
     door: str
     client: str
+    by: str  # who asked for it: a person's address, an API key's name, or: operator
 
 
 @dataclass(frozen=True, slots=True)

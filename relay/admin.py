@@ -1,15 +1,38 @@
-"""Operators' view of messages and recipients. The mail path alone writes these tables."""
+"""Operators' view of messages, recipients and suppressions. The mail path alone writes the growing tables.
+
+What delivery is steered by (exchangers, pools, policies) stands in `relay.delivery_admin`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import Model, QuerySet
 from django.db.models.functions import Length
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
 
-from accounts.admin_lists import GrowingTableAdmin
-from relay.models import Content, Message, Recipient
+from accounts.admin_lists import COUNTED, GrowingTableAdmin
+from domains.names import DomainRefused, normalize_domain
+from relay import actions
+from relay.action_words import WORDS, notice, recipients
+from relay.actions import Action
+from relay.delivery_admin import (
+    ExchangerGroupAdmin,
+    IpPoolAdmin,
+    MtaStsPolicyAdmin,
+    PoolAssignmentAdmin,
+)
+from relay.models import Content, Message, Recipient, Suppression
+from relay.suppressions import normalized
+
+__all__ = ["ExchangerGroupAdmin", "IpPoolAdmin", "MtaStsPolicyAdmin", "PoolAssignmentAdmin"]
 
 
 @admin.register(Message)
@@ -34,8 +57,56 @@ class MessageAdmin(GrowingTableAdmin):
         )
 
 
+class QueueFilter(admin.SimpleListFilter):
+    title = "place in the queue"
+    parameter_name = "queue"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [("open", "In the queue"), ("busy", "Being delivered")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Recipient]) -> QuerySet[Recipient]:
+        if self.value() == "open":
+            return queryset.filter(next_attempt_at__isnull=False)
+        if self.value() == "busy":
+            return queryset.filter(next_attempt_at__isnull=False, leased_by__isnull=False)
+        return queryset
+
+
+def _admin_action(action: Action) -> Any:
+    """An action of `relay.actions` over the chosen rows: counts and asks first."""
+
+    @admin.action(description=WORDS[action].label, permissions=["act"])
+    def ask_or_act(
+        model_admin: "RecipientAdmin", request: HttpRequest, queryset: QuerySet[Recipient]
+    ) -> HttpResponse | None:
+        if "confirmed" not in request.POST:
+            counted = actions.count(action, queryset)
+            context = {
+                **model_admin.admin_site.each_context(request),
+                "title": f"{WORDS[action].question} {recipients(counted.possible, is_cut=counted.is_cut)}?",
+                "words": WORDS[action],
+                "count": counted,
+                "opts": Recipient._meta,
+                "action": action.value,
+                "across": request.POST.get("select_across", "0"),
+                "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
+                "checkbox_name": ACTION_CHECKBOX_NAME,
+            }
+            return TemplateResponse(request, "admin/relay/recipient/act.html", context)
+        acted = actions.act(action, queryset, by="operator")
+        more = " More match: apply the action again." if acted.more else ""
+        told = notice(action, acted)
+        model_admin.message_user(request, told.text + more, "SUCCESS" if told.is_good else "WARNING")
+        return None
+
+    ask_or_act.__name__ = action.value
+    return ask_or_act
+
+
 @admin.register(Recipient)
 class RecipientAdmin(GrowingTableAdmin):
+    """Recipients are not edited; they can be retried, held, released and cancelled."""
+
     list_display = [
         "address",
         "state",
@@ -46,14 +117,37 @@ class RecipientAdmin(GrowingTableAdmin):
         "organization",
         "message_id",
     ]
-    list_filter = ["state"]
+    list_filter = [QueueFilter, "state"]
     list_select_related = ["organization"]
     id_fields = ("id", "message_id")
-    search_help_text = "The id of a recipient or a message, as a whole."
+    search_help_text = (
+        "The id of a recipient or a message. Of what is in the queue also: an organization's id, or a destination "
+        f"(example.com). Lists show the newest {COUNTED} rows."
+    )
+    actions = [_admin_action(action) for action in Action]
     fields = [
         "id", "message_id", "organization", "address", "destination", "state", "state_at", "attempts", "reason",
         "last_reply", "next_attempt_at", "expires_at", "leased_by",
     ]  # fmt: skip
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("relay.change_recipient"))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Organizations and destinations have an index over open rows only."""
+        term = search_term.strip()
+        is_open = queryset.filter(next_attempt_at__isnull=False)
+        try:
+            identifier = UUID(term)
+        except ValueError:
+            try:
+                return is_open.filter(destination=normalize_domain(term.removeprefix("@"))), False
+            except DomainRefused:
+                return super().get_search_results(request, queryset, search_term)
+        found, _ = super().get_search_results(request, queryset, search_term)
+        return found | is_open.filter(organization_id=identifier), False
 
 
 @admin.register(Content)
@@ -68,3 +162,35 @@ class ContentAdmin(GrowingTableAdmin):
     @admin.display(description="Size in octets")
     def octets(self, content: Content) -> int:
         return content._octets  # type: ignore[attr-defined]
+
+
+@admin.register(Suppression)
+class SuppressionAdmin(ModelAdmin):
+    """Made by bounces and by the organization's people; operators may remove one."""
+
+    paginator = GrowingTableAdmin.paginator
+    show_full_result_count = False
+    ordering = ["-id"]
+    sortable_by = ["id"]
+    list_display = ["address", "reason", "organization", "created_at"]
+    list_select_related = ["organization"]
+    fields = readonly_fields = ["address", "organization", "reason", "reply", "message_id", "created_at"]
+    search_fields = ["id"]  # makes the search box appear; `get_search_results` does the search
+    search_help_text = "An address, or an organization's id, as a whole."
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            return queryset.filter(organization_id=UUID(term)), False
+        except ValueError:
+            return queryset.filter(address=normalized(term) or term.lower()), False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False

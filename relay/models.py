@@ -133,6 +133,12 @@ class Recipient(models.Model):
             models.Index(
                 fields=["expires_at"], name="recipient_expiry", condition=models.Q(next_attempt_at__isnull=False)
             ),
+            # For lists by state. Mail that is delivered at once never enters it, so it costs the mail path nothing.
+            models.Index(
+                fields=["organization", "state", "-message_id"],
+                name="recipient_by_state",
+                condition=~models.Q(state__in=["submitted", "delivered"]),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -208,6 +208,14 @@ class EmailSerializer(serializers.Serializer[Any]):
         }
 
 
+class ActedEmailSerializer(serializers.Serializer[Any]):
+    """What a key that may only send is told of an email that it acted on."""
+
+    object = serializers.CharField(default="email")
+    id = serializers.UUIDField()
+    last_event = serializers.CharField()
+
+
 def _addresses(parsed: EmailMessage, name: str) -> list[str]:
     header = parsed[name]
     return [str(address) for address in header.addresses] if header is not None else []

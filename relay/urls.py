@@ -1,12 +1,29 @@
-from django.urls import path
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
 
-from relay import views
+from relay import action_views, suppression_views, views
+from relay.actions import Action
+
+
+class ActionConverter(StringConverter):
+    regex = "|".join(Action)
+
+    def to_python(self, value: str) -> Action:
+        return Action(value)
+
+
+register_converter(ActionConverter, "action")
 
 urlpatterns = [
     path("messages/", views.message_list, name="messages"),
+    path("messages/<action:action>/", action_views.act_on_matching, name="messages_act"),
     path("messages/<uuid:message_id>/", views.message_page, name="message"),
     path("messages/<uuid:message_id>/html/", views.message_html, name="message_html"),
     path("messages/<uuid:message_id>/raw/", views.message_raw, name="message_raw"),
+    path("messages/<uuid:message_id>/<action:action>/", action_views.act_on_message, name="message_act"),
+    path("suppressions/", suppression_views.suppression_list, name="suppressions"),
+    path("suppressions/add/", suppression_views.suppression_add, name="suppression_add"),
+    path("suppressions/<uuid:suppression_id>/remove/", suppression_views.suppression_remove, name="suppression_remove"),
     path("errors/", views.error_index, name="error_index"),
     path("errors/<slug:code>/", views.error_help, name="error_help"),
 ]

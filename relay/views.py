@@ -15,12 +15,23 @@ from django.utils import timezone
 from accounts.http import OrganizationRequest, organization_required
 from accounts.models import ApiKey
 from domains.models import DomainStatus, SmtpUser
-from events.models import Event
 from events.reasons import REASONS
-from relay.models import Message
+from relay.action_words import STATE_CHOICES, Notice, actions_for, in_order
+from relay.actions import Action, possible_actions
+from relay.filters import read_filter
+from relay.models import Message, Suppression
 from relay.preview import PREVIEW_POLICY, preview, safe_html
-from relay.selectors import MOVING, MessageDetail, message_content, message_detail, messages_page
+from relay.selectors import (
+    MOVING,
+    MessageDetail,
+    RecipientTimeline,
+    TookTooLong,
+    message_content,
+    message_detail,
+    messages_page,
+)
 from relay.submission.catalogue import REFUSALS
+from relay.suppressions import reason_title, suppressions_of
 
 RECIPIENTS_SHOWN = 10  # timelines on a page, so that it stays light
 FRESH_S = 600  # a message this young is looked at every second or so; an older one moves by retries, minutes apart
@@ -29,17 +40,26 @@ FRESH_S = 600  # a message this young is looked at every second or so; an older 
 @organization_required
 def message_list(request: OrganizationRequest) -> HttpResponse:
     """The newest first; `?before=<id>` is the next page. The first one is polled by htmx, with a mark of what it shows."""
-    before = _uuid(request.GET.get("before", ""))
-    page = messages_page(request.organization, before=before)
-    mark = f"{len(page.rows)}.{page.rows[0].message.pk}.{hash_of(page.rows)}" if page.rows else ""
+    before = page_key(request.GET.get("before", ""))
+    wanted = read_filter(request.GET.get("state", ""), request.GET.get("q", ""))
+    try:
+        page = messages_page(request.organization, before=before, wanted=wanted)
+    except TookTooLong:
+        page = None
+    rows = page.rows if page else []
+    mark = f"{len(rows)}.{rows[0].message.pk}.{hash_of(rows)}" if rows else ""
     if request.htmx and request.GET.get("seen") == mark:
         return HttpResponse(status=204)
     context = {
         "page": page,
         "before": before,
+        "wanted": wanted,
+        "states": STATE_CHOICES,
+        "actions": actions_for(wanted),
         "mark": mark,
-        "is_moving": not before and any(row.is_moving for row in page.rows),
-        "smtp_user": None if page.rows else _smtp_user(request),
+        "is_polled": not before and wanted.is_quick,
+        "is_moving": any(row.is_moving for row in rows),
+        "smtp_user": None if rows or wanted else _smtp_user(request),
     }
     return render(request, "messages/rows.html" if request.htmx else "messages/list.html", context)
 
@@ -50,24 +70,37 @@ def message_page(request: OrganizationRequest, message_id: UUID) -> HttpResponse
     detail = message_detail(request.organization, message_id)
     if detail is None:
         raise Http404
-    mark = mark_of(detail)
-    if request.htmx and request.GET.get("seen") == mark:
-        return HttpResponse(status=204)
+    if request.htmx:
+        if request.GET.get("seen") == mark_of(detail):
+            return HttpResponse(status=204)
+        return render_live(request, detail)
+    raw = message_content(request.organization, message_id)
+    context = _live_context(request, detail) | {
+        "mail": preview(raw) if raw is not None else None,
+        "credential": _credential(request, detail.message),
+    }
+    return render(request, "messages/message.html", context)
+
+
+def render_live(request: OrganizationRequest, detail: MessageDetail, notice: Notice | None = None) -> HttpResponse:
+    """The part of a message's page that changes; `notice` tells what somebody has just done to it."""
+    return render(request, "messages/live.html", _live_context(request, detail) | {"notice": notice})
+
+
+def _live_context(request: OrganizationRequest, detail: MessageDetail) -> dict[str, Any]:
     page = Paginator(detail.recipients, RECIPIENTS_SHOWN).get_page(request.GET.get("page"))
-    context: dict[str, Any] = {
+    suppressions = suppressions_of(request.organization, [timeline.recipient for timeline in page])
+    possible = [possible_actions(timeline.recipient, timezone.now()) for timeline in detail.recipients]
+    return {
         "detail": detail,
         "message": detail.message,
         "page": page,
         "counts": dict(Counter(timeline.recipient.state for timeline in detail.recipients)),
-        "timelines": [_timeline(timeline.recipient, timeline.events) for timeline in page],
-        "mark": mark,
+        "timelines": [_timeline(timeline, suppressions.get(timeline.recipient.id)) for timeline in page],
+        "actions": in_order(frozenset[Action]().union(*possible)) if len(possible) > 1 else [],
+        "mark": mark_of(detail),
         "poll_s": 1 if (timezone.now() - detail.message.submitted_at).total_seconds() < FRESH_S else 15,
     }
-    if request.htmx:
-        return render(request, "messages/live.html", context)
-    raw = message_content(request.organization, message_id)
-    context |= {"mail": preview(raw) if raw is not None else None, "credential": _credential(request, detail.message)}
-    return render(request, "messages/message.html", context)
 
 
 @organization_required
@@ -117,6 +150,15 @@ def raw_download(raw: bytes, name: str) -> HttpResponse:
     )
 
 
+def page_key(text: str) -> UUID | None:
+    """A page's key from the address bar; nonsense is the first page."""
+    parse: Callable[[str], UUID] = UUID
+    try:
+        return parse(text)
+    except ValueError:
+        return None
+
+
 def mark_of(detail: MessageDetail) -> str:
     """What the page shows of a message's course, in short: changes exactly when there is something new to show."""
     events = sum(len(timeline.events) for timeline in detail.recipients)
@@ -125,18 +167,22 @@ def mark_of(detail: MessageDetail) -> str:
 
 
 def hash_of(rows: list[Any]) -> str:
-    return "".join(row.state[:2] for row in rows)
+    return "".join(row.state[:3] for row in rows)
 
 
-def _timeline(recipient: Any, events: list[Event]) -> dict[str, Any]:
+def _timeline(timeline: RecipientTimeline, suppression: Suppression | None) -> dict[str, Any]:
     """The last event's reason explains the state; each event's own stands beside it."""
+    recipient = timeline.recipient
     return {
         "recipient": recipient,
         "is_moving": recipient.state in MOVING,
         "is_trying": recipient.leased_by is not None,
         "waits": recipient.attempts > 0 and recipient.next_attempt_at is not None,
         "reason": REASONS.get(recipient.reason),
-        "events": [{"event": event, "reason": REASONS.get(event.reason)} for event in events],
+        "suppression": suppression,
+        "why_suppressed": reason_title(suppression.reason) if suppression else "",
+        "actions": in_order(possible_actions(recipient, timezone.now())),
+        "events": [{"event": event, "reason": REASONS.get(event.reason)} for event in timeline.events],
     }
 
 
@@ -158,12 +204,3 @@ def _content(request: OrganizationRequest, message_id: UUID) -> bytes:
     if raw is None:
         raise Http404
     return raw
-
-
-def _uuid(text: str) -> UUID | None:
-    """A page's key from the address bar; nonsense is the first page."""
-    parse: Callable[[str], UUID] = UUID
-    try:
-        return parse(text)
-    except ValueError:
-        return None

@@ -117,13 +117,14 @@ def add_recipient(
     message: Message, to: str, state: str, *, reason: str = "", events: list[tuple[str, dict[str, Any]]] | None = None
 ) -> Recipient:
     moving = state in {"submitted", "deferred", "in_doubt"}
+    expires_at = message.submitted_at + timedelta(days=2)
     if events is None:
         events = [] if state == "submitted" else [(state, DELIVERED if state == "delivered" else {})]
     recipient = Recipient.objects.create(
         message_id=message.pk, organization_id=message.organization_id, address=to, destination=to.partition("@")[2],
         state=state, attempts=len(events), reason=reason, state_at=timezone.now(),
-        next_attempt_at=timezone.now() + timedelta(seconds=30) if moving else None,
-        expires_at=message.submitted_at + timedelta(days=2),
+        next_attempt_at=timezone.now() + timedelta(seconds=30) if moving else expires_at if state == "held" else None,
+        expires_at=expires_at,
     )  # fmt: skip
     for number, (kind, detail) in enumerate([("submitted", {"door": "smtp"}), *events]):
         Event.objects.create(

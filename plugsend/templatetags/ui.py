@@ -39,6 +39,10 @@ LOOKS = {
     "bounced": Look("Bounced", "circle-x", "bad"),
     "suppressed": Look("Suppressed", "ban", "idle"),
     "cancelled": Look("Cancelled", "circle-slash", "idle"),
+    "unknown_outcome": Look("Outcome unknown", "circle-question-mark", "warn"),
+    "held": Look("Held", "circle-pause", "idle"),
+    "released": Look("Released", "circle-play", "info"),
+    "retry_requested": Look("Retry requested", "rotate-cw", "info"),
     # sending domains
     "pending": Look("Waiting for DNS", "clock", "warn"),
     "verified": Look("Verified", "circle-check", "ok"),
@@ -198,6 +202,13 @@ def widget(field: BoundField, css: str = "input") -> SafeString:
 @register.filter
 def is_checkbox(field: BoundField) -> bool:
     return isinstance(field.field.widget, CheckboxInput)
+
+
+@register.filter
+def title_and_text(label: object) -> tuple[str, str]:
+    """A choice's label in its two parts, of which the second may be missing: `title: text`."""
+    title, _, text = str(label).partition(": ")
+    return title, text[:1].upper() + text[1:]
 
 
 @register.filter

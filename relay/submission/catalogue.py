@@ -138,6 +138,13 @@ _ROWS = [
     Refusal("not_found", 550, "5.1.1", 404, "Not found",
             "There is no such {thing}.",
             "Check the id; it must belong to the organization of your API key.", "not_found"),
+    Refusal("nothing_to_act_on", 554, "5.5.1", 409, "Nothing left to act on",
+            "{action} applies to no recipient of this email: {states}.",
+            "Only mail that waits in the queue can be retried, held or cancelled, and only held mail released. "
+            "`GET /api/v1/emails/<id>` shows the state of each recipient."),
+    Refusal("being_delivered", 450, "4.5.0", 409, "Being delivered right now",
+            "The email is being delivered at this moment; {action} did not touch it.",
+            "Look at the email again in a minute: it is delivered then, or waits for its next try."),
     Refusal("method_not_allowed", 502, "5.5.1", 405, "Method not allowed",
             "{method} is not possible here.",
             "See the API reference for the methods of this address.", "method_not_allowed"),

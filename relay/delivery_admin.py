@@ -1,0 +1,116 @@
+"""Operators' view of what delivery is steered by: exchangers in trouble, source addresses, receivers' policies."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin, TabularInline
+
+from accounts.admin_lists import NewestRowsPaginator, ReadOnlyAdmin
+from domains.names import DomainRefused, normalize_domain
+from relay.models import ExchangerGroup, IpPool, MtaStsPolicy, PoolAssignment, SourceAddress
+
+CONNECTIONS = 10  # what a group begins anew with
+
+
+@admin.register(ExchangerGroup)
+class ExchangerGroupAdmin(ReadOnlyAdmin):
+    """Written by the engine. An operator who knows that the trouble is over need not wait for the next probe."""
+
+    list_display = [
+        "name", "connections", "messages_per_second", "suspended_until", "failures", "reason", "changed_at",
+    ]  # fmt: skip
+    list_filter = [("suspended_until", admin.EmptyFieldListFilter)]
+    search_fields = ["name"]
+    search_help_text = "A part of an exchanger's name."
+    fields = [*list_display, "last_reply"]
+    ordering = ["-changed_at"]
+    paginator = NewestRowsPaginator
+    show_full_result_count = False
+    actions = ["resume_now"]
+
+    @admin.action(description="Resume now, with the limits of a new group", permissions=["resume"])
+    def resume_now(self, request: HttpRequest, queryset: QuerySet[ExchangerGroup]) -> None:
+        resumed = queryset.update(
+            suspended_until=None,
+            connections=CONNECTIONS,
+            messages_per_second=None,
+            failures=0,
+            changed_at=timezone.now(),
+        )
+        self.message_user(request, f"{resumed} resumed.")
+
+    def has_resume_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("relay.change_exchangergroup"))
+
+
+class SourceAddressForm(forms.ModelForm):
+    class Meta:
+        model = SourceAddress
+        fields = ["address", "ehlo_name", "is_active"]
+
+    def clean_ehlo_name(self) -> str:
+        try:
+            return normalize_domain(self.cleaned_data["ehlo_name"])
+        except DomainRefused:
+            raise forms.ValidationError("Type the address's reverse DNS name, such as out1.example.com.") from None
+
+
+class SourceAddressInline(TabularInline):
+    model = SourceAddress
+    form = SourceAddressForm
+    extra = 0
+
+
+@admin.register(IpPool)
+class IpPoolAdmin(ModelAdmin):
+    list_display = ["name", "active"]
+    search_fields = ["name"]
+    ordering = ["name"]
+    inlines = [SourceAddressInline]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[IpPool]:
+        return super().get_queryset(request).prefetch_related("addresses")
+
+    @admin.display(description="Active addresses")
+    def active(self, pool: IpPool) -> str:
+        return ", ".join(str(one) for one in pool.addresses.all() if one.is_active) or "none"
+
+
+class PoolAssignmentForm(forms.ModelForm):
+    class Meta:
+        model = PoolAssignment
+        fields = ["pool", "organization", "domain"]
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if bool(values.get("organization")) == bool(values.get("domain")):
+            raise forms.ValidationError("Choose an organization or a domain: one of them, not both.")
+        return values
+
+
+@admin.register(PoolAssignment)
+class PoolAssignmentAdmin(ModelAdmin):
+    form = PoolAssignmentForm
+    list_display = ["pool", "organization", "domain"]
+    list_filter = ["pool"]
+    list_select_related = ["pool", "organization", "domain"]
+    autocomplete_fields = ["pool", "organization", "domain"]
+    show_full_result_count = False
+
+
+@admin.register(MtaStsPolicy)
+class MtaStsPolicyAdmin(ReadOnlyAdmin):
+    """As fetched by the engine."""
+
+    list_display = ["domain", "mode", "mx", "fetched_at", "expires_at"]
+    list_filter = ["mode"]
+    search_fields = ["domain__startswith"]
+    search_help_text = "The beginning of a domain."
+    fields = [*list_display, "policy_id"]
+    ordering = ["domain"]
+    paginator = NewestRowsPaginator
+    show_full_result_count = False

@@ -1,0 +1,105 @@
+"""Which recipients somebody means: by state, by destination, by a part of the address. No I/O.
+
+The message list shows by it, and `relay.actions` acts by it, so that what is seen is what is acted on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.db.models import Q
+
+from domains.names import DomainRefused, normalize_domain, to_unicode
+from relay.models import Recipient, RecipientState
+from relay.submission.addresses import parse_address
+
+OPEN = "open"  # of whatever state, but not final
+OPEN_STATES = frozenset(
+    {RecipientState.SUBMITTED, RecipientState.DEFERRED, RecipientState.IN_DOUBT, RecipientState.HELD}
+)
+# The states that `recipient_by_state` (relay.models) finds whatever the length of the table.
+INDEXED_STATES = frozenset(RecipientState) - {RecipientState.SUBMITTED, RecipientState.DELIVERED}
+_STATE_WORDS = {OPEN: "in the queue", RecipientState.UNKNOWN_OUTCOME.value: "whose outcome is unknown"}
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientFilter:
+    """Empty parts do not narrow. `text` is a part of an address, or a whole one where `is_whole`."""
+
+    state: str = ""  # OPEN or a RecipientState
+    destination: str = ""  # A-label form, lower case
+    text: str = ""
+    is_whole: bool = False
+    typed: str = ""  # what destination and text were read from
+
+    def __bool__(self) -> bool:
+        return bool(self.state or self.destination or self.text)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether an index answers it: then it may be looked at again and again."""
+        return not self or self.state == OPEN or self.state in INDEXED_STATES
+
+    @property
+    def query(self) -> str:
+        """As it stands in an address: what `read_filter` reads."""
+        return urlencode({name: value for name, value in (("state", self.state), ("q", self.typed)) if value})
+
+    @property
+    def words(self) -> str:
+        """Completes “Recipients …”."""
+        parts = []
+        if self.state:
+            parts.append(_STATE_WORDS.get(self.state) or f"that are {self.state.replace('_', ' ')}")
+        if self.is_whole:
+            parts.append(f"with the address {self.text}")
+        elif self.destination:
+            parts.append(f"at {to_unicode(self.destination)}")
+        elif self.text:
+            parts.append(f"whose address holds “{self.text}”")
+        return " ".join(parts)
+
+    def condition(self) -> Q:
+        """Over `Recipient`."""
+        condition = Q()
+        if self.state == OPEN or self.state in OPEN_STATES:
+            condition &= Q(next_attempt_at__isnull=False)  # said for the sake of the partial indexes
+        if self.state and self.state != OPEN:
+            condition &= Q(state=self.state)
+        if self.destination:
+            condition &= Q(destination=self.destination)
+        if self.text:
+            condition &= Q(address__iexact=self.text) if self.is_whole else Q(address__icontains=self.text)
+        return condition
+
+    def matches(self, recipient: Recipient) -> bool:
+        """The same as `condition`, for a row that has been read."""
+        if self.state == OPEN and recipient.next_attempt_at is None:
+            return False
+        if self.state and self.state not in {OPEN, recipient.state}:
+            return False
+        if self.destination and self.destination != recipient.destination:
+            return False
+        text, address = self.text.lower(), recipient.address.lower()
+        return text == address if self.is_whole else text in address
+
+
+def read_filter(state: str, typed: str) -> RecipientFilter:
+    """From what stands in an address bar; nonsense does not narrow.
+
+    `typed`: `@example.com` is a destination, a whole address is just that one, anything else a part of addresses.
+    """
+    typed = typed.strip().replace("\0", "")[:254]
+    state = state if state == OPEN or state in RecipientState.values else ""
+    if not typed:
+        return RecipientFilter(state)
+    if typed.startswith("@"):
+        try:
+            return RecipientFilter(state, destination=normalize_domain(typed[1:]), typed=typed)
+        except DomainRefused:
+            return RecipientFilter(state, text=typed, typed=typed)
+    parsed = parse_address(typed)
+    if parsed:
+        return RecipientFilter(state, parsed[1], typed, is_whole=True, typed=typed)
+    return RecipientFilter(state, text=typed, typed=typed)

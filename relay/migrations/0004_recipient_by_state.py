@@ -1,0 +1,18 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("relay", "0003_delivery_engine"),
+    ]
+
+    operations = [
+        migrations.AddIndex(
+            model_name="recipient",
+            index=models.Index(
+                condition=models.Q(("state__in", ["submitted", "delivered"]), _negated=True),
+                fields=["organization", "state", "-message_id"],
+                name="recipient_by_state",
+            ),
+        ),
+    ]
