@@ -25,6 +25,7 @@ from accounts.models import Organization
 from events.log import Detail
 from events.models import Event, EventType
 from relay.filters import RecipientFilter
+from relay.lanes import Lane
 from relay.models import Recipient, RecipientState
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def act(action: Action, recipients: QuerySet[Recipient], *, by: str) -> Acted:
         rows = _act_on_batch(action, ids[start : min(start + BATCH, MOST_AT_ONCE)], by)
         changed += len(rows)
         if action in {Action.RETRY, Action.RELEASE}:
-            wake({(row.organization_id, row.destination) for row in rows})
+            wake({Lane(row.organization_id, row.destination) for row in rows})
     return Acted(changed, busy=_count(recipients.filter(_BUSY)), more=len(ids) > MOST_AT_ONCE)
 
 
@@ -210,12 +211,12 @@ def _count(recipients: QuerySet[Recipient]) -> int:
 # ---- Waking ----------------------------------------------------------------------------------------------------------
 
 
-def wake(lanes: set[tuple[UUID, str]]) -> None:
-    """Tells the engines that these lanes (organization, destination) have something due. A lost word does no harm."""
+def wake(lanes: set[Lane]) -> None:
+    """Tells the engines that these have something due. A lost word does no harm."""
     if not lanes:
         return
-    destinations = sorted({destination for _, destination in lanes})
     try:
-        current_app.send_task("relay.tasks.deliver", (destinations,), ignore_result=True, retry=False, expires=60)
+        names = sorted(map(str, lanes))
+        current_app.send_task("relay.tasks.deliver", (names,), ignore_result=True, retry=False, expires=60)
     except Exception as error:  # any transport error: the next look at the queue finds what is due
         logger.warning("No wake-up could be sent after a retry, delivery waits for the next look: %s", error)

@@ -110,10 +110,8 @@ class Throttle:
 
     def slow_down(self, now: float, reason: str, reply: str) -> None:
         """The receiver asked for less (RFC 5321, 3.8: 421; RFC 3463: 4.7.x)."""
-        if not self._cut(now, reason, reply):
-            return
         measured = max(self._last_window_rate, self._window_count / max(1.0, now - self._window_start))
-        if measured:  # else it lets us in for nothing at all, and a rate would say nothing
+        if self._cut(now, reason, reply) and measured:  # one that lets us in for nothing has no rate
             self.rate = max(RATE_FLOOR, min(self.rate or measured, measured) / 2)
             self._rate_cut_at = now
         self._count_failure(now)

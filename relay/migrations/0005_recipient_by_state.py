@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("relay", "0003_delivery_engine"),
+        ("relay", "0004_exchanger_group_destinations"),
     ]
 
     operations = [
