@@ -32,6 +32,7 @@ from relay.action_words import notice
 from relay.actions import Acted, Action, act, act_on_message, count, possible_actions
 from relay.database import database_url
 from relay.filters import read_filter
+from relay.lanes import Lane
 from relay.models import Message, Recipient, RecipientState
 from relay.selectors import TookTooLong, messages_page, within
 from relay.submission.desk import shared_desk
@@ -71,7 +72,8 @@ def is_woken(destination: str) -> bool:
     """Whether a wake-up in the broker's queue names it. Nobody takes them out in this test run."""
     with redis.Redis.from_url(settings.REDIS_URL) as broker:
         waiting = [json.loads(one)["body"] for one in broker.lrange("celery", 0, -1)]
-    return any(destination in json.loads(b64decode(body))[0][0] for body in waiting)
+    lanes = [Lane.parse(lane) for body in waiting for lane in json.loads(b64decode(body))[0][0]]
+    return destination in {lane.destination for lane in lanes}
 
 
 @pytest.fixture

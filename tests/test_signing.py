@@ -223,6 +223,7 @@ def test_the_sandbox_verifies_as_the_rfc_says() -> None:
         "", "v=DKIM1; k=ed25519; p=", "v=DKIM1; k=ed25519; p=!", f"v=DKIM1; p={public_part(ED25519)}",
         f"v=DKIM1; k=ed25519; p={public_part(Ed25519PrivateKey.generate())}", f"v=DKIM1; k=ed25519; p={public_part(RSA)}",
     ],
+    ids=["none", "revoked", "garbage", "no-type", "another-key", "rsa-key"],
 )  # fmt: skip
 def test_the_sandbox_takes_no_other_record_for_an_ed25519_key(record: str) -> None:
     records = RECORDS | {"pse1._domainkey.example.test": record}
