@@ -99,12 +99,10 @@ class Group:
         self.has_backlog = False  # the last claim brought as many as were asked for
         self.pace_s = 0.0  # a transaction takes; moving average, 0: not known yet
         self.used_at = time.monotonic()
-        self._waiting = Counter[UUID]()  # by organization: recipients claimed and not begun, or just being claimed
+        self.waiting = 0  # recipients claimed and not begun, or just being claimed
+        self._waiting = Counter[UUID]()  # the same, by organization
         self._weights: dict[UUID, int] = {}  # of those
-
-    @property
-    def waiting(self) -> int:
-        return self._waiting.total()
+        self._weight = 0  # of them together
 
     def has_room(self) -> bool:
         return self.slots < min(self.throttle.allowed(time.monotonic()), self.concurrency.wanted)
@@ -114,23 +112,25 @@ class Group:
         if self.throttle.is_suspended(time.monotonic()):
             return 0
         if self.throttle.is_probing:
-            return 0 if self._waiting or self.slots else 1
+            return 0 if self.waiting or self.slots else 1
         return self._share(organization_id, weight) - self._waiting[organization_id]
 
     def expect(self, organization_id: UUID, recipients: int, weight: int) -> None:
         """So many are claimed, or about to be."""
+        self._weight += weight - self._weights.get(organization_id, 0)
         self._weights[organization_id] = weight
         self._waiting[organization_id] += recipients
+        self.waiting += recipients
 
     def release(self, organization_id: UUID, recipients: int) -> list[LaneState]:
         """So many are begun, given back, or were not found. Returns lanes that may claim again."""
-        left = self._waiting[organization_id] - recipients
-        weight = self._weights.get(organization_id, 1)
+        weight, left = self._weights[organization_id], self._waiting[organization_id] - recipients
+        self.waiting -= recipients
         if left:
             self._waiting[organization_id] = left
         else:
-            del self._waiting[organization_id]
-            self._weights.pop(organization_id, None)
+            del self._waiting[organization_id], self._weights[organization_id]
+            self._weight -= weight
         if organization_id in self.blocked and left <= self._share(organization_id, weight) // 2:
             return self.blocked.pop(organization_id)
         return []
@@ -142,7 +142,7 @@ class Group:
         return lanes
 
     def _share(self, organization_id: UUID, weight: int) -> int:
-        others = sum(self._weights.values()) - self._weights.get(organization_id, 0)
+        others = self._weight - self._weights.get(organization_id, 0)
         return max(QUANTUM, self.buffer * weight // (others + weight))
 
     def ran_dry(self) -> None:
@@ -156,7 +156,7 @@ class Group:
         self.concurrency.completed(self.used_at, is_behind=self.waiting * self.pace_s > DRAIN_S * self.slots)
 
     def is_forgettable(self, now: float) -> bool:
-        is_used = self.slots or self._waiting or self.blocked or self.throttle.is_troubled
+        is_used = self.slots or self.waiting or self.blocked or self.throttle.is_troubled
         return not is_used and now - self.used_at > REMEMBERED_S
 
 
@@ -171,6 +171,7 @@ class Channel:
         self._idle: list[asyncio.Future[Envelope | None]] = []
         self._opening = 0  # slots that have no connection yet
         self._busy_since: dict[asyncio.Task[None], float] = {}
+        self._second_look: asyncio.TimerHandle | None = None
         self._is_closing = False
 
     def add(self, recipients: Iterable[Claimed], route: Route, weight: int) -> None:
@@ -200,10 +201,19 @@ class Channel:
             task = asyncio.create_task(self._work_off())
             self.slots.add(task)
             task.add_done_callback(self._slot_ended)
+        if self.waiting and self._second_look is None and not self._is_closing:
+            # What seemed quick may turn out to be slow.
+            self._second_look = asyncio.get_running_loop().call_later(DRAIN_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._second_look = None
+        self.open_slots()
 
     def close(self) -> list[Claimed]:
         """Lets connections end when they have done what they are at; returns what was not begun."""
         self._is_closing = True
+        if self._second_look:
+            self._second_look.cancel()
         return self.empty()
 
     def empty(self) -> list[Claimed]:
@@ -275,6 +285,10 @@ class Channel:
         timer = asyncio.get_running_loop().call_later(KEPT_IDLE_S, self._end_idle, future)
         try:
             return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and (envelope := future.result()):
+                self._deliverer.ears.give_back(envelope.recipients)
+            raise
         finally:
             timer.cancel()
 
