@@ -30,7 +30,7 @@ from relay.submission.smtp_arguments import (
 )
 from relay.submission.smtp_auth import Authentication
 from relay.submission.smtp_connection import NEVER, Goodbye
-from relay.submission.smtp_content import Arriving, without_dots
+from relay.submission.smtp_content import Arriving
 from relay.submission.smtp_input import Gone
 
 Command = Callable[["SubmissionSession", str], Awaitable[None]]
@@ -206,7 +206,7 @@ class SubmissionSession(Authentication):
         progress = self._transfer_begins()
         try:
             await self._input.content(arriving, progress)
-            await self._submit(arriving, transparent=True)
+            await self._submit(arriving)
         finally:
             arriving.close()
             self._start_over()
@@ -240,7 +240,7 @@ class SubmissionSession(Authentication):
             self.reply(f"250 2.0.0 {octets} octets received")
             return
         try:
-            await self._submit(self._chunks, transparent=False)
+            await self._submit(self._chunks)
         finally:
             self._forget_chunks()
             self._start_over()
@@ -281,7 +281,7 @@ class SubmissionSession(Authentication):
         progress()
         return progress
 
-    async def _submit(self, arriving: Arriving, *, transparent: bool) -> None:
+    async def _submit(self, arriving: Arriving) -> None:
         """Answers when the message is durable, or refused with nothing stored."""
         self.deadline = NEVER  # it is our turn
         desk = self.reception.desk
@@ -291,9 +291,7 @@ class SubmissionSession(Authentication):
             raise Refused("insufficient_storage")
         async with self.reception.room.of(arriving.octets):
             content = arriving.take()
-            if transparent:
-                content = without_dots(content)
-            elif not content.endswith(b"\r\n"):
+            if not content.endswith(b"\r\n"):
                 content += b"\r\n"  # a chunk may end anywhere; a message ends with a line (RFC 5322, 2.1)
             credential = await self.credential_again()
             submission = Submission(
