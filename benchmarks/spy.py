@@ -5,8 +5,8 @@
 Prints milliseconds of CPU a message: by place (the innermost function of PlugSend's own on the stack, with all that it calls
 in libraries; where there is none, the library), then for each function by itself, then with callees. What uvloop, OpenSSL,
 psycopg's C part and the kernel use shows under the Python function that called them, or by name with `--native`. The load is
-made longer than in `compare` so that the samples suffice. py-spy does not stop the process here: stopping it 250 times a
-second multiplies what it uses; a few stacks come out garbled instead.
+made longer than in `compare` so that the samples suffice. But for `--native` py-spy does not stop the process: stopping it
+250 times a second multiplies what it uses; a few stacks come out garbled instead.
 """
 
 from __future__ import annotations
@@ -76,8 +76,9 @@ def main() -> int:
 def record(system: PlugSend, sink: Sink, scenario: Scenario, options: argparse.Namespace, raw: Path) -> str:
     """Runs the scenario under py-spy's eyes; returns what is to be told."""
     command = ["py-spy", "record", "--pid", str(system.children[options.process]), "--rate", str(options.rate)]
-    command += ["--nonblocking", "--threads", "--duration", "600", "--format", "flamegraph" if options.flame else "raw"]
-    command += ["--output", str(options.flame or raw), *(["--native"] if options.native else [])]
+    command += ["--native" if options.native else "--nonblocking"]  # it knows no way to have both
+    command += ["--threads", "--duration", "600", "--format", "flamegraph" if options.flame else "raw"]
+    command += ["--output", str(options.flame or raw)]
     spy = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         figures = run(system, sink, scenario, "r", pipelining=False)

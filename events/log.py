@@ -1,4 +1,4 @@
-"""Writing the event log: rows for COPY, and the shape of what stands in `detail`."""
+"""Writing the event log: its rows, and the shape of what stands in `detail`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from psycopg import AsyncCursor
 from psycopg.types.json import Jsonb
 
 from accounts.ids import uuid7
-from events.rows import Row, Table, copy_rows
+from events.rows import Row, Table, insert_rows
 
 
 class Reply(TypedDict):
@@ -87,7 +87,7 @@ _COLUMNS = {
     "detail": "jsonb",
     "transcript": "text",
 }
-TABLE = Table("events_event", tuple(_COLUMNS))
+TABLE = Table("events_event", _COLUMNS)
 
 # For statements that write events together with something else: a row source, to be given `as_arrays`.
 COLUMN_NAMES = ", ".join(_COLUMNS)
@@ -96,7 +96,7 @@ FROM_ARRAYS = f"unnest({', '.join(f'%(event_{name})s::{type_}[]' for name, type_
 
 async def append(cursor: AsyncCursor[Any], events: Sequence[NewEvent]) -> None:
     """Writes the events in the caller's transaction, so that no state changes without its event."""
-    await copy_rows(cursor, TABLE, [as_row(event) for event in events])
+    await insert_rows(cursor, (TABLE, [as_row(event) for event in events]))
 
 
 def as_arrays(events: Sequence[NewEvent]) -> dict[str, list[object]]:

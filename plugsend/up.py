@@ -270,7 +270,8 @@ class Platform:
 
     def _children_changed(self, pids: Mapping[str, int]) -> None:
         self._children = dict(pids)
-        self._write_state()
+        with contextlib.suppress(OSError):  # a full disk must not end those who wait for room on it
+            self._write_state()
 
     def _write_state(self) -> None:
         """`var/up.json`: who we are and where our children are, for tests and for a second start."""

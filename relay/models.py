@@ -1,7 +1,7 @@
 """A message, its content, and its recipients, who are the queue.
 
 The three tables are partitioned by the day of their UUIDv7 `id` (`events.partitions`), so retention is a dropped
-partition. They are written by COPY (`relay.submission.intake`) and by `relay.delivery.queue`; nothing else changes them.
+partition. They are written in batches (`relay.submission.intake`) and by `relay.delivery.queue`; nothing else changes them.
 """
 
 from django.contrib.postgres.fields import ArrayField

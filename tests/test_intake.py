@@ -99,6 +99,31 @@ def test_a_committed_message_has_its_content_recipients_and_events(organization:
     assert list(Event.objects.filter(message_id=accepted.id).values_list("type", flat=True)) == ["submitted"] * 2
 
 
+@pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
+def test_a_batch_is_stored_as_it_was_given(organization: Organization, large: bool) -> None:
+    """Tags of different number, metadata, absent keys: each way of writing rows has its own form for them."""
+    tags = [(), ("a", "kind:b"), ('quote " and \\ and , and {}', "NULL", ""), ()]
+    messages = [
+        replace(
+            make_accepted(organization, *(f"r{n}@b.test" for n in range(number + 1)), subject=f"Grüße {number}"),
+            options=Options(tags=tags[number], metadata={"order": "4\u20ac"} if number else {}),
+            content=b"From: a@b.test\r\n\r\n" + bytes(range(256)) * (4 + 2000 * large) + b"%d\r\n" % number,
+        )
+        for number in range(4)
+    ]
+    submit_all(messages)
+    for message in messages:
+        stored = Message.objects.get(id=message.id)
+        assert (tuple(stored.tags), stored.metadata) == (message.options.tags, message.options.metadata)
+        assert (stored.subject, stored.smtp_user_id, stored.size_bytes) == (message.subject, None, len(message.content))
+        assert stored.submitted_at == message.submitted_at
+        assert bytes(Content.objects.get(id=message.id).raw) == message.content
+        recipients = Recipient.objects.filter(message_id=message.id).order_by("id")
+        assert [r.address for r in recipients] == [r.address for r in message.recipients]
+        assert {(r.attempts, r.leased_by, r.expires_at) for r in recipients} == {(0, None, message.expires_at)}
+        assert Event.objects.filter(message_id=message.id, detail__door="smtp").count() == len(message.recipients)
+
+
 def test_what_waits_together_is_committed_together(organization: Organization) -> None:
     messages = [make_accepted(organization) for _ in range(300)]
 

@@ -101,6 +101,7 @@ def test_a_chunk_of_unknown_size_ends_the_session(platform: Platform, argument: 
         client.envelope()
         client.send(f"BDAT {argument}\r\nRSET\r\n".encode())
         assert client.read().startswith("501 5.5.4 ")
+        assert client.read().startswith("421 4.5.2 ")
         assert client.is_closed()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from accounts.files import read_settings
+from relay.submission.intake import COMMIT_TIMEOUT_S
 from tests.in_process import free_port
 from tests.platform import REPO, Platform, running_platform, wait_for
 from tests.wire import GOOD, Wire, count_messages, plain, signed_in, wire
@@ -79,6 +80,34 @@ def test_a_database_that_is_lost_in_the_middle_of_a_message_is_temporary(mortal:
                 return False
             client.commands("RCPT TO:<ada@example.test>", "DATA")
             return client.say(GOOD + b".\r\n").startswith("250 ")
+
+        wait_for(delivered, "the same session sends again", 30)
+    assert count_messages(mortal) == before + 1
+
+
+def test_a_database_that_freezes_while_a_message_is_stored_is_temporary_and_the_repeat_is_recognised(
+    mortal: Platform,
+) -> None:
+    keyed = b"X-PlugSend-Idempotency-Key: frozen-1\r\n" + GOOD + b".\r\n"
+    with signed_in(mortal) as client:
+        client.patience(60)
+        for _ in range(2):  # both committers have their connection: what freezes is the commit
+            assert client.deliver(GOOD).startswith("250 ")
+        before = count_messages(mortal)
+        client.envelope()
+        assert client.command("DATA").startswith("354")
+        with frozen(mortal):
+            started = time.monotonic()
+            assert client.say(keyed).startswith("451 4.3.0 temporarily_unavailable: ")
+            assert COMMIT_TIMEOUT_S <= time.monotonic() - started < COMMIT_TIMEOUT_S + 15
+            assert client.command("NOOP").startswith("250 ")
+
+        def delivered() -> bool:
+            client.command("RSET")
+            if not client.command("MAIL FROM:<admin@demo.test>").startswith("250"):
+                return False
+            client.commands("RCPT TO:<ada@example.test>", "DATA")
+            return client.say(keyed).startswith("250 ")
 
         wait_for(delivered, "the same session sends again", 30)
     assert count_messages(mortal) == before + 1

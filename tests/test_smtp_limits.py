@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from relay.certificates import self_signed
 from relay.submission.smtp_limits import Room, SessionLimits
@@ -124,6 +125,86 @@ def test_so_many_recipients(hasty: Platform) -> None:
         assert [answer[:9] for answer in answers] == ["250 2.1.5"] * 3 + ["452 4.5.3"]
         client.command("DATA")
         assert client.say(GOOD + b".\r\n").startswith("250 ")
+
+
+@contextlib.contextmanager
+def own_limit(platform: Platform, octets: int) -> Iterator[None]:
+    """The demo's organization has a limit of its own, and both doors know."""
+
+    def declared(size: int) -> str:
+        with signed_in(platform) as client:
+            return client.command(f"MAIL FROM:<admin@demo.test> SIZE={size}")
+
+    change = "UPDATE accounts_organization SET message_size_limit = %s WHERE NOT is_system"
+    with platform.database() as connection:
+        connection.execute(change, [octets])
+        try:
+            wait_for(lambda: declared(octets + 1).startswith("552"), "the limit is known", 6)
+            yield
+        finally:
+            connection.execute(change, [None])
+            wait_for(lambda: declared(min(octets + 1, 5000)).startswith("250"), "the limit is gone", 6)
+
+
+def padded(size: int, start: bytes = GOOD) -> bytes:
+    """A message of that many octets."""
+    lines, rest = divmod(size - len(start) - 2, 62)
+    return start + (b"x" * 60 + b"\r\n") * lines + b"y" * rest + b"\r\n"
+
+
+def test_an_organizations_own_size_limit_rules_where_it_is_lower(hasty: Platform) -> None:
+    refusal = "552 5.3.4 message_too_large: The message has 2001 octets; your organization's limit is 2000. "
+    with own_limit(hasty, 2000), signed_in(hasty) as client:
+        before = count_messages(hasty)
+        assert "250-SIZE 5000\n" in client.command("EHLO x")  # the platform's own
+        assert client.command("MAIL FROM:<admin@demo.test> SIZE=2001").startswith(refusal)
+        assert client.deliver(padded(2001)).startswith(refusal)
+        client.envelope()
+        assert client.say(b"BDAT 2001 LAST\r\n" + padded(2001)).startswith(refusal)
+        client.envelope()
+        assert client.say(b"BDAT 2001\r\n" + padded(2001)).startswith(refusal)
+        assert client.command("RSET").startswith("250")
+        assert count_messages(hasty) == before
+        assert client.deliver(padded(2000)).startswith("250 ")
+    with own_limit(hasty, 2000), signed_in(hasty) as client:
+        client.envelope(parameters=" SIZE=2000")
+        assert client.say(b"BDAT 2000 LAST\r\n" + padded(2000)).startswith("250 ")
+
+
+def test_an_organizations_own_size_limit_does_not_raise_the_platforms(hasty: Platform) -> None:
+    with own_limit(hasty, 9000), signed_in(hasty) as client:
+        refusal = "552 5.3.4 message_too_large: The message has {} octets; this server's limit is 5000. "
+        assert client.command("MAIL FROM:<admin@demo.test> SIZE=5001").startswith(refusal.format(5001))
+        assert client.deliver(padded(5001)).startswith(refusal.format(5001))
+
+
+def test_transparency_dots_do_not_count_towards_the_size(hasty: Platform) -> None:
+    """RFC 1870, 3."""
+    dots = GOOD + b".\r\n" * ((5000 - len(GOOD)) // 3)
+    content = padded(5000, dots[: len(dots) - 3])
+    with signed_in(hasty) as client:
+        assert client.deliver(content.replace(b"\r\n.", b"\r\n..")).startswith("250 ")
+        assert client.deliver((content + b"z\r\n").replace(b"\r\n.", b"\r\n..")).startswith(
+            "552 5.3.4 message_too_large: The message has 5003 octets; this server's limit is 5000. "
+        )
+
+
+def test_an_organizations_own_size_limit_rules_at_the_rest_door_too(hasty: Platform) -> None:
+    def post(size: int) -> tuple[int, str]:
+        answer = requests.post(
+            f"{hasty.demo['API_URL']}/emails",
+            headers={"Authorization": f"Bearer {hasty.demo['API_KEY']}"},
+            json={"from": "a@demo.test", "to": "ada@example.test", "subject": "Size", "text": "x " * (size // 2)},
+            timeout=20,
+        )
+        return answer.status_code, answer.json().get("detail", "")
+
+    with own_limit(hasty, 2000):
+        wait_for(lambda: post(2500)[0] == 413, "REST knows", 6)
+        assert post(2500)[1].endswith(" octets; your organization's limit is 2000.")
+        assert post(1000)[0] == 202
+    wait_for(lambda: post(2500)[0] == 202, "REST knows", 6)
+    assert post(6000)[1].endswith(" octets; this server's limit is 5000.")
 
 
 @pytest.mark.parametrize(

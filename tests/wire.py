@@ -80,6 +80,9 @@ class Wire:
         except (ConnectionError, ssl.SSLError):
             return True
 
+    def patience(self, seconds: float) -> None:
+        self._socket.settimeout(seconds)
+
     def close(self) -> None:
         self._socket.close()
 

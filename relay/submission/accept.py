@@ -35,6 +35,7 @@ class Credential:
     only_domain: str  # A-label; empty: every verified domain of the organization
     safe_resend: bool = False  # the organization's wish (relay.submission.once)
     show_client_address: bool = False  # the organization's wish
+    message_octets: int | None = None  # the organization's own limit; None: the platform's
 
     is_authenticated = True  # what DRF asks of a request's user
 
@@ -124,8 +125,7 @@ class Accepted:
 def examine(submission: Submission, limits: Limits) -> Draft:
     """Checks all that can be told from the submission itself. Raises `Refused`."""
     submission.credential.check_may_send()
-    if len(submission.content) > limits.message_octets:
-        raise Refused("message_too_large", limit=limits.message_octets)
+    check_size(len(submission.content), submission.credential, limits)
     recipients = check_recipients(submission.recipients, limits)
     headers.check_octets(submission.content)
     parsed = read_content(submission.content, limits.content)
@@ -160,6 +160,25 @@ def _once(submission: Submission, options: Options, parsed: headers.Parsed) -> O
     if credential.safe_resend and credential.smtp_user_id:
         return by_content(credential.smtp_user_id, sender, recipients, parsed)
     return None
+
+
+def check_size(octets: int, credential: Credential, limits: Limits) -> None:
+    """RFC 1870, 6: `octets` as declared, or as they are without transparency dots. Raises `Refused`."""
+    if octets > size_limit(credential, limits):
+        raise too_large(octets, credential, limits)
+
+
+def too_large(octets: int, credential: Credential, limits: Limits) -> Refused:
+    """Names the limit that ruled."""
+    limit = size_limit(credential, limits)
+    whose = "this server's limit" if limit == limits.message_octets else "your organization's limit"
+    return Refused("message_too_large", octets=octets, whose=whose, limit=limit)
+
+
+def size_limit(credential: Credential, limits: Limits) -> int:
+    """In octets. An organization's own can only lower the platform's."""
+    own = credential.message_octets
+    return limits.message_octets if own is None else min(own, limits.message_octets)
 
 
 def check_recipients(addresses: tuple[str, ...], limits: Limits) -> tuple[tuple[str, str], ...]:

@@ -87,7 +87,7 @@ _ROWS = [
             "Give the parameter SMTPUTF8 with MAIL (RFC 6531, 3.4), or write the address in ASCII."),
     # ---- What
     Refusal("message_too_large", 552, "5.3.4", 413, "Message too large",
-            "The message is larger than {limit} octets.",
+            "The message has {octets} octets; {whose} is {limit}.",
             "Send a link in place of large attachments."),
     Refusal("missing_from_header", 550, "5.6.0", 422, "No From header",
             "The message has no From header.",

@@ -1,4 +1,4 @@
-"""Group commit: whatever has queued while the last transaction ran goes into the next, by COPY.
+"""Group commit: whatever has queued while the last transaction ran goes into the next.
 
 A message alone is committed at once; nobody waits on a timer. `commit` returns when the message, its content, its
 recipients and their *submitted* events are durable, or raises `Refused("temporarily_unavailable")` with nothing stored.
@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from events import log as event_log
 from events.models import EventType
-from events.rows import Table, copy_rows, insert_one_of_each
+from events.rows import TEXTS, Row, Rows, Table, copy_rows, insert_rows
 from relay.lanes import Lane
 from relay.models import RecipientState
 from relay.nudges import nudge
@@ -35,46 +35,47 @@ COMMITTERS = 2  # one fills its transaction while the other waits for the disk
 BATCH_MESSAGES = 200
 BATCH_OCTETS = 32 * 1024 * 1024
 COMMIT_TIMEOUT_S = 30
+COPIED_OCTETS = 256 * 1024  # contents of a batch from which COPY is cheaper
 UNFIT = (psycopg.DataError, ValueError)  # a value that PostgreSQL or psycopg cannot take
 
 _MESSAGES = Table(
     "relay_message",
-    (
-        "id",
-        "organization_id",
-        "domain_id",
-        "door",
-        "smtp_user_id",
-        "api_key_id",
-        "envelope_sender",
-        "header_from",
-        "subject",
-        "message_id_header",
-        "size_bytes",
-        "recipient_count",
-        "tags",
-        "metadata",
-        "submitted_at",
-    ),
+    {
+        "id": "uuid",
+        "organization_id": "uuid",
+        "domain_id": "uuid",
+        "door": "text",
+        "smtp_user_id": "uuid",
+        "api_key_id": "uuid",
+        "envelope_sender": "text",
+        "header_from": "text",
+        "subject": "text",
+        "message_id_header": "text",
+        "size_bytes": "int4",
+        "recipient_count": "int4",
+        "tags": TEXTS,
+        "metadata": "jsonb",
+        "submitted_at": "timestamptz",
+    },
 )
-_CONTENTS = Table("relay_content", ("id", "raw"), types=("uuid", "bytea"))
+_CONTENTS = Table("relay_content", {"id": "uuid", "raw": "bytea"})
 _RECIPIENTS = Table(
     "relay_recipient",
-    (
-        "id",
-        "message_id",
-        "organization_id",
-        "address",
-        "destination",
-        "state",
-        "attempts",
-        "next_attempt_at",
-        "expires_at",
-        "leased_by",
-        "reason",
-        "last_reply",
-        "state_at",
-    ),
+    {
+        "id": "uuid",
+        "message_id": "uuid",
+        "organization_id": "uuid",
+        "address": "text",
+        "destination": "text",
+        "state": "text",
+        "attempts": "int2",
+        "next_attempt_at": "timestamptz",
+        "expires_at": "timestamptz",
+        "leased_by": "uuid",
+        "reason": "text",
+        "last_reply": "text",
+        "state_at": "timestamptz",
+    },
 )
 _Waiting = tuple[Accepted, "asyncio.Future[Receipt]"]
 
@@ -162,34 +163,34 @@ async def _write(connection: AsyncConnection, batch: list[Accepted]) -> dict[UUI
                 answers = await recognise(cursor, batch)
                 await _store(cursor, [message for message in batch if message.id not in answers])
             return {message.id: answers.get(message.id, Receipt(message.id)) for message in batch}
-        if len(batch) == 1 and len(batch[0].recipients) == 1:
-            await _store_alone(cursor, batch[0])
-        else:
+        if _is_large(batch):
             async with connection.transaction():
                 await _store(cursor, batch)
+        else:
+            await _store(cursor, batch)  # one statement, which is a transaction by itself
     return {message.id: Receipt(message.id) for message in batch}
 
 
 async def _store(cursor: AsyncCursor[Any], batch: list[Accepted]) -> None:
-    await copy_rows(cursor, _MESSAGES, [_message_row(message) for message in batch])
-    await copy_rows(cursor, _CONTENTS, [(message.id, message.content) for message in batch])
-    await copy_rows(cursor, _RECIPIENTS, [row for message in batch for row in _recipient_rows(message)])
-    await event_log.append(cursor, [event for message in batch for event in _submitted_events(message)])
-
-
-async def _store_alone(cursor: AsyncCursor[Any], message: Accepted) -> None:
-    """A message with one recipient, in one statement, which is a transaction by itself."""
-    [recipient], [event] = _recipient_rows(message), _submitted_events(message)
-    rows = [
-        (_MESSAGES, _message_row(message)),
-        (_CONTENTS, (message.id, message.content)),
-        (_RECIPIENTS, recipient),
-        (event_log.TABLE, event_log.as_row(event)),
+    """In the caller's transaction; needs none when the batch is not large."""
+    contents: list[Row] = [(message.id, message.content) for message in batch]
+    rest: list[Rows] = [
+        (_MESSAGES, [_message_row(message) for message in batch]),
+        (_RECIPIENTS, [row for message in batch for row in _recipient_rows(message)]),
+        (event_log.TABLE, [event_log.as_row(e) for message in batch for e in _submitted_events(message)]),
     ]
-    await insert_one_of_each(cursor, rows)
+    if _is_large(batch):
+        await copy_rows(cursor, _CONTENTS, contents)
+        await insert_rows(cursor, *rest)
+    else:
+        await insert_rows(cursor, (_CONTENTS, contents), *rest)
 
 
-def _message_row(message: Accepted) -> tuple[object, ...]:
+def _is_large(batch: list[Accepted]) -> bool:
+    return sum(len(message.content) for message in batch) >= COPIED_OCTETS
+
+
+def _message_row(message: Accepted) -> Row:
     submission, credential = message.submission, message.submission.credential
     return (
         message.id,
@@ -210,7 +211,7 @@ def _message_row(message: Accepted) -> tuple[object, ...]:
     )
 
 
-def _recipient_rows(message: Accepted) -> Iterable[tuple[object, ...]]:
+def _recipient_rows(message: Accepted) -> Iterable[Row]:
     for recipient in message.recipients:
         yield (
             recipient.id,

@@ -128,6 +128,7 @@ class Connection(SMTP):
             self._replies.clear()
         except Goodbye as goodbye:
             self.reply(str(goodbye))
+            self.reply("421 4.5.2 Closing the connection")  # RFC 5321, 3.8: only so may a server end it
         except Refused as refused:
             self.reply(refused.smtp_reply())
         except Exception:

@@ -19,21 +19,28 @@ class Arriving:
     def __init__(self, limit: int, directory: Path) -> None:
         self.octets = 0
         self._limit, self._directory = limit, directory
+        self._first = b""  # most messages come in one piece, which is kept as it is
         self._kept = bytearray()
         self._file: IO[bytes] | None = None
         self.is_lost = False  # there was no place for it
+        self.has_dots = False  # transparency dots are still to be taken out
 
     @property
     def is_too_large(self) -> bool:
         return self.octets > self._limit
 
-    def add(self, octets: bytes | bytearray) -> None:
+    def add(self, octets: bytes | bytearray | memoryview) -> None:
+        """`octets` may change afterwards."""
+        is_first = not self.octets
         self.octets += len(octets)
         if self.is_too_large or self.is_lost:
             self.close()
             return
-        self._kept += octets
-        if len(self._kept) > IN_MEMORY:
+        if is_first:
+            self._first = bytes(octets)
+        else:
+            self._kept += octets
+        if len(self._first) + len(self._kept) > IN_MEMORY:
             try:
                 self._spill()
             except OSError as error:
@@ -43,20 +50,23 @@ class Arriving:
     def _spill(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115
+            self._file.write(self._first)
+            self._first = b""
         self._file.write(self._kept)
         self._kept.clear()
 
     def take(self) -> bytes:
-        """All that came, which is no longer held here."""
+        """The message as it was meant, which is no longer held here."""
         if self._file is None:
-            whole = bytes(self._kept)
+            whole = self._first + self._kept if self._kept else self._first
         else:
             self._file.seek(0)
             whole = self._file.read() + self._kept
         self.close()
-        return whole
+        return without_dots(whole) if self.has_dots else whole
 
     def close(self) -> None:
+        self._first = b""
         self._kept.clear()
         if self._file is not None:
             self._file.close()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from relay.submission.smtp_content import Arriving
+from relay.submission.smtp_content import DOT_LINE, Arriving
 
 END_OF_DATA = b"\r\n.\r\n"  # RFC 5321, 4.1.1.4: this and nothing else
 HIGH_WATER = 256 * 1024  # octets; with more the client is made to wait
+PIECE = 128 * 1024  # octets of a content that are gathered before they are handed on
 
 
 class Gone(Exception):
@@ -60,26 +61,43 @@ class Input:
         return None if too_long or len(line) > most else line
 
     async def content(self, arriving: Arriving, on_progress: Callable[[], None]) -> None:
-        """Everything up to the end of data, transparency dots still in it."""
+        """Everything up to the end of data, transparency dots still in it (`arriving.has_dots`)."""
         # The CRLF of the DATA command counts as the first half of the end of data: an empty message is `.` CRLF.
         while len(self._buffer) < 3:
             await self._more()
         if self._buffer.startswith(b".\r\n"):
             del self._buffer[:3]
             return
+        arriving.has_dots = self._buffer.startswith(b".")
         searched = 0
-        while (end := self._buffer.find(END_OF_DATA, searched)) < 0:
+        while (end := self._end_of_data(searched, arriving)) < 0:
             # The last four octets may be the beginning of the end of data.
             whole = len(self._buffer) - len(END_OF_DATA) + 1
-            if whole > HIGH_WATER // 4:
-                arriving.add(self._buffer[:whole])
-                del self._buffer[:whole]
+            if whole > PIECE:
+                self._hand_on(whole, arriving)
                 whole = 0
             searched = max(0, whole)
             await self._more()
             on_progress()
-        arriving.add(self._buffer[: end + 2])
-        del self._buffer[: end + len(END_OF_DATA)]
+        self._hand_on(end + 2, arriving)
+        del self._buffer[: len(END_OF_DATA) - 2]
+
+    def _end_of_data(self, start: int, arriving: Arriving) -> int:
+        """Where it begins; -1: it has not come yet. Notes whether lines before it may begin with a dot."""
+        # One search for both, mostly. CPython searches backwards nearly twice as fast as forwards.
+        last = self._buffer.rfind(DOT_LINE, start)
+        if last < 0:
+            return -1
+        is_only_one = self._buffer.rfind(DOT_LINE, start, last) < 0
+        if is_only_one and self._buffer.startswith(END_OF_DATA, last):
+            return last
+        arriving.has_dots = True
+        return self._buffer.find(END_OF_DATA, start)
+
+    def _hand_on(self, count: int, arriving: Arriving) -> None:
+        with memoryview(self._buffer) as view, view[:count] as part:
+            arriving.add(part)
+        del self._buffer[:count]
 
     async def octets(self, count: int, arriving: Arriving | None, on_progress: Callable[[], None]) -> None:
         """Exactly `count` octets; without `arriving` they are thrown away."""
@@ -87,11 +105,12 @@ class Input:
             if not self._buffer:
                 await self._more()
                 on_progress()
-            part = self._buffer[:count]
+            part = min(count, len(self._buffer))
             if arriving is not None:
-                arriving.add(part)
-            count -= len(part)
-            del self._buffer[: len(part)]
+                self._hand_on(part, arriving)
+            else:
+                del self._buffer[:part]
+            count -= part
 
     async def _more(self) -> None:
         """Waits for more octets. Raises what `stop` was given."""

@@ -18,7 +18,10 @@ from relay.submission.accept import (
     Submission,
     check_domain_fact,
     check_recipients,
+    check_size,
     sender_domain,
+    size_limit,
+    too_large,
 )
 from relay.submission.catalogue import Refused
 from relay.submission.smtp_arguments import (
@@ -30,7 +33,7 @@ from relay.submission.smtp_arguments import (
 )
 from relay.submission.smtp_auth import Authentication
 from relay.submission.smtp_connection import NEVER, Goodbye
-from relay.submission.smtp_content import Arriving, without_dots
+from relay.submission.smtp_content import Arriving
 from relay.submission.smtp_input import Gone
 
 Command = Callable[["SubmissionSession", str], Awaitable[None]]
@@ -160,12 +163,10 @@ class SubmissionSession(Authentication):
             raise Refused("too_many_messages", limit=self.reception.limits.messages_per_connection)
         path, rest = read_path("FROM:", arg)
         parameters = read_mail_parameters(rest)
-        limit = self.reception.desk.limits.message_octets
-        if parameters.size > limit:  # RFC 1870, 6.1
-            raise Refused("message_too_large", limit=limit)
         _check_script(path, is_utf8=parameters.is_utf8)
         credential = await self.credential_again()
         credential.check_may_send()
+        check_size(parameters.size, credential, self.reception.desk.limits)  # RFC 1870, 6.1
         if path != NULL_SENDER:
             domain = sender_domain(credential, path)
             check_domain_fact(domain, await self.reception.desk.sending_domain(credential, domain))
@@ -202,11 +203,13 @@ class SubmissionSession(Authentication):
             raise Malformed("503 5.5.1 BDAT and DATA do not mix; RSET starts over")  # RFC 3030, 2
         self._check_recipients()
         self.reply("354 End data with <CR><LF>.<CR><LF>")
-        arriving = self._arriving()
+        # RFC 1870, 3: transparency dots do not count; there may be one to three other octets (`..` CRLF).
+        limit = size_limit(self._check_signed_in(), self.reception.desk.limits)
+        arriving = Arriving(limit + limit // 3 + 1, self.reception.spool)
         progress = self._transfer_begins()
         try:
             await self._input.content(arriving, progress)
-            await self._submit(arriving, transparent=True)
+            await self._submit(arriving)
         finally:
             arriving.close()
             self._start_over()
@@ -222,9 +225,9 @@ class SubmissionSession(Authentication):
         progress = self._transfer_begins()
         try:
             if self._chunks is None and not self._chunks_failed:
-                self._check_signed_in()
+                limit = size_limit(self._check_signed_in(), self.reception.desk.limits)
                 self._check_recipients()
-                self._chunks = self._arriving()
+                self._chunks = Arriving(limit, self.reception.spool)
         except (Malformed, Refused):
             await self._fail_chunk(octets, progress, is_last=is_last)
             raise
@@ -234,13 +237,14 @@ class SubmissionSession(Authentication):
         await self._input.octets(octets, self._chunks, progress)
         if not is_last:
             if self._chunks.is_too_large:
+                octets = self._chunks.octets
                 self._forget_chunks(failed=True)
-                raise Refused("message_too_large", limit=self.reception.desk.limits.message_octets)
+                raise too_large(octets, self._check_signed_in(), self.reception.desk.limits)
             self.deadline = self.loop.time() + self.reception.limits.idle_s
             self.reply(f"250 2.0.0 {octets} octets received")
             return
         try:
-            await self._submit(self._chunks, transparent=False)
+            await self._submit(self._chunks)
         finally:
             self._forget_chunks()
             self._start_over()
@@ -265,9 +269,6 @@ class SubmissionSession(Authentication):
                 raise Refused("no_recipients")
             raise Malformed("503 5.5.1 Give at least one valid recipient first")
 
-    def _arriving(self) -> Arriving:
-        return Arriving(self.reception.desk.limits.message_octets, self.reception.spool)
-
     def _transfer_begins(self) -> Callable[[], None]:
         """The clock of a content: progress resets the idle time, nothing resets the whole."""
         limits, loop = self.reception.limits, self.loop
@@ -281,19 +282,17 @@ class SubmissionSession(Authentication):
         progress()
         return progress
 
-    async def _submit(self, arriving: Arriving, *, transparent: bool) -> None:
+    async def _submit(self, arriving: Arriving) -> None:
         """Answers when the message is durable, or refused with nothing stored."""
         self.deadline = NEVER  # it is our turn
         desk = self.reception.desk
         if arriving.is_too_large:
-            raise Refused("message_too_large", limit=desk.limits.message_octets)
+            raise too_large(arriving.octets, self._check_signed_in(), desk.limits)
         if arriving.is_lost:
             raise Refused("insufficient_storage")
         async with self.reception.room.of(arriving.octets):
             content = arriving.take()
-            if transparent:
-                content = without_dots(content)
-            elif not content.endswith(b"\r\n"):
+            if not content.endswith(b"\r\n"):
                 content += b"\r\n"  # a chunk may end anywhere; a message ends with a line (RFC 5322, 2.1)
             credential = await self.credential_again()
             submission = Submission(
