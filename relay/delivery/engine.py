@@ -28,7 +28,7 @@ from relay.delivery import outcome as outcomes
 from relay.delivery.deliverer import Deliverer, Ears, chances
 from relay.delivery.groups import Channel, Group, Slots
 from relay.delivery.messages import Messages
-from relay.delivery.queue import Claim, Claimed, Outcome, Queue
+from relay.delivery.queue import PLANNING, Claim, Claimed, Outcome, Queue
 from relay.delivery.routes import Routes
 from relay.delivery.routing import Route, Router, RoutingFailed
 from relay.delivery.schedule import LaneState, Schedule
@@ -94,14 +94,13 @@ class Engine:
     ) -> None:
         self.limits = limits or EngineLimits()
         self.queue = Queue(worker=uuid7(), lease=self.limits.lease)
-        # The plans of our few statements do not hang on their values: planning each time costs more than running it.
         self.pool = AsyncConnectionPool(
             database_url,
             min_size=1,
             max_size=4,
             timeout=10,
             open=False,
-            kwargs={"autocommit": True, "options": "-c plan_cache_mode=force_generic_plan"},
+            kwargs={"autocommit": True, "options": PLANNING},
         )
         self.held: dict[UUID, Claimed] = {}  # claimed and not settled
         self.groups: dict[str, Group] = {}
