@@ -84,7 +84,7 @@ def insert(cursor: Any, rows: int, destination: str, organization_id: UUID) -> N
         SELECT id, id, %s, 'r' || n || '@' || {destination}, {destination}, 'submitted', 0, now(), now() + interval '3 days',
                '', '', now()
         FROM ids
-        """,  # noqa: S608
+        """,
         [str(organization_id), destination, rows, organization_id, organization_id, organization_id],
     )
 
