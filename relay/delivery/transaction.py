@@ -166,7 +166,9 @@ class Handover:
     # ---- Content -----------------------------------------------------------------------------------------------------
 
     async def _content(self) -> None:
-        stuffed = self.transaction.message.replace(b"\r\n.", b"\r\n..")  # RFC 5321, 4.5.2
+        stuffed = self.transaction.message
+        if stuffed.rfind(b"\r\n.") >= 0:  # searched backwards for speed: most have none
+            stuffed = stuffed.replace(b"\r\n.", b"\r\n..")  # RFC 5321, 4.5.2
         if stuffed.startswith(b"."):
             stuffed = b"." + stuffed
         ending = b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n"
