@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+MOST_OCTETS = 8 * 1024 * 1024  # of a message
+
 
 class Peer:
     """`behave(verb, connection)` may answer in place of the usual reply, `answer_line` likewise by the line; b"" hangs up.
@@ -28,7 +30,7 @@ class Peer:
         self.messages: list[bytes] = []
 
     async def __aenter__(self) -> Peer:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1000)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1000, limit=MOST_OCTETS)
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self
 

@@ -115,6 +115,11 @@ class Conversation:
         self._is_clean = self._handover.is_clean
 
     @property
+    def takes_8bit(self) -> bool:
+        """RFC 6152, 3: what does not offer 8BITMIME must be sent ASCII only."""
+        return "8BITMIME" in self._extensions
+
+    @property
     def is_usable(self) -> bool:
         """Whether the exchanger lets us go on with this connection."""
         return self._handover is None or not self._handover.is_dismissed

@@ -126,7 +126,7 @@ class _Delivery:
         message = await self._deliverer.messages.open(first, sender.signer)
         try:
             self._address(sender, message)
-            await self._hand_over(sender)
+            await self._hand_over(sender, message)
         finally:
             self._deliverer.messages.close(first)
         self._settle_results(channel)
@@ -145,23 +145,22 @@ class _Delivery:
         smtputf8 = not all(address.isascii() for address in addresses)
         self._transaction = Transaction(self._attempt.return_path, addresses, message, smtputf8)
 
-    async def _hand_over(self, sender: Sender) -> None:
-        assert self._transaction is not None
+    async def _hand_over(self, sender: Sender, message: bytes) -> None:
         if self._conversation and not await self._fits(self._conversation, sender):
             self._deliverer.say_goodbye(self._conversation)
             self._conversation, self._attempt.trace = None, Trace()
         if self._conversation:
-            if await self._hand_over_on_kept(self._conversation):
+            if await self._hand_over_on_kept(self._conversation, sender, message):
                 return
             self._conversation = None
         self._conversation = await self._connect(sender)
-        await self._send(self._conversation)
+        await self._send(self._conversation, sender, message)
 
-    async def _hand_over_on_kept(self, conversation: Conversation) -> bool:
+    async def _hand_over_on_kept(self, conversation: Conversation, sender: Sender, message: bytes) -> bool:
         """Whether it served. One that the exchanger ended meanwhile says nothing about this message."""
         assert self._transaction is not None
         try:
-            await self._send(conversation)
+            await self._send(conversation, sender, message)
         except ConversationFailed as error:
             if error.phase != "mail" or error.reason != "connection_lost":
                 raise
@@ -174,10 +173,21 @@ class _Delivery:
         self._transaction.begin_anew()
         return False
 
-    async def _send(self, conversation: Conversation) -> None:
+    async def _send(self, conversation: Conversation, sender: Sender, message: bytes) -> None:
         assert self._transaction is not None
         self._attempt.hop = conversation.hop
+        self._transaction.message = await self._as_taken(conversation, sender, message)
         await conversation.send(self._transaction, self._attempt.trace)
+
+    async def _as_taken(self, conversation: Conversation, sender: Sender, message: bytes) -> bytes:
+        """The message in a form that the exchanger takes, as far as there is one: it may take the other all the same."""
+        if conversation.takes_8bit or message.isascii():
+            return message
+        assert sender.signer is not None
+        converted = await self._deliverer.messages.seven_bit(self._envelope.recipients[0], sender.signer)
+        rest = "" if converted.isascii() else "; what cannot be converted is sent as it is"
+        self._attempt.trace.note(f"8BITMIME is not offered: converted to 7 bits and signed in that form{rest}")
+        return converted
 
     async def _fits(self, conversation: Conversation, sender: Sender) -> bool:
         """Whether a kept connection may serve for this message too: its exchanger, and what its policy asks of TLS."""
