@@ -297,6 +297,7 @@ class _Delivery:
 
     def _heed_suspension(self) -> None:
         if self._group.throttle.is_suspended(time.monotonic()):
+            self._group.await_for(self._envelope.destination)
             self._deliverer.ears.suspended(self._group)
 
 

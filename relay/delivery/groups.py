@@ -34,6 +34,7 @@ DRAIN_S = 0.1  # what waits may take so long before another connection is worth 
 MESSAGES_PER_CONNECTION = 100
 QUANTUM = 5  # recipients that an organization may have claimed ahead, however many others do
 FIRST_BUFFER, MOST_BUFFER = 20, 200  # recipients claimed ahead
+DESTINATIONS_MOST = 1000  # named for those who ask why mail waits
 REMEMBERED_S = 600.0  # a group without work
 PACE_WEIGHT = 0.2  # of the newest transaction in the moving average
 
@@ -95,6 +96,7 @@ class Group:
         self.starving: deque[Channel] = deque()  # channels that wait for the group's own limit
         self.blocked: dict[UUID, list[LaneState]] = {}  # by organization: lanes that wait until more may be claimed
         self.destinations: set[str] = set()  # that mail waits for while it is suspended
+        self.has_untold_destination = False  # to those who read the group's row
         self.buffer = FIRST_BUFFER
         self.has_backlog = False  # the last claim brought as many as were asked for
         self.pace_s = 0.0  # a transaction takes; moving average, 0: not known yet
@@ -134,6 +136,12 @@ class Group:
         if organization_id in self.blocked and left <= self._share(organization_id, weight) // 2:
             return self.blocked.pop(organization_id)
         return []
+
+    def await_for(self, destination: str) -> None:
+        """Mail for a destination waits until the group is used again."""
+        if destination not in self.destinations and len(self.destinations) < DESTINATIONS_MOST:
+            self.destinations.add(destination)
+            self.has_untold_destination = True
 
     def unblock(self) -> list[LaneState]:
         """All lanes that wait, to see anew what they may."""
