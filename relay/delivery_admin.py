@@ -33,7 +33,7 @@ def _time(moment: datetime | None) -> SafeString:
 class ExchangerGroupAdmin(ReadOnlyAdmin):
     """Written by the engine. An operator who knows that the trouble is over need not wait for the next probe."""
 
-    list_display = ["name", "waiting", "suspended", "probe", "failures", "cause", "pace", "changed"]
+    list_display = ["name", "waiting", "suspended", "probe", "cause", "pace", "changed"]
     list_filter = [("suspended_until", admin.EmptyFieldListFilter)]
     search_fields = ["name"]
     search_help_text = "A part of an exchanger's name."

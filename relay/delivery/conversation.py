@@ -30,6 +30,7 @@ class Conversation:
         self._wire, self._timeouts = wire, timeouts
         self._chain: Chain | None = None
         self._cipher: tuple[str, str] | None = None  # TLS version and cipher
+        self._is_strong = False  # no weaker than where encryption is required
         self._extensions: dict[str, str] = {}
         self._is_clean = True  # no transaction is left to be reset
         self._handover: Handover | None = None
@@ -98,6 +99,8 @@ class Conversation:
     def resume(self, policy: TlsPolicy, trace: Trace) -> None:
         """To be called before another message goes out on it. Raises as `check`."""
         trace.note(f"on the connection kept to {self.hop.host} ({self.hop.address}, port {self.hop.port})")
+        if policy.required and self._cipher and not self._is_strong:
+            raise ConversationFailed("tls_required", f"{self._cipher[0]} was agreed on when nothing was required.")
         self.check(policy, trace)
 
     async def send(self, transaction: Transaction, trace: Trace) -> None:
@@ -218,6 +221,7 @@ class Conversation:
         ssl_object = self._wire.writer.get_extra_info("ssl_object")
         self._chain = peer_chain(ssl_object)
         self._cipher = ssl_object.version(), ssl_object.cipher()[0]
+        self._is_strong = policy.required or self._cipher[0] == "TLSv1.3"  # which knows no weak ciphers
         return True
 
 
