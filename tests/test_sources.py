@@ -35,20 +35,18 @@ def make_domain(organization: Organization, name: str) -> SendingDomain:
     return domain
 
 
+def mail(organization_id: UUID, domain: str, number: int) -> Submission:
+    credential = Credential(organization_id, False, None, None, frozenset({"send"}), "")
+    content = f"From: ada@{domain}\r\n\r\nHello\r\n".encode()
+    return Submission(credential, "smtp", "ESMTPSA", f"ada@{domain}", (f"r{number}@inbox.test",), content)
+
+
 def deliver(peer: Peer, senders: list[tuple[UUID, str]], each: int = 1) -> None:
     """So many messages of each (organization, domain), all to one exchanger, all at once."""
 
     async def main() -> None:
         async with peer, at_work({"inbox.test": peer.port}) as (desk, engine):
-            submissions = [
-                Submission(
-                    Credential(organization_id, False, None, None, frozenset({"send"}), ""),
-                    "smtp", "ESMTPSA", f"ada@{domain}", (f"r{number}@inbox.test",),
-                    f"From: ada@{domain}\r\n\r\nHello\r\n".encode(),
-                )
-                for number in range(each)
-                for organization_id, domain in senders
-            ]  # fmt: skip
+            submissions = [mail(*sender, number) for number in range(each) for sender in senders]
             await asyncio.gather(*map(desk.submit, submissions))
             engine.wake({Lane(organization_id, "inbox.test") for organization_id, _ in senders})
             await wait_until(lambda: len(peer.messages) == len(submissions))
@@ -94,8 +92,44 @@ def test_a_pools_active_addresses_share_its_mail_each_under_its_name() -> None:
     pool = make_pool("main", TWO, THREE)
     SourceAddress.objects.create(pool=pool, address=FOUR, ehlo_name=NAMES[FOUR], is_active=False)
     PoolAssignment.objects.create(pool=pool, organization=acme)
-    peer = Peer(lambda verb, connection: b"" if verb == b"RSET" else None, delay_s=0.005)  # each has its connection
+    used: set[int] = set()
 
-    deliver(peer, [(acme.pk, "acme.test")], each=60)
+    def take_one(verb: bytes, connection: int) -> bytes | None:
+        """Hangs up at the second."""
+        if verb != b"MAIL" or connection not in used:
+            used.update({connection} if verb == b"MAIL" else ())
+            return None
+        return b""
+
+    peer = Peer(take_one)
+
+    deliver(peer, [(acme.pk, "acme.test")], each=60)  # of which each address gets none once in 10^18 times
 
     assert ways(peer, "acme.test") == {(TWO, NAMES[TWO]), (THREE, NAMES[THREE])}
+
+
+def test_an_address_that_is_not_ours_does_not_keep_others_from_the_exchanger() -> None:
+    pinned, free = (Organization.objects.create(name=name) for name in ("pinned", "free"))
+    make_domain(pinned, "pinned.test")
+    make_domain(free, "free.test")
+    pool = IpPool.objects.create(name="elsewhere")
+    SourceAddress.objects.create(pool=pool, address="192.0.2.77", ehlo_name="out.elsewhere.test")
+    PoolAssignment.objects.create(pool=pool, organization=pinned)
+    peer = Peer()
+
+    async def main() -> None:
+        async with peer, at_work({"inbox.test": peer.port}) as (desk, engine):
+            for number in range(8):
+                await desk.submit(mail(pinned.pk, "pinned.test", number))
+            engine.wake({Lane(pinned.pk, "inbox.test")})
+            async with asyncio.timeout(20):
+                while await Event.objects.filter(type="deferred").acount() < 8:
+                    await asyncio.sleep(0.01)
+            assert not engine.groups["mx.inbox.test"].throttle.is_troubled
+            await desk.submit(mail(free.pk, "free.test", 0))
+            engine.wake({Lane(free.pk, "inbox.test")})
+            await wait_until(lambda: peer.messages)
+
+    asyncio.run(main())
+    assert ways(peer, "free.test")
+    assert "connecting to mx.inbox.test (127.0.0.1" in Event.objects.filter(type="deferred")[0].transcript

@@ -147,6 +147,20 @@ def test_what_was_agreed_on_when_nobody_asked_does_not_serve_who_asks(
     assert mails_said(peer) == ([1, 2] if is_enough else [1, 0, 1])
 
 
+def test_who_cannot_have_encryption_does_not_keep_others_from_the_exchanger(context: ssl.SSLContext) -> None:
+    """Its handshake fails for those who require TLS 1.2; others are served all the same."""
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    easy, strict = make_organization("easy"), make_organization("strict", outgoing_tls=OutgoingTls.ENCRYPTED)
+    peer = Peer(context=context)
+    deliver(peer, *((strict, f"r{number}@inbox.test") for number in range(8)), (easy, "a@inbox.test"))
+    assert {(one.type, one.reason) for one in fates(strict)} == {("deferred", "tls_failure")}
+    assert len(fates(strict)) == 8  # each was tried: nothing was suspended
+    assert [one.type for one in fates(easy)] == ["delivered"]
+
+
 # ---- Never twice -----------------------------------------------------------------------------------------------------
 
 

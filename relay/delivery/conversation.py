@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ssl
 import warnings
 from functools import lru_cache
@@ -19,6 +20,9 @@ from relay.delivery.trace import Trace
 from relay.delivery.transaction import Handover, Transaction
 from relay.delivery.verdict import IN_WORDS, Chain, peer_chain
 from relay.delivery.wire import DEFAULT_TIMEOUTS, LONGEST_LINE, ConversationFailed, Rejected, Timeouts, Wire
+
+# No such source address, no port of it left, no more files or memory.
+OUR_FAULTS = frozenset({errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Conversation:
@@ -56,7 +60,7 @@ class Conversation:
         if source_address and is_ipv6(source_address) != is_ipv6(hop.address):
             text = f"{hop.host} ({hop.address}) cannot be reached from {source_address}"
             trace.note(text)
-            raise ConversationFailed("unreachable", text)
+            raise ConversationFailed("unreachable", text, is_ours=True)
         self = await cls._connect(hop, trace, source_address, timeouts)
         try:
             await self._begin(hostname, trace, policy)
@@ -158,7 +162,10 @@ class Conversation:
             except (OSError, TimeoutError) as error:
                 text = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
                 trace.note(f"no connection: {text}")
-                raise ConversationFailed("unreachable", f"{hop.host} ({hop.address}): {text}") from None
+                is_ours = error.errno in OUR_FAULTS
+                raise ConversationFailed(
+                    "unreachable", f"{hop.host} ({hop.address}): {text}", is_ours=is_ours
+                ) from None
         return cls(hop, Wire(hop.host, *streams), timeouts)
 
     async def _begin(self, hostname: str, trace: Trace, policy: TlsPolicy, *, encrypt: bool = True) -> None:

@@ -38,7 +38,8 @@ from relay.delivery.wire import ConversationFailed, Rejected, Timeouts
 logger = logging.getLogger(__name__)
 
 KNOWN_FAILURES = (RoutingFailed, Rejected, ConversationFailed, CannotSign, SenderGone)
-POLICY_REASONS = frozenset({"tls_required", "tls_not_verified", "dns_failure"})  # often without any connection
+# What a policy asked for in vain: others may do without. A handshake that fails is an error only where TLS is required.
+POLICY_REASONS = frozenset({"tls_required", "tls_not_verified", "tls_failure", "dns_failure"})
 ENVELOPE_PHASES = frozenset({"mail", "rcpt", "data"})  # a connection that breaks here broke not for the content's sake
 
 
@@ -303,7 +304,7 @@ class _Delivery:
 
 def _is_of_the_exchanger(error: Exception, *, was_open: bool) -> bool:
     """Whether it tells that the exchanger cannot be used, rather than that this message may not go there."""
-    if not isinstance(error, ConversationFailed) or error.reason in POLICY_REASONS:
+    if not isinstance(error, ConversationFailed) or error.is_ours or error.reason in POLICY_REASONS:
         return False
     return not was_open or error.phase in ENVELOPE_PHASES
 
