@@ -21,6 +21,13 @@ TWO, THREE, FOUR = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 NAMES = {address: f"out{address[-1]}.pool.test" for address in (TWO, THREE, FOUR)}
 
 
+class Impatient(Peer):
+    """Takes one message on each connection, and hangs up at the second."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda verb, connection: b"" if verb == b"MAIL" and connection in self.carriers else None)
+
+
 def make_pool(name: str, *addresses: str, is_active: bool = True) -> IpPool:
     pool = IpPool.objects.create(name=name)
     for address in addresses:
@@ -92,20 +99,25 @@ def test_a_pools_active_addresses_share_its_mail_each_under_its_name() -> None:
     pool = make_pool("main", TWO, THREE)
     SourceAddress.objects.create(pool=pool, address=FOUR, ehlo_name=NAMES[FOUR], is_active=False)
     PoolAssignment.objects.create(pool=pool, organization=acme)
-    used: set[int] = set()
-
-    def take_one(verb: bytes, connection: int) -> bytes | None:
-        """Hangs up at the second."""
-        if verb != b"MAIL" or connection not in used:
-            used.update({connection} if verb == b"MAIL" else ())
-            return None
-        return b""
-
-    peer = Peer(take_one)
+    peer = Impatient()
 
     deliver(peer, [(acme.pk, "acme.test")], each=60)  # of which each address gets none once in 10^18 times
 
     assert ways(peer, "acme.test") == {(TWO, NAMES[TWO]), (THREE, NAMES[THREE])}
+
+
+def test_the_address_of_the_other_family_is_taken_where_one_cannot_reach_the_exchanger() -> None:
+    acme = Organization.objects.create(name="acme")
+    make_domain(acme, "acme.test")
+    pool = make_pool("main", TWO)
+    SourceAddress.objects.create(pool=pool, address="::1", ehlo_name="out6.pool.test")
+    PoolAssignment.objects.create(pool=pool, organization=acme)
+    peer = Impatient()
+
+    deliver(peer, [(acme.pk, "acme.test")], each=30)
+
+    assert ways(peer, "acme.test") == {(TWO, NAMES[TWO])}
+    assert not Event.objects.filter(type="deferred").exists()
 
 
 def test_an_address_that_is_not_ours_does_not_keep_others_from_the_exchanger() -> None:

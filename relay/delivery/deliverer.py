@@ -15,6 +15,7 @@ from django.conf import settings
 from relay.delivery.conversation import Conversation
 from relay.delivery.groups import MESSAGES_PER_CONNECTION, Channel, Group
 from relay.delivery.messages import Messages
+from relay.delivery.networks import is_ipv6
 from relay.delivery.outcome import (
     Attempt,
     CannotSign,
@@ -206,8 +207,21 @@ class _Delivery:
 
     async def _connect(self, sender: Sender) -> Conversation:
         """To the first exchanger that answers. Raises what the last one raised."""
+        last: Exception | None = None
+        for source in _one_of_each_family(sender.sources):
+            try:
+                return await self._connect_from(source, sender)
+            except (ConversationFailed, Rejected) as error:
+                last = error
+            except RoutingFailed as error:
+                if error.permanent:
+                    raise
+                last = last or error
+        assert last is not None
+        raise last
+
+    async def _connect_from(self, source: Source, sender: Sender) -> Conversation:
         trace = self._attempt.trace
-        source = random.choice(sender.sources) if sender.sources else Source(None, settings.HOSTNAME)  # noqa: S311
         hops = self._deliverer.routes.hops(self._envelope.route, source.address)
         last: Exception | None = None
         while True:
@@ -307,6 +321,14 @@ def _is_of_the_exchanger(error: Exception, *, was_open: bool) -> bool:
     if not isinstance(error, ConversationFailed) or error.is_ours or error.reason in POLICY_REASONS:
         return False
     return not was_open or error.phase in ENVELOPE_PHASES
+
+
+def _one_of_each_family(sources: tuple[Source, ...]) -> list[Source]:
+    """By chance and in any order. Exchangers that have IPv4 only cannot be reached from an IPv6 address, and vice versa."""
+    if not sources:
+        return [Source(None, settings.HOSTNAME)]
+    drawn = random.sample(sources, len(sources))
+    return list({is_ipv6(one.address): one for one in drawn if one.address}.values())
 
 
 def chances() -> Chances:
