@@ -18,6 +18,7 @@ from events.models import Event
 from relay.delivery.throttle import ThrottleLimits
 from relay.expiry import expire
 from relay.models import ExchangerGroup, Recipient
+from relay.tasks import forget_exchangers
 from tests.factories import Tenant, add_recipient, make_domain, make_message, make_tenant
 from tests.peer import Peer
 from tests.test_fairness import at_work, states, submit, wait_until
@@ -137,6 +138,33 @@ def test_mail_that_comes_later_is_told_too_and_expires_in_time() -> None:
     ended = Recipient.objects.get(address="late@away.test")
     assert (ended.state, ended.reason, ended.attempts) == ("bounced", "expired", 0)
     assert Event.objects.filter(recipient_id=ended.pk).order_by("id").values_list("type", flat=True)[1] == "bounced"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_exchangers_that_never_come_back_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.delivery.groups.TROUBLE_REMEMBERED_S", 4.0)  # seconds after the last attempt
+    tenant, away = tenant_named("acme"), Away()
+
+    async def main() -> None:
+        async with away, at_work({"away.test": away.port}) as (desk, engine):
+            await submit(desk, engine, tenant.organization, "bob@away.test")
+            await wait_for(ExchangerGroup.objects.filter(name="mx.away.test").aexists)
+            assert engine.groups["mx.away.test"].throttle.is_troubled
+            await wait_until(lambda: not engine.groups)
+            await wait_for(nothing_is_told)
+
+    asyncio.run(main())
+    assert Recipient.objects.get().state == "deferred"
+
+
+@pytest.mark.django_db
+def test_what_a_dead_worker_left_is_forgotten_after_a_day() -> None:
+    for name, hours in (("new.test", 23), ("old.test", 25)):
+        suspend(name)
+        changed_at = timezone.now() - timedelta(hours=hours)
+        ExchangerGroup.objects.filter(name=f"mx.{name}").update(changed_at=changed_at)
+    forget_exchangers()
+    assert ExchangerGroup.objects.get().name == "mx.new.test"
 
 
 # ---- The page --------------------------------------------------------------------------------------------------------

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from accounts.models import Organization, OutgoingTls
 from events.models import Event
 from relay.models import Recipient, Suppression
+from tests.factories import make_domain, make_tenant
 from tests.peer import Peer
-from tests.pki import leaf
+from tests.pki import authority, leaf
 from tests.test_fairness import at_work, make_organization, submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -101,6 +103,30 @@ def test_a_certificate_of_nobodys_is_enough_for_encrypted_and_not_for_verified(c
     ]
     assert mails_said(peer) == [0, 1]
     assert peer.said[1][-1] == "STARTTLS"  # not even another EHLO
+
+
+def test_a_connection_that_was_verified_serves_all(tmp_path: Path, settings: Settings) -> None:
+    root = authority()
+    (tmp_path / "roots.pem").write_bytes(root.pem)
+    settings.TLS_CA_FILE = str(tmp_path / "roots.pem")
+    easy = make_organization("easy")
+    verified = make_organization("verified", outgoing_tls=OutgoingTls.VERIFIED)
+    peer = Peer(context=leaf(root, "mx.inbox.test").server_context(tmp_path))
+    deliver(peer, (easy, "a@inbox.test"), (verified, "b@inbox.test"))
+    assert [one.tls for one in fates(easy)] == [("verified", "opportunistic")]
+    assert [one.tls for one in fates(verified)] == [("verified", "organization")]
+    assert mails_said(peer) == [2]
+
+
+def test_the_page_tells_what_was_asked_for_and_what_was_found(context: ssl.SSLContext) -> None:
+    tenant = make_tenant("strict")
+    Organization.objects.filter(pk=tenant.organization.pk).update(outgoing_tls=OutgoingTls.VERIFIED)
+    make_domain(tenant.organization, "strict.test")
+    deliver(Peer(context=context), (tenant.organization, "bob@inbox.test"))
+    page = tenant.client.get(reverse("message", args=[Recipient.objects.get().message_id])).content.decode()
+    assert "TLSv1.3, self-signed certificate, asked for by your settings" in page
+    assert "The receiver&#x27;s server could not be verified" in page
+    assert "refused by policy: mx.inbox.test (127.0.0.1): self-signed certificate." in page
 
 
 @pytest.mark.parametrize("is_encrypted", [False, True])

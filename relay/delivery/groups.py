@@ -36,6 +36,7 @@ QUANTUM = 5  # recipients that an organization may have claimed ahead, however m
 FIRST_BUFFER, MOST_BUFFER = 20, 200  # recipients claimed ahead
 DESTINATIONS_MOST = 1000  # named for those who ask why mail waits
 REMEMBERED_S = 600.0  # a group without work
+TROUBLE_REMEMBERED_S = 3600.0  # one in trouble; where it is a dead exchanger, no success will ever end that
 PACE_WEIGHT = 0.2  # of the newest transaction in the moving average
 
 
@@ -164,8 +165,9 @@ class Group:
         self.concurrency.completed(self.used_at, is_behind=self.waiting * self.pace_s > DRAIN_S * self.slots)
 
     def is_forgettable(self, now: float) -> bool:
-        is_used = self.slots or self._waiting or self.blocked or self.throttle.is_troubled
-        return not is_used and now - self.used_at > REMEMBERED_S
+        is_used = self.slots or self._waiting or self.blocked or self.throttle.is_suspended(now)
+        remembered_s = TROUBLE_REMEMBERED_S if self.throttle.is_troubled else REMEMBERED_S
+        return not is_used and now - self.used_at > remembered_s
 
 
 class Channel:
@@ -237,6 +239,7 @@ class Channel:
         return not self.group.pace_s or unattended * pace / len(self.slots) > DRAIN_S
 
     def _pop(self) -> Envelope:
+        self.group.used_at = time.monotonic()
         envelope = self.waiting.pop()
         key = (envelope.message_id, envelope.destination)
         if self._by_message.get(key) is envelope:

@@ -1,7 +1,7 @@
 """What workers tell each other, pages and operators about groups in trouble, by the table of `ExchangerGroup`.
 
 A worker writes a group's row when its throttle changed, and adopts what another worker, or an operator, wrote since. Rows of
-groups that are well again are deleted.
+groups that are well again, or have not been used for long, are deleted.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Standings:
                 continue
             await connection.execute(_WRITE, self._row(group, standing))
             self._written.add(group.name)
-        if gone := [name for name in well if name in self._written]:
+        if gone := [name for name in self._written if name in well or name not in groups]:
             await connection.execute(_DELETE, (gone, self._worker))
             self._written.difference_update(gone)
 
