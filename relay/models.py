@@ -171,6 +171,7 @@ class ExchangerGroup(models.Model):
     name = models.TextField(primary_key=True, help_text="The most preferred exchangers' names, sorted, spaces between.")
     connections = models.PositiveSmallIntegerField(help_text="How many at once, in each worker process.")
     messages_per_second = models.FloatField(null=True, help_text="Null: as many as it takes.")
+    suspended_since = models.DateTimeField(null=True)
     suspended_until = models.DateTimeField(null=True, help_text="Until then nothing is tried; then one probe is.")
     failures = models.PositiveSmallIntegerField(default=0, help_text="Attempts to connect in a row that failed.")
     reason = models.CharField(max_length=40, blank=True)

@@ -10,13 +10,14 @@ from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import Exists, OuterRef
+from django.utils import timezone
 from psycopg.errors import QueryCanceled
 
 from accounts.models import Organization
 from events.models import Event
 from events.selectors import timelines
 from relay.filters import INDEXED_STATES, OPEN, OPEN_STATES, RecipientFilter
-from relay.models import Content, Message, Recipient, RecipientState
+from relay.models import Content, ExchangerGroup, Message, Recipient, RecipientState
 
 PAGE_SIZE = 50
 SEARCH_S = 5.0
@@ -68,6 +69,7 @@ class MessagePage:
 class RecipientTimeline:
     recipient: Recipient
     events: list[Event]
+    suspension: ExchangerGroup | None = None  # of its exchangers, which is what it waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,28 @@ def message_detail(organization: Organization, message_id: UUID) -> MessageDetai
         return None
     recipients = Recipient.objects.of(organization).filter(message_id=message_id, id__gte=message_id).order_by("id")
     events = timelines(organization, message_id)
-    return MessageDetail(message, [RecipientTimeline(r, events.get(r.id, [])) for r in recipients])
+    suspensions = _suspensions({one.destination for one in recipients if _waits(one)})
+    return MessageDetail(
+        message,
+        [
+            RecipientTimeline(one, events.get(one.id, []), suspensions.get(one.destination) if _waits(one) else None)
+            for one in recipients
+        ],
+    )
+
+
+def _waits(recipient: Recipient) -> bool:
+    return recipient.state in MOVING and recipient.leased_by is None
+
+
+def _suspensions(destinations: set[str]) -> dict[str, ExchangerGroup]:
+    """By destination. There are rows of groups in trouble only, so going through them is cheap."""
+    if not destinations:
+        return {}
+    suspended = ExchangerGroup.objects.filter(
+        suspended_until__gt=timezone.now(), destinations__overlap=list(destinations)
+    )
+    return {destination: group for group in suspended for destination in destinations.intersection(group.destinations)}
 
 
 def message_content(organization: Organization, message_id: UUID) -> bytes | None:

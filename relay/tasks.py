@@ -12,7 +12,7 @@ from events.partitions import ensure_partitions
 from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
-from relay.models import IdempotencyKey
+from relay.models import ExchangerGroup, IdempotencyKey
 
 
 @shared_task(name="relay.tasks.deliver")
@@ -43,6 +43,12 @@ def make_partitions() -> None:
 def forget_idempotency_keys() -> None:
     """Keys hold for 24 hours; older ones only take room."""
     IdempotencyKey.objects.filter(created_at__lt=timezone.now() - timedelta(hours=24)).delete()
+
+
+@shared_task(name="relay.tasks.forget_exchangers")
+def forget_exchangers() -> None:
+    """Workers delete what they wrote; this is for those that died."""
+    ExchangerGroup.objects.filter(changed_at__lt=timezone.now() - timedelta(days=1)).delete()
 
 
 @worker_ready.connect

@@ -19,7 +19,7 @@ from events.reasons import REASONS
 from relay.action_words import STATE_CHOICES, Notice, actions_for, in_order
 from relay.actions import Action, possible_actions
 from relay.filters import read_filter
-from relay.models import Message, Suppression
+from relay.models import ExchangerGroup, Message, Recipient, Suppression
 from relay.preview import PREVIEW_POLICY, preview, safe_html
 from relay.selectors import (
     MOVING,
@@ -34,6 +34,8 @@ from relay.submission.catalogue import REFUSALS
 from relay.suppressions import reason_title, suppressions_of
 
 RECIPIENTS_SHOWN = 10  # timelines on a page, so that it stays light
+# Of a group of exchangers: how they treat every sender alike.
+SAID_TO_ALL = frozenset({"unreachable", "connection_lost", "tls_failure", "protocol_error", "exchanger_busy"})
 FRESH_S = 600  # a message this young is looked at every second or so; an older one moves by retries, minutes apart
 
 
@@ -163,7 +165,10 @@ def mark_of(detail: MessageDetail) -> str:
     """What the page shows of a message's course, in short: changes exactly when there is something new to show."""
     events = sum(len(timeline.events) for timeline in detail.recipients)
     leased = sum(timeline.recipient.leased_by is not None for timeline in detail.recipients)
-    return f"{events}.{leased}.{'-'.join(sorted({timeline.recipient.state for timeline in detail.recipients}))}"
+    states = sorted({timeline.recipient.state for timeline in detail.recipients})
+    suspended = {one.suspension.name: one.suspension for one in detail.recipients if one.suspension}.values()
+    probes = sorted(f"{one.suspended_until:%s}.{one.failures}" for one in suspended)
+    return ".".join([str(events), str(leased), "-".join(states), *probes])
 
 
 def hash_of(rows: list[Any]) -> str:
@@ -172,18 +177,34 @@ def hash_of(rows: list[Any]) -> str:
 
 def _timeline(timeline: RecipientTimeline, suppression: Suppression | None) -> dict[str, Any]:
     """The last event's reason explains the state; each event's own stands beside it."""
-    recipient = timeline.recipient
+    recipient, suspension = timeline.recipient, timeline.suspension
     return {
         "recipient": recipient,
         "is_moving": recipient.state in MOVING,
         "is_trying": recipient.leased_by is not None,
         "waits": recipient.attempts > 0 and recipient.next_attempt_at is not None,
         "reason": REASONS.get(recipient.reason),
+        "suspension": suspension,
+        "why_suspended": REASONS.get(suspension.reason) if suspension else None,
+        "reply_to_all": suspension.last_reply if suspension and _concerns_all(suspension) else "",
+        "waits_for_probe": _waits_for_probe(recipient, suspension),
         "suppression": suppression,
         "why_suppressed": reason_title(suppression.reason) if suppression else "",
         "actions": in_order(possible_actions(recipient, timezone.now())),
         "events": [{"event": event, "reason": REASONS.get(event.reason)} for event in timeline.events],
     }
+
+
+def _concerns_all(suspension: ExchangerGroup) -> bool:
+    """Whether the last reply may be shown to whoever waits: it was said to somebody, whose addresses it may name."""
+    return suspension.reason in SAID_TO_ALL and "@" not in suspension.last_reply
+
+
+def _waits_for_probe(recipient: Recipient, suspension: ExchangerGroup | None) -> bool:
+    """Whether it would be tried before, were its exchangers not suspended."""
+    if suspension is None or suspension.suspended_until is None:
+        return False
+    return recipient.next_attempt_at is None or recipient.next_attempt_at < suspension.suspended_until
 
 
 def _credential(request: OrganizationRequest, message: Message) -> SmtpUser | ApiKey | None:

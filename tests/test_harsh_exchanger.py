@@ -45,6 +45,10 @@ DEADLINE_S = 60.0
 LONGEST_TRANSCRIPT = 20_000  # characters, whatever the exchanger sends
 PLAIN = b"From: ada@acme.test\r\nSubject: Hi\r\n\r\nHello\r\n"
 EIGHT_BIT = "From: ada@acme.test\r\nSubject: Hi\r\n\r\nGrüße\r\n".encode()
+SEALED = (
+    b"From: ada@acme.test\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n"
+    b"--b\r\n\r\n" + "Grüße".encode() + b"\r\n--b\r\n\r\nsignature\r\n--b--\r\n"
+)
 LARGE = PLAIN + (b"x" * 70 + b"\r\n") * 150_000  # more than the kernel's buffers take on both sides
 
 
@@ -130,7 +134,8 @@ EXPECTED = {
     "ada@late": DELIVERED,
     "ada@synchronous": DELIVERED,
     "ada@seven-bit": DELIVERED,
-    "eight@seven-bit": Ending("bounced", "message_malformed"),
+    "eight@seven-bit": DELIVERED,  # converted
+    "sealed@seven-bit": Ending("bounced", "message_malformed"),  # which must not be
     "ada@eager": ODD,
     "ada@deaf": NO_MAILBOX,
     **{f"{local_part}@pairs": DELIVERED for local_part in "abcde"},
@@ -142,7 +147,7 @@ EXPECTED = {
 TOGETHER = [["ada@mixed", "bounce@mixed", "defer@mixed", "full@mixed"], [f"{one}@pairs" for one in "abcde"]]
 # Those that do all right towards a client that does, and one that misbehaves only towards several recipients at once.
 WITHOUT_TROUBLE = {"mixed", "synchronous", "deaf"}
-CONTENTS = {"large": LARGE, "eight": EIGHT_BIT}
+CONTENTS = {"large": LARGE, "eight": EIGHT_BIT, "sealed": SEALED}
 
 
 def name_of(who: str) -> str:

@@ -208,7 +208,7 @@ def test_an_operator_resumes_a_suspended_group(operator: Client) -> None:
 
     assert "1 resumed." in told.content.decode()
     group.refresh_from_db()
-    assert (group.suspended_until, group.connections, group.messages_per_second, group.failures) == (None, 10, None, 0)
+    assert (group.suspended_until, group.connections, group.messages_per_second, group.failures) == (None, 5, None, 0)
 
 
 def test_an_operator_pins_an_organization_to_a_pool(operator: Client, tenant: Tenant) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ssl
 import warnings
 from functools import lru_cache
@@ -20,6 +21,9 @@ from relay.delivery.transaction import Handover, Transaction
 from relay.delivery.verdict import IN_WORDS, Chain, peer_chain
 from relay.delivery.wire import DEFAULT_TIMEOUTS, LONGEST_LINE, ConversationFailed, Rejected, Timeouts, Wire
 
+# No such source address, no port of it left, no more files or memory.
+OUR_FAULTS = frozenset({errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
 
 class Conversation:
     """An open connection, past EHLO and (where offered) STARTTLS, ready for a message."""
@@ -30,6 +34,7 @@ class Conversation:
         self._wire, self._timeouts = wire, timeouts
         self._chain: Chain | None = None
         self._cipher: tuple[str, str] | None = None  # TLS version and cipher
+        self._is_strong = False  # no weaker than where encryption is required
         self._extensions: dict[str, str] = {}
         self._is_clean = True  # no transaction is left to be reset
         self._handover: Handover | None = None
@@ -55,7 +60,7 @@ class Conversation:
         if source_address and is_ipv6(source_address) != is_ipv6(hop.address):
             text = f"{hop.host} ({hop.address}) cannot be reached from {source_address}"
             trace.note(text)
-            raise ConversationFailed("unreachable", text)
+            raise ConversationFailed("unreachable", text, is_ours=True)
         self = await cls._connect(hop, trace, source_address, timeouts)
         try:
             await self._begin(hostname, trace, policy)
@@ -98,6 +103,8 @@ class Conversation:
     def resume(self, policy: TlsPolicy, trace: Trace) -> None:
         """To be called before another message goes out on it. Raises as `check`."""
         trace.note(f"on the connection kept to {self.hop.host} ({self.hop.address}, port {self.hop.port})")
+        if policy.required and self._cipher and not self._is_strong:
+            raise ConversationFailed("tls_required", f"{self._cipher[0]} was agreed on when nothing was required.")
         self.check(policy, trace)
 
     async def send(self, transaction: Transaction, trace: Trace) -> None:
@@ -113,6 +120,11 @@ class Conversation:
         resets, self._is_clean = not self._is_clean, False
         await self._handover.run(resets=resets)
         self._is_clean = self._handover.is_clean
+
+    @property
+    def takes_8bit(self) -> bool:
+        """RFC 6152, 3: what does not offer 8BITMIME must be sent ASCII only."""
+        return "8BITMIME" in self._extensions
 
     @property
     def is_usable(self) -> bool:
@@ -150,7 +162,10 @@ class Conversation:
             except (OSError, TimeoutError) as error:
                 text = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
                 trace.note(f"no connection: {text}")
-                raise ConversationFailed("unreachable", f"{hop.host} ({hop.address}): {text}") from None
+                is_ours = error.errno in OUR_FAULTS
+                raise ConversationFailed(
+                    "unreachable", f"{hop.host} ({hop.address}): {text}", is_ours=is_ours
+                ) from None
         return cls(hop, Wire(hop.host, *streams), timeouts)
 
     async def _begin(self, hostname: str, trace: Trace, policy: TlsPolicy, *, encrypt: bool = True) -> None:
@@ -213,6 +228,7 @@ class Conversation:
         ssl_object = self._wire.writer.get_extra_info("ssl_object")
         self._chain = peer_chain(ssl_object)
         self._cipher = ssl_object.version(), ssl_object.cipher()[0]
+        self._is_strong = policy.required or self._cipher[0] == "TLSv1.3"  # which knows no weak ciphers
         return True
 
 

@@ -15,6 +15,7 @@ from django.conf import settings
 from relay.delivery.conversation import Conversation
 from relay.delivery.groups import MESSAGES_PER_CONNECTION, Channel, Group
 from relay.delivery.messages import Messages
+from relay.delivery.networks import is_ipv6
 from relay.delivery.outcome import (
     Attempt,
     CannotSign,
@@ -38,7 +39,8 @@ from relay.delivery.wire import ConversationFailed, Rejected, Timeouts
 logger = logging.getLogger(__name__)
 
 KNOWN_FAILURES = (RoutingFailed, Rejected, ConversationFailed, CannotSign, SenderGone)
-POLICY_REASONS = frozenset({"tls_required", "tls_not_verified", "dns_failure"})  # often without any connection
+# What a policy asked for in vain: others may do without. A handshake that fails is an error only where TLS is required.
+POLICY_REASONS = frozenset({"tls_required", "tls_not_verified", "tls_failure", "dns_failure"})
 ENVELOPE_PHASES = frozenset({"mail", "rcpt", "data"})  # a connection that breaks here broke not for the content's sake
 
 
@@ -126,7 +128,7 @@ class _Delivery:
         message = await self._deliverer.messages.open(first, sender.signer)
         try:
             self._address(sender, message)
-            await self._hand_over(sender)
+            await self._hand_over(sender, message)
         finally:
             self._deliverer.messages.close(first)
         self._settle_results(channel)
@@ -145,23 +147,22 @@ class _Delivery:
         smtputf8 = not all(address.isascii() for address in addresses)
         self._transaction = Transaction(self._attempt.return_path, addresses, message, smtputf8)
 
-    async def _hand_over(self, sender: Sender) -> None:
-        assert self._transaction is not None
+    async def _hand_over(self, sender: Sender, message: bytes) -> None:
         if self._conversation and not await self._fits(self._conversation, sender):
             self._deliverer.say_goodbye(self._conversation)
             self._conversation, self._attempt.trace = None, Trace()
         if self._conversation:
-            if await self._hand_over_on_kept(self._conversation):
+            if await self._hand_over_on_kept(self._conversation, sender, message):
                 return
             self._conversation = None
         self._conversation = await self._connect(sender)
-        await self._send(self._conversation)
+        await self._send(self._conversation, sender, message)
 
-    async def _hand_over_on_kept(self, conversation: Conversation) -> bool:
+    async def _hand_over_on_kept(self, conversation: Conversation, sender: Sender, message: bytes) -> bool:
         """Whether it served. One that the exchanger ended meanwhile says nothing about this message."""
         assert self._transaction is not None
         try:
-            await self._send(conversation)
+            await self._send(conversation, sender, message)
         except ConversationFailed as error:
             if error.phase != "mail" or error.reason != "connection_lost":
                 raise
@@ -174,10 +175,21 @@ class _Delivery:
         self._transaction.begin_anew()
         return False
 
-    async def _send(self, conversation: Conversation) -> None:
+    async def _send(self, conversation: Conversation, sender: Sender, message: bytes) -> None:
         assert self._transaction is not None
         self._attempt.hop = conversation.hop
+        self._transaction.message = await self._as_taken(conversation, sender, message)
         await conversation.send(self._transaction, self._attempt.trace)
+
+    async def _as_taken(self, conversation: Conversation, sender: Sender, message: bytes) -> bytes:
+        """The message in a form that the exchanger takes, as far as there is one: it may take the other all the same."""
+        if conversation.takes_8bit or message.isascii():
+            return message
+        assert sender.signer is not None
+        converted = await self._deliverer.messages.seven_bit(self._envelope.recipients[0], sender.signer)
+        rest = "" if converted.isascii() else "; what cannot be converted is sent as it is"
+        self._attempt.trace.note(f"8BITMIME is not offered: converted to 7 bits and signed in that form{rest}")
+        return converted
 
     async def _fits(self, conversation: Conversation, sender: Sender) -> bool:
         """Whether a kept connection may serve for this message too: its exchanger, and what its policy asks of TLS."""
@@ -195,8 +207,21 @@ class _Delivery:
 
     async def _connect(self, sender: Sender) -> Conversation:
         """To the first exchanger that answers. Raises what the last one raised."""
+        last: Exception | None = None
+        for source in _one_of_each_family(sender.sources):
+            try:
+                return await self._connect_from(source, sender)
+            except (ConversationFailed, Rejected) as error:
+                last = error
+            except RoutingFailed as error:
+                if error.permanent:
+                    raise
+                last = last or error
+        assert last is not None
+        raise last
+
+    async def _connect_from(self, source: Source, sender: Sender) -> Conversation:
         trace = self._attempt.trace
-        source = random.choice(sender.sources) if sender.sources else Source(None, settings.HOSTNAME)  # noqa: S311
         hops = self._deliverer.routes.hops(self._envelope.route, source.address)
         last: Exception | None = None
         while True:
@@ -287,14 +312,23 @@ class _Delivery:
 
     def _heed_suspension(self) -> None:
         if self._group.throttle.is_suspended(time.monotonic()):
+            self._group.await_for(self._envelope.destination)
             self._deliverer.ears.suspended(self._group)
 
 
 def _is_of_the_exchanger(error: Exception, *, was_open: bool) -> bool:
     """Whether it tells that the exchanger cannot be used, rather than that this message may not go there."""
-    if not isinstance(error, ConversationFailed) or error.reason in POLICY_REASONS:
+    if not isinstance(error, ConversationFailed) or error.is_ours or error.reason in POLICY_REASONS:
         return False
     return not was_open or error.phase in ENVELOPE_PHASES
+
+
+def _one_of_each_family(sources: tuple[Source, ...]) -> list[Source]:
+    """By chance and in any order. Exchangers that have IPv4 only cannot be reached from an IPv6 address, and vice versa."""
+    if not sources:
+        return [Source(None, settings.HOSTNAME)]
+    drawn = random.sample(sources, len(sources))
+    return list({is_ipv6(one.address): one for one in drawn if one.address}.values())
 
 
 def chances() -> Chances:

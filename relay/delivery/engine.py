@@ -236,7 +236,7 @@ class Engine:
                 if most <= 0:
                     group.blocked.setdefault(lane.organization_id, []).append(state)
                     if group.throttle.is_probing:
-                        group.destinations.add(lane.destination)
+                        group.await_for(lane.destination)
                     continue
                 group.expect(lane.organization_id, most, weight)
             picked.append(Picked(state, most, route))

@@ -34,7 +34,9 @@ DRAIN_S = 0.1  # what waits may take so long before another connection is worth 
 MESSAGES_PER_CONNECTION = 100
 QUANTUM = 5  # recipients that an organization may have claimed ahead, however many others do
 FIRST_BUFFER, MOST_BUFFER = 20, 200  # recipients claimed ahead
+DESTINATIONS_MOST = 1000  # named for those who ask why mail waits
 REMEMBERED_S = 600.0  # a group without work
+TROUBLE_REMEMBERED_S = 3600.0  # one in trouble; where it is a dead exchanger, no success will ever end that
 PACE_WEIGHT = 0.2  # of the newest transaction in the moving average
 
 
@@ -95,6 +97,7 @@ class Group:
         self.starving: deque[Channel] = deque()  # channels that wait for the group's own limit
         self.blocked: dict[UUID, list[LaneState]] = {}  # by organization: lanes that wait until more may be claimed
         self.destinations: set[str] = set()  # that mail waits for while it is suspended
+        self.has_untold_destination = False  # to those who read the group's row
         self.buffer = FIRST_BUFFER
         self.has_backlog = False  # the last claim brought as many as were asked for
         self.pace_s = 0.0  # a transaction takes; moving average, 0: not known yet
@@ -135,6 +138,12 @@ class Group:
             return self.blocked.pop(organization_id)
         return []
 
+    def await_for(self, destination: str) -> None:
+        """Mail for a destination waits until the group is used again."""
+        if destination not in self.destinations and len(self.destinations) < DESTINATIONS_MOST:
+            self.destinations.add(destination)
+            self.has_untold_destination = True
+
     def unblock(self) -> list[LaneState]:
         """All lanes that wait, to see anew what they may."""
         lanes = [state for states in self.blocked.values() for state in states]
@@ -156,8 +165,9 @@ class Group:
         self.concurrency.completed(self.used_at, is_behind=self.waiting * self.pace_s > DRAIN_S * self.slots)
 
     def is_forgettable(self, now: float) -> bool:
-        is_used = self.slots or self.waiting or self.blocked or self.throttle.is_troubled
-        return not is_used and now - self.used_at > REMEMBERED_S
+        is_used = self.slots or self.waiting or self.blocked or self.throttle.is_suspended(now)
+        remembered_s = TROUBLE_REMEMBERED_S if self.throttle.is_troubled else REMEMBERED_S
+        return not is_used and now - self.used_at > remembered_s
 
 
 class Channel:
@@ -239,6 +249,7 @@ class Channel:
         return not self.group.pace_s or unattended * pace / len(self.slots) > DRAIN_S
 
     def _pop(self) -> Envelope:
+        self.group.used_at = time.monotonic()
         envelope = self.waiting.pop()
         key = (envelope.message_id, envelope.destination)
         if self._by_message.get(key) is envelope:

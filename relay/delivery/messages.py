@@ -11,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 from relay.delivery.outcome import CannotSign
 from relay.delivery.queue import SMALL_OCTETS, Claim, Claimed
 from relay.delivery.signing import Signer
+from relay.submission.content import to_seven_bit
 
 LARGE_AT_ONCE = 4  # large messages in memory, each as read, as signed and as written
 OWN_THREAD_OCTETS = 512 * 1024  # signing more than that would hold up the loop
@@ -69,6 +70,16 @@ class Messages:
         except BaseException:
             self.close(claimed)
             raise
+
+    async def seven_bit(self, claimed: Claimed, signer: Signer) -> bytes:
+        """An open message for an exchanger that takes no 8-bit content: converted, then signed in that form.
+
+        Made anew each time and not kept: few exchangers need it. Raises `CannotSign`.
+        """
+        content = await self._read(claimed.message_id)
+        if len(content) > OWN_THREAD_OCTETS:
+            return await asyncio.to_thread(lambda: signer.sign(to_seven_bit(content)))
+        return signer.sign(to_seven_bit(content))
 
     def close(self, claimed: Claimed) -> None:
         letter = self._letters[claimed.message_id]

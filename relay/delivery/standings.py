@@ -1,7 +1,7 @@
 """What workers tell each other, pages and operators about groups in trouble, by the table of `ExchangerGroup`.
 
 A worker writes a group's row when its throttle changed, and adopts what another worker, or an operator, wrote since. Rows of
-groups that are well again are deleted.
+groups that are well again, or have not been used for long, are deleted.
 """
 
 from __future__ import annotations
@@ -15,40 +15,47 @@ from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
 
-from relay.delivery.groups import Group
+from relay.delivery.groups import DESTINATIONS_MOST, Group
 from relay.delivery.throttle import Standing
 
 EXCHANGE_EVERY_S = 2.0
-DESTINATIONS_MOST = 1000  # named in a row
 
 _WRITE = """
-    INSERT INTO relay_exchangergroup (name, connections, messages_per_second, suspended_until, failures, reason, last_reply,
-                                      destinations, written_by, changed_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    INSERT INTO relay_exchangergroup AS known
+        (name, connections, messages_per_second, suspended_since, suspended_until, failures, reason, last_reply,
+         destinations, written_by, changed_at)
+    VALUES (%(name)s, %(connections)s, %(messages_per_second)s, %(suspended_since)s, %(suspended_until)s, %(failures)s,
+            %(reason)s, %(last_reply)s, %(destinations)s, %(worker)s, %(at)s)
     ON CONFLICT (name) DO UPDATE
     SET connections = excluded.connections, messages_per_second = excluded.messages_per_second,
-        suspended_until = excluded.suspended_until, failures = excluded.failures, reason = excluded.reason,
-        last_reply = excluded.last_reply, destinations = excluded.destinations, written_by = excluded.written_by,
-        changed_at = excluded.changed_at
+        suspended_since = excluded.suspended_since, suspended_until = excluded.suspended_until,
+        failures = excluded.failures, reason = excluded.reason, last_reply = excluded.last_reply,
+        destinations = (SELECT coalesce(array_agg(one), '{}') FROM (
+            SELECT unnest(excluded.destinations) AS one UNION SELECT unnest(known.destinations) LIMIT %(most)s) all_workers),
+        written_by = excluded.written_by, changed_at = excluded.changed_at
 """
 _READ = """
-    SELECT name, connections, messages_per_second, suspended_until, failures, reason, last_reply, changed_at
+    SELECT name, connections, messages_per_second, suspended_since, suspended_until, failures, reason, last_reply,
+           changed_at, written_by
     FROM relay_exchangergroup WHERE written_by IS DISTINCT FROM %s AND changed_at > %s
 """
-_DELETE = "DELETE FROM relay_exchangergroup WHERE name = ANY(%s) AND written_by = %s"
+_DELETE = "DELETE FROM relay_exchangergroup WHERE name = ANY(%s) AND (written_by = %s OR written_by IS NULL)"
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
     standing: Standing
+    suspended_since: datetime | None
     suspended_until: datetime | None
 
     def now(self) -> Standing:
         """As it stands at this moment."""
         if self.suspended_until is None:
             return self.standing
-        left = max(0.0, (self.suspended_until - datetime.now(UTC)).total_seconds())
-        return replace(self.standing, suspended_for_s=left)
+        at = datetime.now(UTC)
+        left = max(0.0, (self.suspended_until - at).total_seconds())
+        since = (at - self.suspended_since).total_seconds() if self.suspended_since else None
+        return replace(self.standing, suspended_for_s=left, suspended_since_s=since)
 
 
 class Standings:
@@ -76,35 +83,45 @@ class Standings:
 
     async def _read(self, connection: Any, groups: Mapping[str, Group]) -> None:
         rows = await (await connection.execute(_READ, (self._worker, self._read_until))).fetchall()
-        for name, connections, rate, suspended_until, failures, reason, last_reply, changed_at in rows:
+        for name, connections, rate, since, until, failures, reason, last_reply, changed_at, writer in rows:
             self._read_until = max(self._read_until, changed_at)
-            suspended = 0.0 if suspended_until else None
-            told = _Told(Standing(connections, rate, suspended, failures, reason, last_reply), suspended_until)
+            told = _Told(Standing(connections, rate, None, failures, reason, last_reply), since, until)
             if group := groups.get(name):
                 group.throttle.adopt(told.now(), time.monotonic())
-                self._written.discard(name)
+                if writer is None:  # an operator, who deletes nothing when it is well again
+                    self._written.add(name)
+                else:
+                    self._written.discard(name)
             else:
                 self._told[name] = told
 
     async def _write(self, connection: Any, groups: Mapping[str, Group]) -> None:
-        changed = [group for group in groups.values() if group.throttle.is_changed]
+        changed = [one for one in groups.values() if one.throttle.is_changed or one.has_untold_destination]
         well = [group.name for group in changed if not group.throttle.is_troubled]
         for group in changed:
-            standing = group.throttle.standing(time.monotonic())
+            standing, group.has_untold_destination = group.throttle.standing(time.monotonic()), False
             if group.name in well:
                 group.destinations.clear()
                 continue
-            at = datetime.now(UTC)
-            until = None if standing.suspended_for_s is None else at + timedelta(seconds=standing.suspended_for_s)
-            destinations = sorted(group.destinations)[:DESTINATIONS_MOST]
-            await connection.execute(
-                _WRITE,
-                (
-                    group.name, standing.connections, standing.messages_per_second, until, standing.failures, standing.reason,
-                    standing.last_reply[:1000], destinations, self._worker, at,
-                ),
-            )  # fmt: skip
+            await connection.execute(_WRITE, self._row(group, standing))
             self._written.add(group.name)
-        if gone := [name for name in well if name in self._written]:
+        if gone := [name for name in self._written if name in well or name not in groups]:
             await connection.execute(_DELETE, (gone, self._worker))
             self._written.difference_update(gone)
+
+    def _row(self, group: Group, standing: Standing) -> dict[str, Any]:
+        at, for_s, since_s = datetime.now(UTC), standing.suspended_for_s, standing.suspended_since_s
+        return {
+            "name": group.name,
+            "connections": standing.connections,
+            "messages_per_second": standing.messages_per_second,
+            "suspended_since": None if since_s is None else at - timedelta(seconds=since_s),
+            "suspended_until": None if for_s is None else at + timedelta(seconds=for_s),
+            "failures": standing.failures,
+            "reason": standing.reason,
+            "last_reply": standing.last_reply[:1000],
+            "destinations": sorted(group.destinations),
+            "most": DESTINATIONS_MOST,
+            "worker": self._worker,
+            "at": at,
+        }

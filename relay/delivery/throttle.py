@@ -35,6 +35,7 @@ class Standing:
     failures: int
     reason: str = ""
     last_reply: str = ""
+    suspended_since_s: float | None = None  # how long ago the first pause began
 
 
 class Throttle:
@@ -43,6 +44,7 @@ class Throttle:
         self.connections = limits.first_connections
         self.rate: float | None = None
         self.suspended_until: float | None = None
+        self.suspended_since: float | None = None
         self.failures = 0
         self.reason = self.last_reply = ""
         self.is_changed = False  # since `standing` was taken last
@@ -90,7 +92,7 @@ class Throttle:
         self._window_count += 1
         if self.failures or self.is_probing:
             self.failures = self._pauses = 0
-            self.suspended_until = None
+            self.suspended_until = self.suspended_since = None
             self.is_changed = True
         self._successes += 1
         if self.connections < self.limits.most_connections:
@@ -138,6 +140,7 @@ class Throttle:
             pause = min(self.limits.first_pause_s * 2**self._pauses, self.limits.longest_pause_s)
             self._pauses += 1
             self.suspended_until = now + pause
+            self.suspended_since = self.suspended_since or now
             self.connections = self._ceiling = min(self.connections, self.limits.first_connections)
 
     # ---- What others know --------------------------------------------------------------------------------------------
@@ -149,13 +152,16 @@ class Throttle:
     def standing(self, now: float) -> Standing:
         self.is_changed = False
         left = max(0.0, self.suspended_until - now) if self.suspended_until is not None else None
-        return Standing(self.connections, self.rate, left, self.failures, self.reason, self.last_reply)
+        since = now - self.suspended_since if self.suspended_since is not None else None
+        return Standing(self.connections, self.rate, left, self.failures, self.reason, self.last_reply, since)
 
     def adopt(self, standing: Standing, now: float) -> None:
         """Another worker's experience, or an operator's word."""
         self.connections = max(1, min(standing.connections, self.limits.most_connections))
         self.rate = standing.messages_per_second
         self.suspended_until = now + standing.suspended_for_s if standing.suspended_for_s is not None else None
+        since = standing.suspended_since_s
+        self.suspended_since = now - since if since is not None else None
         self.failures = standing.failures
         self.reason, self.last_reply = standing.reason, standing.last_reply
         if self.suspended_until is None:

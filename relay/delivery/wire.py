@@ -38,13 +38,22 @@ DEFAULT_TIMEOUTS = Timeouts()
 
 
 class ConversationFailed(Exception):
-    """The conversation broke without a usable reply. `phase`: what had been said last."""
+    """The conversation broke without a usable reply. `phase`: what had been said last. `is_ours`: the exchanger was not even
+    asked, for a fault on this machine."""
 
     def __init__(
-        self, reason: str, text: str, *, phase: str = "", in_doubt: bool = False, permanent: bool = False
+        self,
+        reason: str,
+        text: str,
+        *,
+        phase: str = "",
+        in_doubt: bool = False,
+        permanent: bool = False,
+        is_ours: bool = False,
     ) -> None:
         super().__init__(text)
         self.reason, self.text, self.phase, self.in_doubt, self.permanent = reason, text, phase, in_doubt, permanent
+        self.is_ours = is_ours
 
 
 class Rejected(Exception):

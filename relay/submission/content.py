@@ -1,4 +1,4 @@
-"""What a message may be made of, and lines that are too long made legal before it is signed. No I/O.
+"""What a message may be made of; lines that are too long made legal, 8-bit content made 7-bit, before it is signed. No I/O.
 
 The rule for lines of more than 998 octets (RFC 5322, 2.1.1; RFC 5321, 4.5.3.1.6), which no other server need take:
 
@@ -6,13 +6,16 @@ The rule for lines of more than 998 octets (RFC 5322, 2.1.1; RFC 5321, 4.5.3.1.6
 - text, alone or as a part, becomes quoted-printable; base64 and quoted-printable are wrapped anew; other parts become base64;
 - what must not be touched (parts of signed, encrypted and forwarded messages) or cannot be folded is refused.
 
-Everything else stays as it came, octet for octet.
+Everything else stays as it came, octet for octet. For a server that takes no 8-bit content the same is done to what is not
+ASCII (RFC 6152, 3); there nothing is refused: what must not be touched stays, and header fields do.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -23,6 +26,7 @@ from relay.submission.headers import OPTION_PREFIX, Field, Parsed, parse
 LONGEST_LINE = 998  # octets before CRLF
 ENCODED_LINE = 76  # RFC 2045, 6.7 and 6.8
 CTE = b"content-transfer-encoding"
+_EIGHT_BIT_LABEL = re.compile(rb"^(" + CTE + rb"[ \t]*:[ \t\r\n]*)(?:8bit|binary)(?=[ \t]*(?:\r\n|\Z))", re.I | re.M)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,19 @@ def check_content(parsed: Parsed, limits: ContentLimits) -> Parsed:
     if not (is_composed or is_long):
         return parsed
     walk = Walk(parsed.body, most_parts=limits.mime_parts, deepest=limits.mime_depth)
-    leaves = walk.leaves(b"".join(f.raw for f in parsed.fields if f.name in {b"content-type", CTE}))
+    leaves = walk.leaves(_how_made(parsed))
     return _made_legal(parsed, leaves) if is_long else parsed
+
+
+def to_seven_bit(content: bytes) -> bytes:
+    """An accepted message for a server that does not offer 8BITMIME: not ASCII any more only where that cannot be helped."""
+    parsed = parse(content)
+    if parsed.body.isascii():
+        return content
+    parsed = _encoded(parsed, _walk(parsed).leaves(_how_made(parsed)), _has_eight_bit)
+    if parsed.body.isascii():
+        parsed = _labelled_seven_bit(parsed)
+    return b"".join([*(field.raw for field in parsed.fields), parsed.body])
 
 
 def has_long_line(octets: bytes, start: int = 0, end: int | None = None) -> bool:
@@ -112,6 +127,14 @@ def _fold_line(line: bytes) -> bytes:
 
 
 def _made_legal(parsed: Parsed, leaves: list[Leaf]) -> Parsed:
+    legal = _encoded(parsed, leaves, has_long_line)
+    if has_long_line(legal.body):
+        raise Refused("line_too_long", where="The body")
+    return legal
+
+
+def _encoded(parsed: Parsed, leaves: list[Leaf], needs_it: Callable[[bytes, int, int], bool]) -> Parsed:
+    """Leaves whose octets, from one offset to another, need it, as far as they may be touched."""
     body, fields, edits = parsed.body, parsed.fields, []
     for leaf in leaves:
         if leaf.is_sealed:
@@ -119,7 +142,7 @@ def _made_legal(parsed: Parsed, leaves: list[Leaf]) -> Parsed:
         if leaf.head is not None and has_long_line(body, *leaf.head):
             edits.append((*leaf.head, fold(body[slice(*leaf.head)])))
         encoding = _encoding_for(leaf)
-        if encoding is None or not has_long_line(body, leaf.start, leaf.end):
+        if encoding is None or not needs_it(body, leaf.start, leaf.end):
             continue
         edits.append((leaf.start, leaf.end, _ENCODE[encoding](leaf, body[leaf.start : leaf.end])))
         if leaf.encoding == encoding:
@@ -129,11 +152,39 @@ def _made_legal(parsed: Parsed, leaves: list[Leaf]) -> Parsed:
         else:
             edits = [edit for edit in edits if edit[:2] != leaf.head]
             edits.append((*leaf.head, fold(_block_with_encoding(body[slice(*leaf.head)], encoding))))
-    for start, end, replacement in sorted(edits, reverse=True):
-        body = body[:start] + replacement + body[end:]
-    if has_long_line(body):
-        raise Refused("line_too_long", where="The body")
-    return Parsed(fields, body)
+    return Parsed(fields, _edited(body, edits))
+
+
+def _edited(body: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
+    """`edits`: from where to where, and what stands there instead."""
+    pieces, at = [], 0
+    for start, end, replacement in sorted(edits):
+        pieces += [body[at:start], replacement]
+        at = end
+    return b"".join([*pieces, body[at:]])
+
+
+def _walk(parsed: Parsed) -> Walk:
+    """Of an accepted message: what it may be made of was checked then."""
+    return Walk(parsed.body, most_parts=sys.maxsize, deepest=sys.maxsize)
+
+
+def _how_made(parsed: Parsed) -> bytes:
+    return b"".join(field.raw for field in parsed.fields if field.name in {b"content-type", CTE})
+
+
+def _has_eight_bit(octets: bytes, start: int, end: int) -> bool:
+    return not octets[start:end].isascii()
+
+
+def _labelled_seven_bit(parsed: Parsed) -> Parsed:
+    """RFC 2045, 6.2 and 6.4: an encoding of 8bit or binary tells what octets may be found inside, all parts together."""
+    walk = _walk(parsed)
+    leaves = walk.leaves(_how_made(parsed))
+    heads = [*walk.heads, *(leaf.head for leaf in leaves if leaf.head is not None and not leaf.is_sealed)]
+    edits = [(*head, _EIGHT_BIT_LABEL.sub(rb"\g<1>7bit", parsed.body[slice(*head)])) for head in heads]
+    fields = [Field(f.name, _EIGHT_BIT_LABEL.sub(rb"\g<1>7bit", f.raw)) if f.name == CTE else f for f in parsed.fields]
+    return Parsed(tuple(fields), _edited(parsed.body, edits))
 
 
 def _encoding_for(leaf: Leaf) -> str | None:

@@ -31,6 +31,7 @@ class Walk:
 
     def __init__(self, body: bytes, *, most_parts: int, deepest: int) -> None:
         self._body, self._most_parts, self._deepest = body, most_parts, deepest
+        self.heads: list[tuple[int, int]] = []  # of parts that have parts, once `leaves` has gone through them
         self._parts = self._delimiters = 0
 
     def leaves(self, header: bytes) -> list[Leaf]:
@@ -55,6 +56,8 @@ class Walk:
         else:
             encoding = _value(header, b"content-transfer-encoding").strip().lower().decode("ascii", "replace") or "7bit"
             return [Leaf(content_type, encoding, head, start, end, is_sealed)]
+        if head is not None and not is_sealed:
+            self.heads.append(head)
         leaves = []
         for part_start, part_end in inner:
             head_end = self._head_end(part_start, part_end)
