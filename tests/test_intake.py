@@ -334,7 +334,7 @@ def test_what_is_given_back_is_due_at_once_and_not_counted_as_an_attempt(organiz
     async def main() -> None:
         async with connected() as connection:
             claimed = (await queue.claim(connection, {Lane(organization.pk, "b.test"): 10})).recipients
-            await queue.release(connection, [one.id for one in claimed])
+            await queue.release(connection, claimed)
             again = (await queue.claim(connection, {Lane(organization.pk, "b.test"): 10})).recipients
             assert [one.attempt for one in again] == [1, 1, 1]
 
