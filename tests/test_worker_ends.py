@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.arrivals import Arrivals
-from tests.crash import Ends, Load, crashing, wait_all_ended
+from tests.crash import SETTINGS, Ends, Load, crashing, wait_all_ended
 from tests.platform import Platform, wait_for
 
 pytestmark = pytest.mark.xdist_group("worker ends")
@@ -96,6 +96,23 @@ def check_nothing_shows(platform: Platform, arrivals: Arrivals) -> None:
     assert ends.doubts == 0
     assert attempts_of_all(platform) == {1}
     assert ends.disagreements == []
+
+
+def test_what_is_delivered_while_the_database_is_away_is_told_when_it_is_back(arrivals: Arrivals) -> None:
+    with crashing(arrivals) as platform:
+        load = load_of(platform, 100, 1.0)
+        with load.running():
+            wait_for(lambda: load.is_complete and arrivals.in_hand > 3, "conversations are under way")
+        away_until = time.monotonic() + 2 * float(SETTINGS["LEASE_SECONDS"])
+        while time.monotonic() < away_until:
+            if "postgres" in platform.children:
+                platform.wait_restarted("postgres", platform.kill("postgres"))
+        wait_all_ended(platform, SOON_S)
+        ends = Ends.of(platform)
+        assert set(ends.states.values()) == {"delivered"}
+        assert set(arrivals.of.values()) == {1}
+        assert ends.doubts == 0
+        assert ends.disagreements == []
 
 
 def test_what_a_hanging_worker_holds_is_taken_over_after_its_lease(arrivals: Arrivals) -> None:

@@ -185,6 +185,7 @@ class Engine:
         self._ahead_s = self.limits.look_every_s + SCAN_SHARE * self._scan_took_s + 5
         async with self.pool.connection() as connection:
             lanes = await self.queue.open_lanes(connection, timedelta(seconds=self._ahead_s))
+            await self._make_sure(connection)  # what became of ours is known, or will be
             await self._end_lapsed(connection)
         now = self._scanned_at = time.monotonic()
         self._scan_took_s = now - started
@@ -250,6 +251,7 @@ class Engine:
         failed = False
         try:
             async with self.pool.connection() as connection:
+                await self._make_sure(connection)
                 claim = await self.queue.claim(
                     connection,
                     {one.state.lane: one.most for one in picked},
@@ -441,12 +443,22 @@ class Engine:
             await asyncio.sleep(seconds)
 
     async def _renew_leases(self) -> None:
+        if not self.held:
+            self._sure_until = time.monotonic() + self.limits.lease.total_seconds()
+            return
+        async with self.pool.connection() as connection:
+            await self._renew(connection)
+
+    async def _make_sure(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+        """After the database was away for long."""
+        if time.monotonic() >= self._sure_until:
+            await self._renew(connection)
+
+    async def _renew(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
         started, held = time.monotonic(), dict(self.held)
-        if held:
-            async with self.pool.connection() as connection:
-                ours = await self.queue.renew(connection, list(held))
-            for lost in held.keys() - ours:
-                self._let_go(held[lost])
+        ours = await self.queue.renew(connection, list(held))
+        for lost in held.keys() - ours:
+            self._let_go(held[lost])
         self._sure_until = started + self.limits.lease.total_seconds()
 
     def _is_ours(self, claimed: Claimed) -> bool:
