@@ -253,6 +253,7 @@ DELIVERY_CONNECTIONS = env.number("DELIVERY_CONNECTIONS", 1000)  # to all exchan
 CONNECTIONS_PER_EXCHANGER = env.number(
     "CONNECTIONS_PER_EXCHANGER", 100
 )  # at most; few at first, more while it answers well
+WORKER_DRAIN_SECONDS = env.number("WORKER_DRAIN_SECONDS", 25)
 LEASE_SECONDS = env.number("LEASE_SECONDS", 60)
 RETRY_SCALE = float(env.text("RETRY_SCALE", "0.1" if SANDBOX else "1"))  # shortens every retry delay, for trials
 

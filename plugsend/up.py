@@ -161,6 +161,8 @@ class Platform:
         given = os.environ
         ours = {**self._secrets, "PLUGSEND_VAR": str(self._var), "PYTHONUNBUFFERED": "1", MARK: str(self._var)}
         ours["CELERY_SKIP_CHECKS"] = "1"  # Django's checks of the code: for tests, not for each start of a worker
+        # Less than a worker's budget: an attempt that is cut off by kill -9 is in doubt.
+        ours["WORKER_DRAIN_SECONDS"] = str(round(BUDGETS_S[WORKERS] - 1))
         ours["WEB_HOST"] = given.get("WEB_HOST") or "127.0.0.1"
         ours["SMTP_HOST"] = given.get("SMTP_HOST") or "127.0.0.1"
         ours["WEB_PORT"] = self._port("WEB_PORT", ours["WEB_HOST"], following(8000))

@@ -18,13 +18,15 @@ from relay.models import ExchangerGroup, IdempotencyKey
 @shared_task(name="relay.tasks.deliver")
 def deliver(lanes: Sequence[str]) -> None:
     """A wake-up: these lanes have new mail."""
-    worker.engine().wake([Lane.parse(lane) for lane in lanes])
+    if engine := worker.engine():
+        engine.wake([Lane.parse(lane) for lane in lanes])
 
 
 @shared_task(name="relay.tasks.wake_due")
 def wake_due() -> None:
     """The truth check: wakes every lane with something due, whatever the broker has forgotten."""
-    worker.engine().look()
+    if engine := worker.engine():
+        engine.look()
 
 
 @shared_task(name="relay.tasks.expire_overdue")

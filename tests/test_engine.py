@@ -1,8 +1,11 @@
 """The delivery engine against an exchanger that does what the test says, on real PostgreSQL and real sockets."""
 
 import asyncio
+import threading
+import time
 from datetime import timedelta
 
+import psycopg
 import pytest
 from pytest_django.fixtures import Settings
 
@@ -11,12 +14,15 @@ from domains.models import DomainStatus
 from domains.services import add_domain
 from events.models import Event
 from relay.database import database_url
+from relay.delivery import worker
 from relay.delivery.engine import Engine, EngineLimits
 from relay.delivery.networks import is_allowed
 from relay.lanes import Lane
 from relay.models import Recipient
 from relay.submission.accept import Credential, Submission
 from relay.submission.desk import Desk
+from relay.tasks import deliver as deliver_task
+from relay.tasks import wake_due
 from tests.peer import Peer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,6 +104,62 @@ def test_a_nudge_is_enough_for_a_lane_at_work(organization: Organization, settin
     peer = Peer()
     deliver(organization, settings, peer, [["a@nudged.test"], ["b@nudged.test"]], wake_each=False)
     assert states() == ["delivered", "delivered"]
+
+
+def test_a_worker_that_stood_still_begins_nothing_that_another_has_taken_over(
+    organization: Organization, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    credential = Credential(organization.pk, False, None, None, frozenset({"send"}), "")
+    lease = timedelta(seconds=1)
+    others = "UPDATE relay_recipient SET leased_by = gen_random_uuid() WHERE leased_by IS NOT NULL RETURNING id"
+
+    async def main() -> None:
+        desk = Desk(database_url())
+        await desk.open()
+        async with Peer(delay_s=0.3) as peer:
+            settings.RELAY_SMARTHOST = f"127.0.0.1:{peer.port}"
+            engine = Engine(database_url(), EngineLimits(lease=lease, look_every_s=100))
+            await engine.start()
+            for number in range(20):
+                content = b"From: ada@acme.test\r\nSubject: Hi\r\n\r\nHello\r\n"
+                address = (f"r{number}@still.test",)
+                await desk.submit(Submission(credential, "smtp", "ESMTPSA", "ada@acme.test", address, content))
+            engine.wake({Lane(organization.pk, "still.test")})
+            async with asyncio.timeout(20):
+                while not peer.messages:
+                    await asyncio.sleep(0.01)
+            time.sleep(lease.total_seconds() + 0.2)  # the whole loop stands still
+            with psycopg.connect(database_url()) as connection:
+                taken_over = connection.execute(others).rowcount
+            assert taken_over > 10
+            channels = [channel for group in engine.groups.values() for channel in group.channels.values()]
+            async with asyncio.timeout(20):
+                while any(channel.waiting for channel in channels):
+                    await asyncio.sleep(0.01)
+            await engine.stop(5)
+            assert len(peer.messages) <= 20 - taken_over + peer.connections  # the latter it was at already
+            assert engine.held == {}
+        await desk.close()
+
+    asyncio.run(main())
+    assert "An attempt for message" not in caplog.text
+
+
+def test_a_task_that_runs_while_the_worker_ends_begins_nothing(
+    organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def engines() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "engine"]
+
+    monkeypatch.setattr(worker, "_current", None)
+    monkeypatch.setattr(worker, "_is_ending", False)
+    lane = str(Lane(organization.pk, "late.test"))
+    deliver_task([lane])
+    assert len(engines()) == 1
+    worker.stop_engine()
+    deliver_task([lane])
+    wake_due()
+    assert engines() == []
 
 
 @pytest.mark.parametrize("goodbye", [b"", b"421 4.4.2 too long idle\r\n"])

@@ -359,12 +359,30 @@ def test_what_is_given_back_is_due_at_once_and_not_counted_as_an_attempt(organiz
     async def main() -> None:
         async with connected() as connection:
             claimed = (await queue.claim(connection, {Lane(organization.pk, "b.test"): 10})).recipients
-            await queue.release(connection, [one.id for one in claimed])
+            await queue.release(connection, claimed)
             again = (await queue.claim(connection, {Lane(organization.pk, "b.test"): 10})).recipients
             assert [one.attempt for one in again] == [1, 1, 1]
 
     asyncio.run(main())
     assert not Event.objects.filter(type="in_doubt").exists()
+
+
+def test_giving_back_an_attempt_that_lapsed_does_not_free_the_next_one(organization: Organization) -> None:
+    fill(organization, 1)
+    lane = Lane(organization.pk, "b.test")
+    queue = Queue(uuid7(), timedelta(0))
+
+    async def main() -> None:
+        async with connected() as connection:
+            old = (await queue.claim(connection, {lane: 1})).recipients
+            [one] = await queue.take_lapsed(connection, 1)
+            await queue.settle(connection, [lapsed(one, Chances(lambda: 0.5, scale=0))])
+            [new] = (await queue.claim(connection, {lane: 1})).recipients
+            await queue.release(connection, old)
+            assert await queue.renew(connection, [new.id]) == {new.id}
+
+    asyncio.run(main())
+    assert Recipient.objects.get().attempts == 2
 
 
 def test_open_lanes_are_named_once_with_the_time_until_they_are_due(organization: Organization) -> None:

@@ -59,6 +59,7 @@ class Ears:
     give_back: Callable[[list[Claimed]], None]  # not begun
     released: Callable[[Group, UUID, int], None]  # so many of an organization's recipients wait no longer
     suspended: Callable[[Group], None]
+    is_ours: Callable[[Claimed], bool]  # its lease has not run out
 
 
 class Deliverer:
@@ -81,6 +82,12 @@ class Deliverer:
 
     async def deliver(self, envelope: Envelope, channel: Channel, kept: Conversation | None) -> Conversation | None:
         """Makes one attempt and settles it. Returns the connection when it is fit for the next."""
+        if lapsed := [claimed for claimed in envelope.recipients if not self.ears.is_ours(claimed)]:
+            # Somebody else may be at work on them.
+            self.ears.give_back(lapsed)
+            envelope.recipients = [claimed for claimed in envelope.recipients if claimed not in lapsed]
+            if not envelope.recipients:
+                return kept
         work = _Delivery(self, envelope, channel.group, kept)
         try:
             await work.run(channel)

@@ -106,6 +106,7 @@ class Engine:
         self.groups: dict[str, Group] = {}
         self.stopping = False
         self._database_url = database_url
+        self._sure_until = time.monotonic() + self.limits.lease.total_seconds()  # no lease of what is held has run out
         self._held_by = Counter[UUID]()  # organization
         self._messages = Messages(self.pool)
         self._senders = Senders()
@@ -115,7 +116,7 @@ class Engine:
         self._routes = Routes(router, self._routed)
         self._policies = TlsPolicies(router, self.pool.connection)
         self._standings = Standings(self.pool, self.queue.worker)
-        ears = Ears(self.settle, self._give_back, self._released, self._suspended)
+        ears = Ears(self.settle, self._give_back, self._released, self._suspended, self._is_ours)
         self._deliverer = Deliverer(self._routes, self._policies, self._senders, self._messages, ears, timeouts)
         self._parked: list[LaneState] = []  # lanes that wait until less is held
         self._claimable = asyncio.Event()
@@ -183,6 +184,7 @@ class Engine:
         self._ahead_s = self.limits.look_every_s + SCAN_SHARE * self._scan_took_s + 5
         async with self.pool.connection() as connection:
             lanes = await self.queue.open_lanes(connection, timedelta(seconds=self._ahead_s))
+            await self._make_sure(connection)  # what became of ours is known, or will be
             await self._end_lapsed(connection)
         now = self._scanned_at = time.monotonic()
         self._scan_took_s = now - started
@@ -248,6 +250,7 @@ class Engine:
         failed = False
         try:
             async with self.pool.connection() as connection:
+                await self._make_sure(connection)
                 claim = await self.queue.claim(
                     connection,
                     {one.state.lane: one.most for one in picked},
@@ -278,14 +281,17 @@ class Engine:
     def _take_in_hand(self, claim: Claim) -> None:
         self._messages.take(claim)
         for claimed in claim.recipients:
+            if lapsed := self.held.get(claimed.id):  # and claimed by us once more
+                self._let_go(lapsed)
             self.held[claimed.id] = claimed
             self._held_by[claimed.organization_id] += 1
             self._schedule.state(claimed.lane).held += 1
 
     def _let_go(self, claimed: Claimed) -> None:
-        """Settled, or given back."""
-        if self.held.pop(claimed.id, None) is None:
+        """Settled, or given back. Once: whoever gave it back may settle it no more."""
+        if self.held.get(claimed.id) is not claimed:
             return
+        del self.held[claimed.id]
         self._messages.done(claimed)
         self._schedule.state(claimed.lane).held -= 1
         self._held_by[claimed.organization_id] -= 1
@@ -406,13 +412,15 @@ class Engine:
         returned, self._returned = self._returned, []
         if not returned:
             return
-        for claimed in returned:
-            self._let_go(claimed)
         try:
             async with self.pool.connection() as connection:
-                await self.queue.release(connection, [claimed.id for claimed in returned])
+                await self.queue.release(connection, returned)
         except DATABASE_AWAY as error:
-            logger.warning("%d recipients stay leased until their lease ends: %s", len(returned), error)
+            logger.warning("%d recipients could not be given back: %s", len(returned), error)
+            self._returned += returned
+            return
+        for claimed in returned:
+            self._let_go(claimed)
         if not self.stopping:
             self.wake({claimed.lane for claimed in returned})
 
@@ -434,9 +442,27 @@ class Engine:
             await asyncio.sleep(seconds)
 
     async def _renew_leases(self) -> None:
-        if self.held:
-            async with self.pool.connection() as connection:
-                await self.queue.renew(connection, list(self.held))
+        if not self.held:
+            self._sure_until = time.monotonic() + self.limits.lease.total_seconds()
+            return
+        async with self.pool.connection() as connection:
+            await self._renew(connection)
+
+    async def _make_sure(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+        """After the database was away for long."""
+        if time.monotonic() >= self._sure_until:
+            await self._renew(connection)
+
+    async def _renew(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+        started, held = time.monotonic(), dict(self.held)
+        ours = await self.queue.renew(connection, list(held))
+        for lost in held.keys() - ours:
+            self._let_go(held[lost])
+        self._sure_until = started + self.limits.lease.total_seconds()
+
+    def _is_ours(self, claimed: Claimed) -> bool:
+        """Whether its lease cannot have run out: it may, when the database was away for long, or we stood still."""
+        return self.held.get(claimed.id) is claimed and time.monotonic() < self._sure_until
 
     async def _heed_nudges(self) -> None:
         """More mail for lanes that we are at work on. Others are left to the worker that is woken for them."""

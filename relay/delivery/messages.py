@@ -54,9 +54,7 @@ class Messages:
         """This recipient is not in hand any more; with its last one a message is forgotten."""
         letter = self._letters[claimed.message_id]
         letter.recipients -= 1
-        if not letter.recipients:
-            self.octets -= letter.octets
-            del self._letters[claimed.message_id]
+        self._forget(claimed.message_id, letter)
 
     async def open(self, claimed: Claimed, signer: Signer) -> bytes:
         """The message with its signature, to be given back by `close`. Raises `CannotSign`."""
@@ -88,6 +86,12 @@ class Messages:
             self._large.release()
             if not letter.in_use:
                 self._keep(letter, None)
+        self._forget(claimed.message_id, letter)
+
+    def _forget(self, message_id: UUID, letter: Letter) -> None:
+        if not (letter.recipients or letter.in_use):  # an attempt may go on though its lease was lost
+            self.octets -= letter.octets
+            del self._letters[message_id]
 
     async def _sign(self, claimed: Claimed, letter: Letter, signer: Signer) -> bytes:
         content = letter.content if letter.content is not None else await self._read(claimed.message_id)

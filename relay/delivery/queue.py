@@ -67,6 +67,7 @@ SMALL_OCTETS = 256 * 1024
 
 _RENEW = """
     UPDATE relay_recipient SET next_attempt_at = now() + %(lease)s WHERE id = ANY(%(ids)s) AND leased_by = %(worker)s
+    RETURNING id
 """
 
 _SETTLE = f"""
@@ -91,9 +92,11 @@ _SUPPRESS = """
     VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (organization_id, address) DO NOTHING
 """
 
+# The attempt, too: meanwhile ours may have lapsed, and have become ours once more.
 _RELEASE = """
-    UPDATE relay_recipient SET next_attempt_at = now(), leased_by = NULL, attempts = attempts - 1
-    WHERE id = ANY(%(ids)s) AND leased_by = %(worker)s
+    UPDATE relay_recipient r SET next_attempt_at = now(), leased_by = NULL, attempts = r.attempts - 1
+    FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS o (id, attempt)
+    WHERE r.id = o.id AND r.leased_by = %(worker)s AND r.attempts = o.attempt
 """
 
 _TAKE_LAPSED = """
@@ -219,8 +222,10 @@ class Queue:
             await self.renew(connection, ids)
         return [Lapsed(Claimed(*row[:-2]), never_twice=row[-2]) for row in rows]
 
-    async def renew(self, connection: AsyncConnection[Any], ids: Sequence[UUID]) -> None:
-        await connection.execute(_RENEW, {"ids": list(ids), "lease": self.lease, "worker": self.worker})
+    async def renew(self, connection: AsyncConnection[Any], ids: Sequence[UUID]) -> set[UUID]:
+        """Returns those that are ours still."""
+        cursor = await connection.execute(_RENEW, {"ids": list(ids), "lease": self.lease, "worker": self.worker})
+        return {row[0] for row in await cursor.fetchall()}
 
     async def settle(self, connection: AsyncConnection[Any], outcomes: Sequence[Outcome]) -> set[UUID]:
         """Writes states, events and suppressions together. Returns the recipients settled: all whose lease was still ours."""
@@ -251,9 +256,10 @@ class Queue:
         )
         return {row[0] for row in await cursor.fetchall()}
 
-    async def release(self, connection: AsyncConnection[Any], ids: Sequence[UUID]) -> None:
+    async def release(self, connection: AsyncConnection[Any], recipients: Sequence[Claimed]) -> None:
         """Gives back what was claimed and not begun, as if it had not been claimed."""
-        await connection.execute(_RELEASE, {"ids": list(ids), "worker": self.worker})
+        ids, attempts = [claimed.id for claimed in recipients], [claimed.attempt for claimed in recipients]
+        await connection.execute(_RELEASE, {"ids": ids, "attempts": attempts, "worker": self.worker})
 
     async def open_lanes(self, connection: AsyncConnection[Any], ahead: timedelta) -> dict[Lane, float]:
         """The lanes with something due now or within `ahead`, with the seconds until then (negative: due since)."""

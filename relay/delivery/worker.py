@@ -7,11 +7,11 @@ import contextlib
 import threading
 from collections.abc import Iterable
 
+from django.conf import settings
+
 from relay.database import database_url
 from relay.delivery.engine import Engine
 from relay.lanes import Lane
-
-STOP_DEADLINE_S = 5.0
 
 
 class EngineThread:
@@ -28,26 +28,32 @@ class EngineThread:
         asyncio.run_coroutine_threadsafe(self.engine.look(), self._loop)
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.engine.stop(STOP_DEADLINE_S), self._loop).result(STOP_DEADLINE_S + 5)
+        drain_s = settings.WORKER_DRAIN_SECONDS
+        asyncio.run_coroutine_threadsafe(self.engine.stop(drain_s), self._loop).result(drain_s + 5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(2)
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # the handler of a signal may find its own thread within
 _current: EngineThread | None = None
+_is_ending = False
 
 
-def engine() -> EngineThread:
-    """This process's engine, started at first use."""
+def engine() -> EngineThread | None:
+    """This process's engine, started at first use; None once it is to end: tasks may run yet, and nothing more is begun."""
     global _current
     with _lock:
-        if _current is None:
+        if _current is None and not _is_ending:
             _current = EngineThread(database_url())
+            if _is_ending:  # a signal came meanwhile
+                stop_engine()
         return _current
 
 
 def stop_engine() -> None:
-    global _current
+    """For good."""
+    global _current, _is_ending
+    _is_ending = True
     with _lock:
         current, _current = _current, None
     if current:

@@ -1,0 +1,92 @@
+"""The audit finds every kind of disagreement between states and events, and nothing where there is none."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from accounts.ids import uuid7
+from events.models import Event
+from relay.audit import disagreements
+from relay.database import database_url
+from relay.expiry import expire
+from relay.models import Message, Recipient
+from tests.factories import make_domain, make_message, make_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def course(*events: tuple[str, dict[str, Any]], state: str = "delivered") -> Recipient:
+    """A recipient with such a course."""
+    domain = make_domain(make_tenant().organization)
+    message = make_message(domain, state=state, events=list(events))
+    return Recipient.objects.get(message_id=message.pk)
+
+
+def found() -> list[str]:
+    with psycopg.connect(database_url()) as connection:
+        return [line.split(" ", 2)[2] for line in disagreements(connection)]
+
+
+def add_event(recipient: Recipient, type_: str, attempt: int = 0) -> None:
+    Event.objects.create(
+        organization_id=recipient.organization_id, message_id=recipient.message_id, recipient_id=recipient.pk,
+        address=recipient.address, type=type_, occurred_at=timezone.now(), attempt=attempt,
+    )  # fmt: skip
+
+
+def test_what_happens_in_the_ordinary_way_agrees(capsys: pytest.CaptureFixture[str]) -> None:
+    recipient = course(("deferred", {}), ("in_doubt", {}), ("deferred", {}), state="deferred")
+    add_event(recipient, "held")
+    add_event(recipient, "released")
+    add_event(recipient, "retry_requested")
+    assert found() == []
+    Recipient.objects.update(leased_by=uuid7(), attempts=4)  # being tried
+    assert found() == []
+    Recipient.objects.update(leased_by=None, attempts=3, expires_at=timezone.now() - timedelta(seconds=1))
+    assert expire() == 1
+    assert found() == []
+    call_command("audit_timelines")
+    assert "agree" in capsys.readouterr().out
+
+
+Change = Callable[[Recipient], object]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda r: Recipient.objects.update(state="bounced"), "is bounced, its last event is delivered"),
+        (lambda r: Recipient.objects.update(attempts=2), "has ended 2 attempts; events tell of 1"),
+        (
+            lambda r: add_event(r, "delivered", 1),
+            "has ended 1 attempts; events tell of 1, the latest of them 1, repeating 1",
+        ),
+        (lambda r: add_event(r, "delivered", 2), "has ended 1 attempts; events tell of 2"),
+        (lambda r: add_event(r, "released"), "is delivered, its last event is released"),
+        (
+            lambda r: Recipient.objects.update(next_attempt_at=timezone.now()),
+            "is delivered, and its next attempt is at 2",
+        ),
+        (lambda r: Recipient.objects.update(id=uuid7()), "has events and no row"),
+        (lambda r: Message.objects.update(recipient_count=2), "was for 2 recipients and has 1"),
+    ],
+    ids=["state", "attempts", "twice", "not counted", "released", "still due", "stray", "lost"],
+)
+def test_a_disagreement_is_told(change: Change, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    change(course(("delivered", {})))
+    assert any(line.startswith(told) for line in found()), found()
+    with pytest.raises(SystemExit):
+        call_command("audit_timelines")
+    assert told in capsys.readouterr().out
+
+
+def test_a_row_that_was_not_logged_is_told() -> None:
+    recipient = course(state="submitted")
+    assert found() == []
+    Recipient.objects.update(id=uuid7())
+    assert sorted(found()) == ["has 0 submitted events", "has events and no row"], recipient
