@@ -31,6 +31,7 @@ from relay.delivery.return_path import message_return_path, return_path
 from relay.delivery.routes import Routes
 from relay.delivery.routing import Hop, RoutingFailed
 from relay.delivery.senders import Sender, Senders, Source
+from relay.delivery.signing import Signer
 from relay.delivery.tls import TlsPolicies, TlsPolicy
 from relay.delivery.trace import Trace
 from relay.delivery.transaction import Transaction
@@ -132,44 +133,39 @@ class _Delivery:
             raise CannotSign("The sending domain has no DKIM key.")
         if wait := self._group.throttle.wait_s(time.monotonic()):
             await asyncio.sleep(wait)
-        message = await self._deliverer.messages.open(first, sender.signer)
-        try:
-            self._address(sender, message)
-            await self._hand_over(sender, message)
-        finally:
-            self._deliverer.messages.close(first)
+        self._address(sender.signer)
+        await self._hand_over(sender, sender.signer)
         self._settle_results(channel)
 
-    def _address(self, sender: Sender, message: bytes) -> None:
-        assert sender.signer is not None
-        self._attempt.dkim = sender.signer.facts()
+    def _address(self, signer: Signer) -> None:
+        self._attempt.dkim = signer.facts()
         recipients = self._envelope.recipients
         # One transaction has one return path: a recipient alone has its own, several have the message's.
         self._attempt.return_path = (
-            return_path(recipients[0].id, sender.signer.domain)
+            return_path(recipients[0].id, signer.domain)
             if len(recipients) == 1
-            else message_return_path(self._envelope.message_id, sender.signer.domain)
+            else message_return_path(self._envelope.message_id, signer.domain)
         )
         addresses = [claimed.on_the_wire for claimed in recipients]
         smtputf8 = not all(address.isascii() for address in addresses)
-        self._transaction = Transaction(self._attempt.return_path, addresses, message, smtputf8)
+        self._transaction = Transaction(self._attempt.return_path, addresses, smtputf8)
 
-    async def _hand_over(self, sender: Sender, message: bytes) -> None:
+    async def _hand_over(self, sender: Sender, signer: Signer) -> None:
         if self._conversation and not await self._fits(self._conversation, sender):
             self._deliverer.say_goodbye(self._conversation)
             self._conversation, self._attempt.trace = None, Trace()
         if self._conversation:
-            if await self._hand_over_on_kept(self._conversation, sender, message):
+            if await self._hand_over_on_kept(self._conversation, signer):
                 return
             self._conversation = None
         self._conversation = await self._connect(sender)
-        await self._send(self._conversation, sender, message)
+        await self._send(self._conversation, signer)
 
-    async def _hand_over_on_kept(self, conversation: Conversation, sender: Sender, message: bytes) -> bool:
+    async def _hand_over_on_kept(self, conversation: Conversation, signer: Signer) -> bool:
         """Whether it served. One that the exchanger ended meanwhile says nothing about this message."""
         assert self._transaction is not None
         try:
-            await self._send(conversation, sender, message)
+            await self._send(conversation, signer)
         except ConversationFailed as error:
             if error.phase != "mail" or error.reason != "connection_lost":
                 raise
@@ -182,18 +178,23 @@ class _Delivery:
         self._transaction.begin_anew()
         return False
 
-    async def _send(self, conversation: Conversation, sender: Sender, message: bytes) -> None:
+    async def _send(self, conversation: Conversation, signer: Signer) -> None:
         assert self._transaction is not None
+        messages, first = self._deliverer.messages, self._envelope.recipients[0]
         self._attempt.hop = conversation.hop
-        self._transaction.message = await self._as_taken(conversation, sender, message)
-        await conversation.send(self._transaction, self._attempt.trace)
+        message = await messages.open(first, signer)
+        try:
+            self._transaction.message = await self._as_taken(conversation, signer, message)
+            await conversation.send(self._transaction, self._attempt.trace)
+        finally:
+            self._transaction.message = b""
+            messages.close(first)
 
-    async def _as_taken(self, conversation: Conversation, sender: Sender, message: bytes) -> bytes:
+    async def _as_taken(self, conversation: Conversation, signer: Signer, message: bytes) -> bytes:
         """The message in a form that the exchanger takes, as far as there is one: it may take the other all the same."""
         if conversation.takes_8bit or message.isascii():
             return message
-        assert sender.signer is not None
-        converted = await self._deliverer.messages.seven_bit(self._envelope.recipients[0], sender.signer)
+        converted = await self._deliverer.messages.seven_bit(self._envelope.recipients[0], signer)
         rest = "" if converted.isascii() else "; what cannot be converted is sent as it is"
         self._attempt.trace.note(f"8BITMIME is not offered: converted to 7 bits and signed in that form{rest}")
         return converted

@@ -8,12 +8,13 @@ from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
 
+from relay.delivery.memory_budget import MemoryBudget
 from relay.delivery.outcome import CannotSign
 from relay.delivery.queue import SMALL_OCTETS, Claim, Claimed
 from relay.delivery.signing import Signer
 from relay.submission.content import to_seven_bit
 
-LARGE_AT_ONCE = 4  # large messages in memory, each as read, as signed and as written
+LARGE_OCTETS = 96 * 1024 * 1024  # of large messages that are being handed over
 OWN_THREAD_OCTETS = 512 * 1024  # signing more than that would hold up the loop
 _CONTENT = "SELECT raw FROM relay_content WHERE id = %s"
 
@@ -39,7 +40,7 @@ class Messages:
         self.octets = 0  # kept
         self._pool = pool
         self._letters: dict[UUID, Letter] = {}
-        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._large = MemoryBudget(LARGE_OCTETS)
 
     def take(self, claim: Claim) -> None:
         """Makes ready for what was claimed: keeps the contents that came along."""
@@ -57,12 +58,19 @@ class Messages:
         self._forget(claimed.message_id, letter)
 
     async def open(self, claimed: Claimed, signer: Signer) -> bytes:
-        """The message with its signature, to be given back by `close`. Raises `CannotSign`."""
+        """The message with its signature, for as long as it is handed over: to be given back by `close`.
+
+        A large one waits for its turn and is read then. Raises `CannotSign`.
+        """
         letter = self._letters[claimed.message_id]
-        is_large = claimed.size_bytes > SMALL_OCTETS
-        if is_large:
-            await self._large.acquire()
         letter.in_use += 1
+        if claimed.size_bytes > SMALL_OCTETS:
+            try:
+                await self._large.take(claimed.organization_id, claimed.size_bytes)
+            except BaseException:
+                letter.in_use -= 1
+                self._forget(claimed.message_id, letter)
+                raise
         try:
             return letter.signed or await self._sign(claimed, letter, signer)
         except BaseException:
@@ -83,7 +91,7 @@ class Messages:
         letter = self._letters[claimed.message_id]
         letter.in_use -= 1
         if claimed.size_bytes > SMALL_OCTETS:
-            self._large.release()
+            self._large.give(claimed.organization_id, claimed.size_bytes)
             if not letter.in_use:
                 self._keep(letter, None)
         self._forget(claimed.message_id, letter)

@@ -21,8 +21,8 @@ class Transaction:
 
     sender: str
     recipients: list[str]
-    message: bytes
     smtputf8: bool
+    message: bytes = b""
     results: list[Reply | Rejected | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
