@@ -8,13 +8,14 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
 
 from relay.delivery.conversation import Conversation
 from relay.delivery.groups import MESSAGES_PER_CONNECTION, Channel, Group
-from relay.delivery.messages import Messages
+from relay.delivery.messages import Letter, Messages
 from relay.delivery.networks import is_ipv6
 from relay.delivery.outcome import (
     Attempt,
@@ -182,22 +183,25 @@ class _Delivery:
         assert self._transaction is not None
         messages, first = self._deliverer.messages, self._envelope.recipients[0]
         self._attempt.hop = conversation.hop
-        message = await messages.open(first, signer)
+        letter = await messages.open(first)
         try:
-            self._transaction.message = await self._as_taken(conversation, signer, message)
+            await self._describe(conversation, letter, signer)
             await conversation.send(self._transaction, self._attempt.trace)
         finally:
-            self._transaction.message = b""
             messages.close(first)
 
-    async def _as_taken(self, conversation: Conversation, signer: Signer, message: bytes) -> bytes:
+    async def _describe(self, conversation: Conversation, letter: Letter, signer: Signer) -> None:
         """The message in a form that the exchanger takes, as far as there is one: it may take the other all the same."""
-        if conversation.takes_8bit or message.isascii():
-            return message
-        converted = await self._deliverer.messages.seven_bit(self._envelope.recipients[0], signer)
+        assert self._transaction is not None
+        messages, transaction = self._deliverer.messages, self._transaction
+        if conversation.takes_8bit or letter.is_ascii:
+            transaction.octets, transaction.is_8bit = letter.wire_octets, not letter.is_ascii
+            transaction.message = partial(messages.signed, letter, signer)
+            return
+        converted = await messages.signed_in_seven_bit(self._envelope.recipients[0], signer)
         rest = "" if converted.isascii() else "; what cannot be converted is sent as it is"
         self._attempt.trace.note(f"8BITMIME is not offered: converted to 7 bits and signed in that form{rest}")
-        return converted
+        transaction.octets, transaction.message = len(converted), partial(_ready, converted)
 
     async def _fits(self, conversation: Conversation, sender: Sender) -> bool:
         """Whether a kept connection may serve for this message too: its exchanger, and what its policy asks of TLS."""
@@ -322,6 +326,10 @@ class _Delivery:
         if self._group.throttle.is_suspended(time.monotonic()):
             self._group.await_for(self._envelope.destination)
             self._deliverer.ears.suspended(self._group)
+
+
+async def _ready(message: bytes) -> bytes:
+    return message
 
 
 def _is_of_the_exchanger(error: Exception, *, was_open: bool) -> bool:

@@ -152,18 +152,14 @@ class Engine:
         slots = [slot for channel in channels for slot in channel.slots]
         if slots:
             _, unfinished = await asyncio.wait(slots, timeout=deadline_s)
-            for slot in unfinished:
-                slot.cancel()
-            await asyncio.gather(*unfinished, return_exceptions=True)
+            await _end(unfinished)
         await self._return_claims()
         try:
             async with asyncio.timeout(2):
                 await self._outcomes.join()
         except TimeoutError:
             logger.warning("%d outcomes could not be written; those attempts will be in doubt", len(self.held))
-        for task in self._upkeep:
-            task.cancel()
-        await asyncio.gather(*self._upkeep, return_exceptions=True)
+        await _end(self._upkeep)
         await self._policies.close()
         await self.pool.close()
 
@@ -491,3 +487,12 @@ class Engine:
                 del self.groups[group.name]
         self._schedule.forget_idle(now)
         await self._standings.exchange(self.groups)
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancels until they have ended: before Python 3.12 `asyncio.wait_for`, which psycopg uses, may swallow a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.2)

@@ -16,12 +16,13 @@ from relay.submission.content import to_seven_bit
 
 LARGE_OCTETS = 96 * 1024 * 1024  # of large messages that are being handed over
 OWN_THREAD_OCTETS = 512 * 1024  # signing more than that would hold up the loop
+SIGNATURE_OCTETS = 2048  # of two DKIM-Signature fields, generously
 _CONTENT = "SELECT raw FROM relay_content WHERE id = %s"
 
 
 @dataclass(slots=True)
 class Letter:
-    """A message on its way out. `content` is None for one that is read when its turn has come."""
+    """A message on its way out. Neither `content` nor `signed`: it is large, and read when its turn has come."""
 
     content: bytes | None
     signed: bytes | None = None
@@ -31,6 +32,15 @@ class Letter:
     @property
     def octets(self) -> int:
         return len(self.signed or self.content or b"")
+
+    @property
+    def wire_octets(self) -> int:
+        """How long it is with its signatures, or not much longer (RFC 1870, 5: an estimate)."""
+        return len(self.signed) if self.signed is not None else self.octets + SIGNATURE_OCTETS
+
+    @property
+    def is_ascii(self) -> bool:
+        return (self.signed or self.content or b"").isascii()
 
 
 class Messages:
@@ -57,8 +67,8 @@ class Messages:
         letter.recipients -= 1
         self._forget(claimed.message_id, letter)
 
-    async def open(self, claimed: Claimed, signer: Signer) -> bytes:
-        """The message with its signature, for as long as it is handed over: to be given back by `close`.
+    async def open(self, claimed: Claimed) -> Letter:
+        """The message, for as long as it is handed over: to be given back by `close`.
 
         A large one waits for its turn and is read then. Raises `CannotSign`.
         """
@@ -72,12 +82,25 @@ class Messages:
                 self._forget(claimed.message_id, letter)
                 raise
         try:
-            return letter.signed or await self._sign(claimed, letter, signer)
+            if letter.content is None and letter.signed is None:
+                self._keep(letter, await self._read(claimed.message_id), None)
         except BaseException:
             self.close(claimed)
             raise
+        return letter
 
-    async def seven_bit(self, claimed: Claimed, signer: Signer) -> bytes:
+    async def signed(self, letter: Letter, signer: Signer) -> bytes:
+        """An open message with its signatures."""
+        if letter.signed is None:
+            assert letter.content is not None
+            if letter.octets > OWN_THREAD_OCTETS:
+                self._keep(letter, None, await asyncio.to_thread(signer.sign, letter.content))
+            else:
+                self._keep(letter, None, signer.sign(letter.content))
+        assert letter.signed is not None
+        return letter.signed
+
+    async def signed_in_seven_bit(self, claimed: Claimed, signer: Signer) -> bytes:
         """An open message for an exchanger that takes no 8-bit content: converted, then signed in that form.
 
         Made anew each time and not kept: few exchangers need it. Raises `CannotSign`.
@@ -93,7 +116,7 @@ class Messages:
         if claimed.size_bytes > SMALL_OCTETS:
             self._large.give(claimed.organization_id, claimed.size_bytes)
             if not letter.in_use:
-                self._keep(letter, None)
+                self._keep(letter, None, None)
         self._forget(claimed.message_id, letter)
 
     def _forget(self, message_id: UUID, letter: Letter) -> None:
@@ -101,19 +124,10 @@ class Messages:
             self.octets -= letter.octets
             del self._letters[message_id]
 
-    async def _sign(self, claimed: Claimed, letter: Letter, signer: Signer) -> bytes:
-        content = letter.content if letter.content is not None else await self._read(claimed.message_id)
-        if len(content) > OWN_THREAD_OCTETS:
-            signed = await asyncio.to_thread(signer.sign, content)
-        else:
-            signed = signer.sign(content)
-        self._keep(letter, signed)
-        return signed
-
-    def _keep(self, letter: Letter, signed: bytes | None) -> None:
-        """The signed form only: the other is not needed any more."""
+    def _keep(self, letter: Letter, content: bytes | None, signed: bytes | None) -> None:
+        """One form only."""
         self.octets -= letter.octets
-        letter.content, letter.signed = None, signed
+        letter.content, letter.signed = content, signed
         self.octets += letter.octets
 
     async def _read(self, message_id: UUID) -> bytes:

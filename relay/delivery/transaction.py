@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from relay.delivery.replies import Reply
@@ -9,6 +10,10 @@ from relay.delivery.trace import Trace
 from relay.delivery.wire import ConversationFailed, Rejected, Timeouts, Wire
 
 BLOCK_OCTETS = 64 * 1024  # of a message, written at once
+
+
+async def _nothing() -> bytes:
+    return b""
 
 
 @dataclass(slots=True)
@@ -22,7 +27,9 @@ class Transaction:
     sender: str
     recipients: list[str]
     smtputf8: bool
-    message: bytes = b""
+    octets: int = 0  # of the message, or not much more (RFC 1870, 5)
+    is_8bit: bool = False
+    message: Callable[[], Awaitable[bytes]] = _nothing  # made while the exchanger thinks about the envelope
     results: list[Reply | Rejected | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -53,6 +60,7 @@ class Handover:
     is_dismissed: bool = False
     is_in_doubt: bool = False
     is_clean: bool = False
+    message: bytes = b""
 
     async def run(self, *, resets: bool) -> None:
         """`resets`: what an earlier transaction left behind. Raises `ConversationFailed`."""
@@ -78,6 +86,7 @@ class Handover:
         commands.append((self._mail(), ""))
         commands += [(f"RCPT TO:<{recipient}>", recipient) for recipient in transaction.recipients]
         wire.commands([*commands, ("DATA", "")], trace)
+        self.message = await transaction.message()
         with trace.phase("mail"):
             if resets:
                 await self._reset()
@@ -106,6 +115,7 @@ class Handover:
                 wire.command("RSET", trace)
                 await self._reset()
             wire.command(self._mail(), trace)
+            self.message = await transaction.message()
             self._heed_mail(await wire.reply(trace, self.timeouts.mail, "mail"))
         with trace.phase("rcpt"):
             for number, recipient in enumerate(transaction.recipients):
@@ -121,8 +131,8 @@ class Handover:
     def _mail(self) -> str:
         parameters = ""
         if "SIZE" in self.extensions:
-            parameters += f" SIZE={len(self.transaction.message)}"
-        if "8BITMIME" in self.extensions and not self.transaction.message.isascii():
+            parameters += f" SIZE={self.transaction.octets}"
+        if "8BITMIME" in self.extensions and self.transaction.is_8bit:
             parameters += " BODY=8BITMIME"
         if self.transaction.smtputf8:
             parameters += " SMTPUTF8"
@@ -166,7 +176,7 @@ class Handover:
     # ---- Content -----------------------------------------------------------------------------------------------------
 
     async def _content(self) -> None:
-        stuffed = self.transaction.message
+        stuffed, self.message = self.message, b""
         if stuffed.rfind(b"\r\n.") >= 0:  # searched backwards for speed: most have none
             stuffed = stuffed.replace(b"\r\n.", b"\r\n..")  # RFC 5321, 4.5.2
         if stuffed.startswith(b"."):
