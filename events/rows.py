@@ -57,17 +57,21 @@ async def copy_rows(cursor: AsyncCursor[Any], table: Table, rows: Sequence[Row])
                 await copy.write_row(row)
 
 
-async def insert_rows(cursor: AsyncCursor[Any], *groups: Rows) -> None:
-    """All of them or none: one statement, which is a transaction by itself where the caller has none."""
+async def insert_rows(cursor: AsyncCursor[Any], *groups: Rows, then: str = "", terms: Sequence[object] = ()) -> None:
+    """All of them or none: one statement, which is a transaction by itself where the caller has none.
+
+    `then`: a SELECT, with its `terms`, to be run in the same statement.
+    """
     groups = tuple((table, rows) for table, rows in groups if rows)
     if not groups:
         return
     tables = tuple(table for table, _ in groups)
     if all(len(rows) == 1 for _, rows in groups):
-        await cursor.execute(_statement(tables, is_many=False), [value for _, [row] in groups for value in row])
+        values = [value for _, [row] in groups for value in row]
+        await cursor.execute(_statement(tables, then, is_many=False), [*values, *terms])
     else:
         arrays = [array for table, rows in groups for array in _arrays(table, rows)]
-        await cursor.execute(_statement(tables, is_many=True), arrays)
+        await cursor.execute(_statement(tables, then, is_many=True), [*arrays, *terms])
 
 
 def _arrays(table: Table, rows: Sequence[Row]) -> list[list[object]]:
@@ -82,7 +86,8 @@ def _as_text(texts: Any) -> str:
 
 
 @lru_cache(maxsize=32)
-def _statement(tables: tuple[Table, ...], *, is_many: bool) -> str:
-    *others, last = (table.insert_many if is_many else table.insert for table in tables)
+def _statement(tables: tuple[Table, ...], then: str, *, is_many: bool) -> str:
+    inserts = [table.insert_many if is_many else table.insert for table in tables]
+    *others, last = [*inserts, then] if then else inserts
     parts = ", ".join(f"t{number} AS ({insert})" for number, insert in enumerate(others))
     return f"WITH {parts} {last}" if parts else last

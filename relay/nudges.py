@@ -17,7 +17,11 @@ from relay.lanes import Lane
 CHANNEL = "plugsend_due"
 MOST_OCTETS = 7000  # a payload holds 8000
 
-_NUDGE = "SELECT pg_notify(%s, %s)"
+NUDGE = "SELECT pg_notify(%s, %s)"  # takes what `nudge_terms` gives
+
+
+def nudge_terms(lane: Lane) -> tuple[str, str]:
+    return CHANNEL, str(lane)
 
 
 async def nudge(connection: AsyncConnection[Any], lanes: Iterable[Lane]) -> None:
@@ -25,11 +29,11 @@ async def nudge(connection: AsyncConnection[Any], lanes: Iterable[Lane]) -> None
     payload = ""
     for name in map(str, lanes):
         if len(payload) + len(name) >= MOST_OCTETS:
-            await connection.execute(_NUDGE, (CHANNEL, payload))
+            await connection.execute(NUDGE, (CHANNEL, payload))
             payload = ""
         payload = f"{payload} {name}" if payload else name
     if payload:
-        await connection.execute(_NUDGE, (CHANNEL, payload))
+        await connection.execute(NUDGE, (CHANNEL, payload))
 
 
 async def nudges(database_url: str) -> AsyncGenerator[list[Lane]]:

@@ -1,6 +1,7 @@
 """Group commit and the queue on real PostgreSQL."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from relay.delivery.queue import Claimed, Outcome, Queue
 from relay.expiry import expire
 from relay.lanes import Lane
 from relay.models import Content, IdempotencyKey, Message, Recipient, RecipientState, Suppression
+from relay.nudges import nudges
 from relay.submission.accept import Accepted, AcceptedRecipient, Credential, Submission
 from relay.submission.catalogue import Refused
 from relay.submission.intake import Intake
@@ -62,16 +64,27 @@ def make_accepted(
     )
 
 
+class NobodyAwake:
+    """Wakers that reach nobody."""
+
+    def is_awake(self, lane: Lane) -> bool:
+        return False
+
+    def send(self, lanes: set[Lane]) -> set[Lane]:
+        return set()
+
+
 def run_intake(work: Callable[[Intake], Awaitable[object]], url: str = "") -> list[set[str]]:
     """Runs `work` with an intake; returns what it told of committed destinations."""
     told: list[set[str]] = []
 
     async def main() -> None:
-        def on_commit(lanes: set[Lane]) -> set[Lane]:
-            told.append({lane.destination for lane in lanes})
-            return set()
+        class Told(NobodyAwake):
+            def send(self, lanes: set[Lane]) -> set[Lane]:
+                told.append({lane.destination for lane in lanes})
+                return set()
 
-        intake = Intake(url or database_url(), on_commit)
+        intake = Intake(url or database_url(), Told())
         intake.start()
         await work(intake)
         await intake.stop()
@@ -165,7 +178,7 @@ def submit_all(messages: list[Accepted], intakes: int = 1) -> list[object]:
     """Submits all at the same moment, over several intakes as several processes would."""
 
     async def main() -> list[object]:
-        opened = [Intake(database_url(), lambda lanes: set()) for _ in range(intakes)]
+        opened = [Intake(database_url(), NobodyAwake()) for _ in range(intakes)]
         for intake in opened:
             intake.start()
         answers = await asyncio.gather(
@@ -456,3 +469,25 @@ def test_what_waits_beyond_its_time_ends_as_expired(organization: Organization) 
         ("bounced", "expired"), ("bounced", "expired"), ("submitted", ""),
     ]  # fmt: skip
     assert Event.objects.filter(type="bounced", reason="expired").count() == 2
+
+
+def test_a_lane_at_work_is_nudged_by_the_very_statement_that_stores_the_message(organization: Organization) -> None:
+    heard: list[Lane] = []
+
+    class AllAwake(NobodyAwake):
+        def is_awake(self, lane: Lane) -> bool:
+            return True
+
+    async def main() -> None:
+        intake = Intake(database_url(), AllAwake())
+        intake.start()
+        async with contextlib.aclosing(nudges(database_url())) as lanes:
+            listening = asyncio.ensure_future(anext(lanes))
+            while not listening.done():  # until it listens
+                await intake.commit(make_accepted(organization))
+                await asyncio.wait([listening], timeout=0.1)
+            heard.extend(await listening)
+        await intake.stop()
+
+    asyncio.run(main())
+    assert heard == [Lane(organization.pk, "b.test")]

@@ -19,7 +19,7 @@ from relay.submission.intake import COPIED_OCTETS, Intake
 from relay.submission.once import Once, by_key
 from relay.submission.repeats import Receipt
 from tests.lossy_proxy import lossy_proxy
-from tests.test_intake import make_accepted
+from tests.test_intake import NobodyAwake, make_accepted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,7 +39,7 @@ def send_twice(
 
     async def main() -> tuple[list[object], list[object]]:
         async with lossy_proxy(database_url()) as (proxy, url):
-            intake = Intake(url, lambda destinations: set())
+            intake = Intake(url, NobodyAwake())
             intake.start()
             proxy.lose(word, cuts=cuts)
             first = await asyncio.gather(*map(intake.commit, messages), return_exceptions=True)

@@ -46,7 +46,7 @@ class Desk:
         self._pool = AsyncConnectionPool(database_url, min_size=1, max_size=4, timeout=5, open=False,
                                          kwargs={"autocommit": True})  # fmt: skip
         self._directory = Directory(self._pool)
-        self._intake = Intake(database_url, self._wake_ups.send)
+        self._intake = Intake(database_url, self._wake_ups)
 
     async def open(self) -> None:
         await self._pool.open()

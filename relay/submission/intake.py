@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
@@ -22,7 +22,7 @@ from events.models import EventType
 from events.rows import TEXTS, Row, Rows, Table, copy_rows, insert_rows
 from relay.lanes import Lane
 from relay.models import RecipientState
-from relay.nudges import nudge
+from relay.nudges import NUDGE, nudge, nudge_terms
 from relay.submission.accept import Accepted
 from relay.submission.catalogue import Refused
 from relay.submission.key_uses import KeyUses
@@ -80,12 +80,23 @@ _RECIPIENTS = Table(
 _Waiting = tuple[Accepted, "asyncio.Future[Receipt]"]
 
 
-class Intake:
-    """`on_commit` is told the lanes of each committed batch and returns those to nudge; it must not block."""
+class Wakers(Protocol):
+    """Word to the workers (`relay.submission.wake_up`). Neither call may block."""
 
-    def __init__(self, database_url: str, on_commit: Callable[[set[Lane]], set[Lane]]) -> None:
+    def is_awake(self, lane: Lane) -> bool:
+        """Whether a nudge reaches it."""
+
+    def send(self, lanes: set[Lane]) -> set[Lane]:
+        """Wakes those that are asleep; returns the others, to be nudged."""
+
+
+class Intake:
+    """`wakers` is told the lanes of each committed batch."""
+
+    def __init__(self, database_url: str, wakers: Wakers) -> None:
         self._database_url = database_url
-        self._on_commit = on_commit
+        self._wakers = wakers
+        self._at_work = 0  # committers
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._committers: list[asyncio.Task[None]] = []
         self._key_uses = KeyUses()
@@ -110,6 +121,7 @@ class Intake:
         try:
             while True:
                 batch = await self._next_batch()
+                self._at_work += 1
                 try:
                     async with asyncio.timeout(COMMIT_TIMEOUT_S):
                         if connection is None or connection.closed:
@@ -123,6 +135,7 @@ class Intake:
                     await _discard(connection)
                     connection = None
                 finally:
+                    self._at_work -= 1
                     for _ in batch:
                         self._waiting.task_done()
         finally:
@@ -137,8 +150,9 @@ class Intake:
         return batch
 
     async def _commit_batch(self, connection: AsyncConnection, batch: list[_Waiting]) -> None:
+        nudged = self._nudged_at_once(batch)
         try:
-            answers = await _write(connection, [accepted for accepted, _ in batch])
+            answers = await _write(connection, [accepted for accepted, _ in batch], nudged)
         except UNFIT:
             # One message that PostgreSQL will not take must not fail its neighbours.
             if len(batch) == 1:
@@ -151,11 +165,24 @@ class Intake:
         _answer(batch, answers)
         await self._key_uses.note(connection, {message.submission.credential.api_key_id for message, _ in batch})
         new = [accepted for accepted, _ in batch if answers[accepted.id] == Receipt(accepted.id)]
-        if new:
-            await nudge(connection, self._on_commit({lane for accepted in new for lane in accepted.lanes()}))
+        lanes = {lane for accepted in new for lane in accepted.lanes()} - {nudged}
+        if lanes:
+            await nudge(connection, self._wakers.send(lanes))
+
+    def _nudged_at_once(self, batch: list[_Waiting]) -> Lane | None:
+        """The lane that the storing statement itself may nudge, which saves a turn with the server.
+
+        Only while nobody else commits: transactions that notify wait for each other (PostgreSQL's `async.c`).
+        """
+        if self._at_work > 1 or len(batch) > 1 or batch[0][0].once:
+            return None
+        [lane, *others] = batch[0][0].lanes()
+        return lane if not others and self._wakers.is_awake(lane) else None
 
 
-async def _write(connection: AsyncConnection, batch: list[Accepted]) -> dict[UUID, Receipt | Refused]:
+async def _write(
+    connection: AsyncConnection, batch: list[Accepted], nudged: Lane | None
+) -> dict[UUID, Receipt | Refused]:
     """One transaction. Returns the answer to each message, by its id; those that are new are stored."""
     async with connection.cursor() as cursor:
         if any(message.once for message in batch):
@@ -165,13 +192,13 @@ async def _write(connection: AsyncConnection, batch: list[Accepted]) -> dict[UUI
             return {message.id: answers.get(message.id, Receipt(message.id)) for message in batch}
         if _is_large(batch):
             async with connection.transaction():
-                await _store(cursor, batch)
+                await _store(cursor, batch, nudged)
         else:
-            await _store(cursor, batch)  # one statement, which is a transaction by itself
+            await _store(cursor, batch, nudged)  # one statement, which is a transaction by itself
     return {message.id: Receipt(message.id) for message in batch}
 
 
-async def _store(cursor: AsyncCursor[Any], batch: list[Accepted]) -> None:
+async def _store(cursor: AsyncCursor[Any], batch: list[Accepted], nudged: Lane | None = None) -> None:
     """In the caller's transaction; needs none when the batch is not large."""
     contents: list[Row] = [(message.id, message.content) for message in batch]
     rest: list[Rows] = [
@@ -179,11 +206,12 @@ async def _store(cursor: AsyncCursor[Any], batch: list[Accepted]) -> None:
         (_RECIPIENTS, [row for message in batch for row in _recipient_rows(message)]),
         (event_log.TABLE, [event_log.as_row(e) for message in batch for e in _submitted_events(message)]),
     ]
+    then, terms = (NUDGE, nudge_terms(nudged)) if nudged else ("", ())
     if _is_large(batch):
         await copy_rows(cursor, _CONTENTS, contents)
-        await insert_rows(cursor, *rest)
+        await insert_rows(cursor, *rest, then=then, terms=terms)
     else:
-        await insert_rows(cursor, (_CONTENTS, contents), *rest)
+        await insert_rows(cursor, (_CONTENTS, contents), *rest, then=then, terms=terms)
 
 
 def _is_large(batch: list[Accepted]) -> bool:

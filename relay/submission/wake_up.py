@@ -29,6 +29,10 @@ class WakeUps:
         self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
         self._thread.start()
 
+    def is_awake(self, lane: Lane) -> bool:
+        """Whether a nudge will reach it."""
+        return self._woken.get(lane, 0.0) > time.monotonic() - AWAKE_S
+
     def send(self, lanes: set[Lane]) -> set[Lane]:
         """Wakes a worker for those that were not woken just now; returns the others, which a nudge reaches. Does not wait."""
         now = time.monotonic()
