@@ -21,7 +21,7 @@ from uuid import UUID
 
 import psycopg
 from django.conf import settings
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from accounts.ids import uuid7
 from relay.delivery import outcome as outcomes
@@ -33,6 +33,7 @@ from relay.delivery.routes import Routes
 from relay.delivery.routing import Route, Router, RoutingFailed
 from relay.delivery.schedule import LaneState, Schedule
 from relay.delivery.senders import Senders
+from relay.delivery.settler import DATABASE_AWAY, DATABASE_RETRY_S, Settler
 from relay.delivery.standings import Standings
 from relay.delivery.throttle import Throttle, ThrottleLimits
 from relay.delivery.tls import TlsPolicies
@@ -43,10 +44,8 @@ from relay.vital import vital
 
 logger = logging.getLogger(__name__)
 
-DATABASE_AWAY = (psycopg.Error, PoolTimeout, OSError)
-DATABASE_RETRY_S = 1.0
 AWAKE_S = 2.0  # so long after it was woken, a lane needs nudges only
-SETTLE_MOST = 200
+BUSY_HELD = 20  # recipients in hand
 CLAIM_LANES = 100  # in one statement
 CLAIM_RECIPIENTS = 200
 CLAIM_UNROUTABLE = 50  # of a lane that there is no way for
@@ -116,11 +115,13 @@ class Engine:
         self._routes = Routes(router, self._routed)
         self._policies = TlsPolicies(router, self.pool.connection)
         self._standings = Standings(self.pool, self.queue.worker)
-        ears = Ears(self.settle, self._give_back, self._released, self._suspended, self._is_ours)
+        self._settler = Settler(
+            self.queue, self.pool, is_busy=lambda: len(self.held) > BUSY_HELD, on_settled=self._settled
+        )
+        ears = Ears(self._settler.settle, self._give_back, self._released, self._suspended, self._is_ours)
         self._deliverer = Deliverer(self._routes, self._policies, self._senders, self._messages, ears, timeouts)
         self._parked: list[LaneState] = []  # lanes that wait until less is held
         self._claimable = asyncio.Event()
-        self._outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
         self._returned: list[Claimed] = []  # not begun, to be given back to the queue
         self._upkeep: list[asyncio.Task[None]] = []
         self._scanned_at = self._scan_took_s = 0.0
@@ -132,7 +133,7 @@ class Engine:
         await self.pool.open()
         works = (
             self._claim_all,
-            self._settle_all,
+            self._settler.run,
             lambda: self._every(self.limits.lease.total_seconds() / 3, self._renew_leases),
             lambda: self._every(self.limits.look_every_s, self.look),
             lambda: self._every(1.0, self._tick),
@@ -156,7 +157,7 @@ class Engine:
         await self._return_claims()
         try:
             async with asyncio.timeout(2):
-                await self._outcomes.join()
+                await self._settler.join()
         except TimeoutError:
             logger.warning("%d outcomes could not be written; those attempts will be in doubt", len(self.held))
         await _end(self._upkeep)
@@ -190,9 +191,6 @@ class Engine:
             else:
                 self._schedule.wake_at(lane, now + in_s)
         self._claimable.set()
-
-    def settle(self, outcome: Outcome) -> None:
-        self._outcomes.put_nowait(outcome)
 
     # ---- Claiming ----------------------------------------------------------------------------------------------------
 
@@ -230,8 +228,9 @@ class Engine:
                 most = CLAIM_UNROUTABLE
             else:
                 group, weight = self._group(route.group), self._senders.weight(lane.organization_id)
-                most = min(left, group.room_for(lane.organization_id, weight))
+                most = min(left, state.appetite, group.room_for(lane.organization_id, weight))
                 if most <= 0:
+                    group.has_backlog = True
                     group.blocked.setdefault(lane.organization_id, []).append(state)
                     if group.throttle.is_probing:
                         group.await_for(lane.destination)
@@ -267,10 +266,10 @@ class Engine:
             found = by_lane.get(one.state.lane, [])
             self._distribute(one, found)
             weight = self._senders.weight(one.state.lane.organization_id)
-            if len(found) >= one.most or failed:
+            if failed:
                 self._schedule.make_ready(one.state, weight)
             else:
-                self._schedule.rest(one.state, weight)
+                self._schedule.found(one.state, one.most, len(found), weight)
         if failed:
             await asyncio.sleep(DATABASE_RETRY_S)
 
@@ -300,9 +299,9 @@ class Engine:
         ready = []
         for claimed in found:
             if claimed.is_suppressed:
-                self.settle(outcomes.suppressed(claimed))
+                self._settler.settle(outcomes.suppressed(claimed))
             elif claimed.expires_at <= now:
-                self.settle(outcomes.expired(claimed))
+                self._settler.settle(outcomes.expired(claimed))
             else:
                 ready.append(claimed)
         if isinstance(picked.route, RoutingFailed):
@@ -310,7 +309,7 @@ class Engine:
             return
         group = self._group(picked.route.group)
         organization_id = picked.state.lane.organization_id
-        group.has_backlog = len(found) >= picked.most
+        group.has_backlog = len(found) >= picked.most or bool(group.blocked)
         if self.stopping or group.throttle.is_suspended(time.monotonic()):
             self._give_back(ready)
             ready = []
@@ -357,41 +356,15 @@ class Engine:
 
     # ---- Settling ----------------------------------------------------------------------------------------------------
 
-    async def _settle_all(self) -> None:
-        """Writes outcomes as they come, all that wait in one transaction."""
-        while True:
-            batch = [await self._outcomes.get()]
-            while not self._outcomes.empty() and len(batch) < SETTLE_MOST:
-                batch.append(self._outcomes.get_nowait())
-            await self._settle_batch(batch)
-            now = time.monotonic()
-            for outcome in batch:
-                self._let_go(outcome.claimed)
-                self._outcomes.task_done()
-                if outcome.next_attempt_at is not None:
-                    in_s = (outcome.next_attempt_at - datetime.now(UTC)).total_seconds()
-                    if in_s < self._ahead_s:  # else the next look will find it
-                        self._schedule.wake_at(outcome.claimed.lane, now + in_s)
-            self._unpark(len(batch))
-
-    async def _settle_batch(self, batch: list[Outcome]) -> None:
-        while True:
-            try:
-                async with self.pool.connection() as connection:
-                    settled = await self.queue.settle(connection, batch)
-                break
-            except (psycopg.DataError, ValueError):  # a value that PostgreSQL or psycopg cannot take
-                logger.exception("An outcome could not be written; its attempt will be in doubt")
-                if len(batch) > 1:
-                    for outcome in batch:
-                        await self._settle_batch([outcome])
-                return
-            except DATABASE_AWAY as error:
-                logger.warning("Outcomes wait for the database: %s", error)
-                await asyncio.sleep(DATABASE_RETRY_S)
+    def _settled(self, batch: list[Outcome]) -> None:
+        now, at = time.monotonic(), datetime.now(UTC)
         for outcome in batch:
-            if outcome.claimed.id not in settled:
-                logger.warning("The lease of recipient %s had run out before it was settled", outcome.claimed.id)
+            self._let_go(outcome.claimed)
+            if outcome.next_attempt_at is not None:
+                in_s = (outcome.next_attempt_at - at).total_seconds()
+                if in_s < self._ahead_s:  # else the next look will find it
+                    self._schedule.wake_at(outcome.claimed.lane, now + in_s)
+        self._unpark(len(batch))
 
     def _unpark(self, most: int) -> None:
         if self._parked:

@@ -108,7 +108,14 @@ class Group:
         self._weight = 0  # of them together
 
     def has_room(self) -> bool:
-        return self.slots < min(self.throttle.allowed(time.monotonic()), self.concurrency.wanted)
+        return self.slots < self._bearable()
+
+    def has_too_many(self) -> bool:
+        return self.slots > self._bearable()
+
+    def _bearable(self) -> int:
+        """How many connections the receiver bears and we have a use for."""
+        return min(self.throttle.allowed(time.monotonic()), self.concurrency.wanted)
 
     def room_for(self, organization_id: UUID, weight: int) -> int:
         """How many recipients of an organization may be claimed now: up to its share of the buffer."""
@@ -152,7 +159,7 @@ class Group:
 
     def _share(self, organization_id: UUID, weight: int) -> int:
         others = self._weight - self._weights.get(organization_id, 0)
-        return max(QUANTUM, self.buffer * weight // (others + weight))
+        return max(QUANTUM, max(self.buffer, self.slots) * weight // (others + weight))
 
     def ran_dry(self) -> None:
         """A connection had nothing to do: where there was more to claim, more is claimed ahead from now on."""
@@ -162,7 +169,9 @@ class Group:
     def took(self, seconds: float) -> None:
         self.used_at = time.monotonic()
         self.pace_s += (seconds - self.pace_s) * (PACE_WEIGHT if self.pace_s else 1.0)
-        self.concurrency.completed(self.used_at, is_behind=self.waiting * self.pace_s > DRAIN_S * self.slots)
+        waiting = self.waiting + (max(self.buffer, self.slots) if self.has_backlog else 0)  # at least
+        is_behind = waiting * self.pace_s > DRAIN_S * self.slots
+        self.concurrency.completed(self.used_at, connections=self.slots, pace_s=self.pace_s, is_behind=is_behind)
 
     def is_forgettable(self, now: float) -> bool:
         is_used = self.slots or self.waiting or self.blocked or self.throttle.is_suspended(now)
@@ -284,7 +293,7 @@ class Channel:
     async def _next(self, conversation: Conversation | None, *, is_first: bool) -> Envelope | None:
         if is_first:
             self._opening -= 1
-        if self._is_closing or self.group.slots > self.group.throttle.allowed(time.monotonic()):
+        if self._is_closing or self.group.has_too_many():
             return None
         if self.waiting:
             return self._pop()
