@@ -48,6 +48,7 @@ AWAKE_S = 2.0  # so long after it was woken, a lane needs nudges only
 BUSY_HELD = 20  # recipients in hand
 CLAIM_LANES = 100  # in one statement
 CLAIM_RECIPIENTS = 200
+CLAIM_FEW = 5  # of a lane, where many are ready
 CLAIM_UNROUTABLE = 50  # of a lane that there is no way for
 HELD_FEW = 20  # an organization that holds fewer may claim though the engine is full
 KEPT_OCTETS = 32 * 1024 * 1024  # contents in memory beyond which claims come without them
@@ -215,7 +216,8 @@ class Engine:
         """Ready lanes in turn, each with how many to claim."""
         picked: list[Picked] = []
         left = CLAIM_RECIPIENTS
-        while self._schedule.has_ready and left > 0 and len(picked) < CLAIM_LANES:
+        share = max(CLAIM_FEW, left // max(1, self._schedule.ready))  # so that many short lanes go into one claim
+        while self._schedule.ready and left > 0 and len(picked) < CLAIM_LANES:
             state = self._schedule.pop_ready()
             lane = state.lane
             if len(self.held) >= self.limits.held and self._held_by[lane.organization_id] >= HELD_FEW:
@@ -228,7 +230,7 @@ class Engine:
                 most = CLAIM_UNROUTABLE
             else:
                 group, weight = self._group(route.group), self._senders.weight(lane.organization_id)
-                most = min(left, state.appetite, group.room_for(lane.organization_id, weight))
+                most = min(share, left, group.room_for(lane.organization_id, weight))
                 if most <= 0:
                     group.has_backlog = True
                     group.blocked.setdefault(lane.organization_id, []).append(state)
@@ -266,10 +268,10 @@ class Engine:
             found = by_lane.get(one.state.lane, [])
             self._distribute(one, found)
             weight = self._senders.weight(one.state.lane.organization_id)
-            if failed:
+            if len(found) >= one.most or failed:
                 self._schedule.make_ready(one.state, weight)
             else:
-                self._schedule.found(one.state, one.most, len(found), weight)
+                self._schedule.rest(one.state, weight)
         if failed:
             await asyncio.sleep(DATABASE_RETRY_S)
 
@@ -370,7 +372,7 @@ class Engine:
         if self._parked:
             self._ready_again(self._parked[:most])
             del self._parked[:most]
-        if self._schedule.next_timer() is not None or self._schedule.has_ready:
+        if self._schedule.next_timer() is not None or self._schedule.ready:
             self._claimable.set()
 
     def _give_back(self, recipients: Iterable[Claimed]) -> None:
@@ -458,6 +460,8 @@ class Engine:
             self._slots.serve_starving(group)
             if group.is_forgettable(now):
                 del self.groups[group.name]
+        if len(self.held) < self.limits.held:
+            self._unpark(len(self._parked))
         self._schedule.forget_idle(now)
         await self._standings.exchange(self.groups)
 

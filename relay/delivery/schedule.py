@@ -13,15 +13,10 @@ from dataclasses import dataclass
 from relay.delivery.fair import FairQueue
 from relay.lanes import Lane
 
-FIRST_CLAIM, MOST_CLAIM = 5, 200  # recipients of a lane at once
-
 
 @dataclass(slots=True, eq=False)
 class LaneState:
     lane: Lane
-    appetite: int = (
-        FIRST_CLAIM  # how many to claim: more while as many are found, so that many short lanes share a claim
-    )
     is_queued: bool = False  # ready, parked, or just being claimed from
     is_woken: bool = False  # again, while it was being claimed from
     due_at: float | None = None  # a timer stands for this moment
@@ -43,8 +38,9 @@ class Schedule:
         return len(self._lanes)
 
     @property
-    def has_ready(self) -> bool:
-        return bool(self._ready)
+    def ready(self) -> int:
+        """How many lanes are."""
+        return len(self._ready)
 
     def state(self, lane: Lane) -> LaneState:
         state = self._lanes.get(lane)
@@ -77,16 +73,6 @@ class Schedule:
         state = self._ready.pop()
         state.is_woken = False
         return state
-
-    def found(self, state: LaneState, asked: int, found: int, weight: int) -> None:
-        """How a claim went: there is more where as many were found as were asked for."""
-        if found >= asked:
-            if asked >= state.appetite:
-                state.appetite = min(MOST_CLAIM, state.appetite * 4)
-            self.make_ready(state, weight)
-        else:
-            state.appetite = max(FIRST_CLAIM, min(MOST_CLAIM, found * 2))
-            self.rest(state, weight)
 
     def rest(self, state: LaneState, weight: int) -> None:
         """Nothing more was found in it; unless it was woken meanwhile it waits for the next wake-up."""

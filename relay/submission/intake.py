@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 from uuid import UUID
@@ -35,6 +36,7 @@ COMMITTERS = 2  # one fills its transaction while the other waits for the disk
 BATCH_MESSAGES = 200
 BATCH_OCTETS = 32 * 1024 * 1024
 COMMIT_TIMEOUT_S = 30
+SELDOM_S = 0.005  # between one commit and the next
 COPIED_OCTETS = 256 * 1024  # contents of a batch from which COPY is cheaper
 UNFIT = (psycopg.DataError, ValueError)  # a value that PostgreSQL or psycopg cannot take
 
@@ -97,6 +99,7 @@ class Intake:
         self._database_url = database_url
         self._wakers = wakers
         self._at_work = 0  # committers
+        self._committed_at = 0.0
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._committers: list[asyncio.Task[None]] = []
         self._key_uses = KeyUses()
@@ -162,6 +165,7 @@ class Intake:
             for single in batch:
                 await self._commit_batch(connection, [single])
             return
+        self._committed_at = time.monotonic()
         _answer(batch, answers)
         await self._key_uses.note(connection, {message.submission.credential.api_key_id for message, _ in batch})
         new = [accepted for accepted, _ in batch if answers[accepted.id] == Receipt(accepted.id)]
@@ -172,9 +176,11 @@ class Intake:
     def _nudged_at_once(self, batch: list[_Waiting]) -> Lane | None:
         """The lane that the storing statement itself may nudge, which saves a turn with the server.
 
-        Only while nobody else commits: transactions that notify wait for each other (PostgreSQL's `async.c`).
+        Only where messages come now and then: transactions that notify wait for each other (PostgreSQL's `async.c`), and
+        while this one takes its two turns others gather for the next.
         """
-        if self._at_work > 1 or len(batch) > 1 or batch[0][0].once:
+        is_alone = self._at_work == 1 and time.monotonic() - self._committed_at > SELDOM_S
+        if not is_alone or len(batch) > 1 or batch[0][0].once:
             return None
         [lane, *others] = batch[0][0].lanes()
         return lane if not others and self._wakers.is_awake(lane) else None
