@@ -45,7 +45,7 @@ from relay.vital import vital
 logger = logging.getLogger(__name__)
 
 AWAKE_S = 2.0  # so long after it was woken, a lane needs nudges only
-BUSY_HELD = 20  # recipients in hand
+BUSY_HELD = 4  # recipients in hand, beyond which outcomes may gather
 CLAIM_LANES = 100  # in one statement
 CLAIM_RECIPIENTS = 200
 CLAIM_FEW = 5  # of a lane, where many are ready
