@@ -5,8 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from asgiref.sync import SyncToAsync
+from django.db import connections
 
 from tests.platform import Platform, running_platform
+
+
+@pytest.fixture(autouse=True)
+def connection_of_async_queries() -> Iterator[None]:
+    """Django runs `aexists` and the like in a thread of asgiref's, whose connection would outlive the test, and be found dead
+    by a later one when a test in between has ended all connections of the database."""
+    yield
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ def test_every_scheduled_task_exists() -> None:
     assert scheduled == {
         "relay.tasks.wake_due",
         "relay.tasks.expire_overdue",
+        "relay.tasks.forget_exchangers",
         "relay.tasks.make_partitions",
         "relay.tasks.forget_idempotency_keys",
         "domains.tasks.check_due_domains",
