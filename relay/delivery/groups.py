@@ -1,8 +1,9 @@
 """The work on a group of exchangers: envelopes that wait, and the connections that take them one after the other.
 
-A *channel* is what may use the same connections: same source addresses, same demands on TLS. A *slot* is a task that keeps
-one connection at a time. Connections are opened only when those there are would take too long over what waits, and stay
-within the throttle's limit for the group and the engine's for all. Who cannot have one waits for his turn (`Slots`).
+A *channel* is what speaks from the same source addresses. A *slot* is a task that keeps one connection at a time; whether it
+may serve for the next message too, the deliverer asks the TLS policy of that message. Connections are opened only when those
+there are would take too long over what waits, and stay within the throttle's limit for the group and the engine's for all.
+Who cannot have one waits for his turn (`Slots`).
 """
 
 from __future__ import annotations
