@@ -44,7 +44,7 @@ from relay.vital import vital
 
 logger = logging.getLogger(__name__)
 
-AWAKE_S = 2.0  # so long after it was woken, a lane needs nudges only
+AWAKE_S = 10.0  # so long after it was woken, a lane needs nudges only
 BUSY_HELD = 4  # recipients in hand, beyond which outcomes may gather
 CLAIM_LANES = 100  # in one statement
 CLAIM_RECIPIENTS = 200
@@ -187,8 +187,10 @@ class Engine:
         now = self._scanned_at = time.monotonic()
         self._scan_took_s = now - started
         for lane, in_s in lanes.items():
-            if in_s <= 0:
-                self._schedule.wake(lane, self._senders.weight(lane.organization_id))
+            if (
+                in_s <= 0
+            ):  # a wake-up may have been lost, or have reached a worker that died: nudges may be on their way
+                self._schedule.wake(lane, self._senders.weight(lane.organization_id), now + AWAKE_S)
             else:
                 self._schedule.wake_at(lane, now + in_s)
         self._claimable.set()

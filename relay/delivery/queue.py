@@ -99,15 +99,19 @@ _RELEASE = """
     WHERE r.id = o.id AND r.leased_by = %(worker)s AND r.attempts = o.attempt
 """
 
+# Ours for a lease, as if we had claimed them; should we die too, they lapse again. One statement: it runs every few seconds.
 _TAKE_LAPSED = """
-    SELECT r.id, r.message_id, r.organization_id, m.domain_id, r.address, r.destination, r.attempts, r.expires_at,
-           false, m.size_bytes, o.never_twice, r.leased_by
-    FROM relay_recipient r JOIN relay_message m ON m.id = r.message_id
-    JOIN accounts_organization o ON o.id = r.organization_id
-    WHERE r.leased_by IS NOT NULL AND r.next_attempt_at <= now()
-    ORDER BY r.next_attempt_at LIMIT %(most)s FOR UPDATE OF r SKIP LOCKED
+    WITH lapsed AS MATERIALIZED (
+        SELECT r.id, r.leased_by, m.domain_id, m.size_bytes, o.never_twice
+        FROM relay_recipient r JOIN relay_message m ON m.id = r.message_id
+        JOIN accounts_organization o ON o.id = r.organization_id
+        WHERE r.leased_by IS NOT NULL AND r.next_attempt_at <= now()
+        ORDER BY r.next_attempt_at LIMIT %(most)s FOR UPDATE OF r SKIP LOCKED)
+    UPDATE relay_recipient r SET leased_by = %(worker)s, next_attempt_at = now() + %(lease)s
+    FROM lapsed WHERE r.id = lapsed.id
+    RETURNING r.id, r.message_id, r.organization_id, lapsed.domain_id, r.address, r.destination, r.attempts, r.expires_at,
+              false, lapsed.size_bytes, lapsed.never_twice
 """
-_REHOLD = "UPDATE relay_recipient SET leased_by = %(worker)s WHERE id = ANY(%(ids)s)"
 
 # A loose index scan: one probe for each lane with open rows, whatever the length of its backlog.
 _OPEN_LANES = f"""
@@ -211,16 +215,11 @@ class Queue:
         contents = {row[1]: bytes(row[-1]) for row in rows if row[-1] is not None}
         return Claim([Claimed(*row[:-1]) for row in rows], contents)
 
-    async def take_lapsed(self, connection: AsyncConnection[tuple[Any, ...]], most: int) -> list[Lapsed]:
+    async def take_lapsed(self, connection: AsyncConnection[Any], most: int) -> list[Lapsed]:
         """Attempts in doubt, taken over for another lease so that `settle` may write what becomes of them."""
-        async with connection.transaction():
-            cursor = await connection.execute(_TAKE_LAPSED, {"most": most}, binary=True)
-            rows = await cursor.fetchall()
-            # Ours for a lease, as if we had claimed them; should we die too, they lapse again.
-            ids = [row[0] for row in rows]
-            await connection.execute(_REHOLD, {"ids": ids, "worker": self.worker})
-            await self.renew(connection, ids)
-        return [Lapsed(Claimed(*row[:-2]), never_twice=row[-2]) for row in rows]
+        terms = {"most": most, "lease": self.lease, "worker": self.worker}
+        cursor = await connection.execute(_TAKE_LAPSED, terms, binary=True)
+        return [Lapsed(Claimed(*row[:-1]), never_twice=row[-1]) for row in await cursor.fetchall()]
 
     async def renew(self, connection: AsyncConnection[Any], ids: Sequence[UUID]) -> set[UUID]:
         """Returns those that are ours still."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections.abc import Iterable
 
@@ -13,9 +14,13 @@ from relay.database import database_url
 from relay.delivery.engine import Engine
 from relay.lanes import Lane
 
+# So long Celery's threads may keep the interpreter from the engine's. CPython's own 5 ms showed in the latency's p99.
+SWITCH_S = 0.0005
+
 
 class EngineThread:
     def __init__(self, url: str) -> None:
+        sys.setswitchinterval(SWITCH_S)
         self._loop = _new_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
         self._thread.start()

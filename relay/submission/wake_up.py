@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 
 TASK = "relay.tasks.deliver"
 COMPLAIN_EVERY_S = 10
-AWAKE_S = 1.0  # so long after a wake-up a lane is at work for certain (relay.delivery.engine.AWAKE_S)
+AWAKE_S = 8.0  # so long after a wake-up a lane is at work for certain (relay.delivery.engine.AWAKE_S)
+RENEW_S = 5.0  # after which it is woken again, early enough that no message has to wait for Celery
 REMEMBERED_MOST = 100_000
 
 
@@ -34,15 +35,16 @@ class WakeUps:
         return self._woken.get(lane, 0.0) > time.monotonic() - AWAKE_S
 
     def send(self, lanes: set[Lane]) -> set[Lane]:
-        """Wakes a worker for those that were not woken just now; returns the others, which a nudge reaches. Does not wait."""
+        """Wakes a worker for those that were not woken just now; returns the ones that a nudge reaches. Does not wait."""
         now = time.monotonic()
-        asleep = {one for one in lanes if self._woken.get(one, 0.0) <= now - AWAKE_S}
-        if asleep:
-            if len(self._woken) > REMEMBERED_MOST:
-                self._woken.clear()
-            self._woken.update(dict.fromkeys(asleep, now))
-            self._waiting.put(asleep)
-        return lanes - asleep
+        stale = {one: woken for one in lanes if (woken := self._woken.get(one, 0.0)) <= now - RENEW_S}
+        if not stale:
+            return lanes
+        if len(self._woken) > REMEMBERED_MOST:
+            self._woken.clear()
+        self._woken.update(dict.fromkeys(stale, now))
+        self._waiting.put(set(stale))
+        return lanes - {one for one, woken in stale.items() if woken <= now - AWAKE_S}
 
     def stop(self) -> None:
         """Sends what waits, then ends."""
