@@ -103,7 +103,7 @@ async def measure(rows: int) -> str:
         async def claim(lanes: dict[Lane, int]) -> None:
             claimed = (await queue.claim(connection, lanes)).recipients
             assert claimed, "nothing was due"
-            await queue.release(connection, [one.id for one in claimed])
+            await queue.release(connection, claimed)
 
         async def claim_backlog() -> None:
             assert len((await queue.claim(connection, {Lane(BIG, "dead.test"): 50})).recipients) == 50
