@@ -88,6 +88,9 @@ class Organization(models.Model):
     message_size_limit = models.PositiveIntegerField(
         null=True, blank=True, help_text="Octets; lowers the platform's own limit for this organization."
     )
+    api_rate_limit = models.PositiveIntegerField(
+        null=True, blank=True, help_text="REST requests per second; empty: the platform's own limit."
+    )
     is_system = models.BooleanField(default=False, editable=False, help_text="The platform's own; sends its mail.")
     members = models.ManyToManyField(User, through="Membership", related_name="organizations")
 
@@ -155,3 +158,28 @@ class ApiKey(OrganizationOwned):
     @property
     def is_revoked(self) -> bool:
         return self.revoked_at is not None
+
+
+class IdempotentAnswer(models.Model):
+    """What a REST request with an `Idempotency-Key` was answered, for its repeats within 24 hours.
+
+    Written in the transaction of what the request made. Emails have a faster way (`relay.submission.repeats`).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+", db_index=False)
+    endpoint = models.CharField(max_length=40, help_text="The operation's name in the OpenAPI document.")
+    key = models.CharField(max_length=256)
+    fingerprint = models.BinaryField(max_length=32, help_text="SHA-256 of the request's body.")
+    status = models.PositiveSmallIntegerField(help_text="HTTP")
+    answer = models.BinaryField(help_text="JSON, encrypted: it may hold a secret that is shown once.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "endpoint", "key"], name="idempotent_answer_once")
+        ]
+        indexes = [models.Index(fields=["created_at"], name="idempotent_answer_age")]
+
+    def __str__(self) -> str:
+        return self.key

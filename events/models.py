@@ -8,6 +8,7 @@ from accounts.scoping import OrganizationQuerySet
 
 class EventType(models.TextChoices):
     SUBMITTED = "submitted"
+    SCHEDULED = "scheduled"
     DEFERRED = "deferred"
     DELIVERED = "delivered"
     BOUNCED = "bounced"

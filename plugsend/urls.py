@@ -16,6 +16,6 @@ urlpatterns = [
     path("", include("domains.urls")),
     path("", include("relay.urls")),
     path("sandbox/", include("relay.sandbox.urls")),
-    path("api/v1/", include("relay.api_urls")),
+    path("api/v1/", include("plugsend.api_urls")),
     path("admin/", admin.site.urls),
 ]

@@ -6,6 +6,9 @@ partition. They are written in batches (`relay.submission.intake`) and by `relay
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import F
+from django.db.models.expressions import OrderBy
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 from accounts.ids import uuid7
@@ -20,6 +23,7 @@ class Door(models.TextChoices):
 
 class RecipientState(models.TextChoices):
     SUBMITTED = "submitted"
+    SCHEDULED = "scheduled"
     DEFERRED = "deferred"
     IN_DOUBT = "in_doubt", "In doubt"
     DELIVERED = "delivered"
@@ -50,6 +54,9 @@ class Message(models.Model):
     tags = ArrayField(models.TextField(), default=list)
     metadata = models.JSONField(default=dict)
     submitted_at = models.DateTimeField()
+    scheduled_at = models.DateTimeField(null=True, help_text="Not to be delivered before.")
+    template_id = models.UUIDField(null=True, help_text="The template that it was rendered from.")
+    template_version = models.PositiveSmallIntegerField(null=True)
 
     objects = OrganizationQuerySet.as_manager()
 
@@ -71,6 +78,7 @@ class IdempotencyKey(models.Model):
     key = models.CharField(max_length=256)
     fingerprint = models.BinaryField(max_length=32, help_text="SHA-256 of the message (relay.submission.once).")
     message_id = models.UUIDField()
+    answer = models.JSONField(null=True, help_text="Of a batch, whose first message `message_id` is.")
     created_at = models.DateTimeField()
 
     class Meta:
@@ -81,6 +89,22 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class ScheduledMessage(models.Model):
+    """A message that is to be delivered later, until all its recipients have ended. Its partitions may be those of long ago."""
+
+    message_id = models.UUIDField(primary_key=True, editable=False)
+    organization = models.ForeignKey(
+        "accounts.Organization", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    send_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["send_at"], name="scheduled_message_due")]
+
+    def __str__(self) -> str:
+        return str(self.message_id)
 
 
 class Content(models.Model):
@@ -121,6 +145,9 @@ class Recipient(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["message_id"], name="recipient_by_message"),
+            models.Index(
+                "organization", Lower("address"), OrderBy(F("message_id"), descending=True), name="recipient_by_address"
+            ),
             # The queue's own order, over open rows only: claiming costs the same at any size of the table.
             models.Index(
                 fields=["destination", "organization", "next_attempt_at"],
@@ -253,3 +280,53 @@ class MtaStsPolicy(models.Model):
 
     def __str__(self) -> str:
         return self.domain
+
+
+class Template(OrganizationOwned):
+    """A mail that is written once and filled in for each sending. What it says stands in its versions."""
+
+    name = models.CharField(max_length=120)
+    alias = models.CharField(max_length=60, blank=True, help_text="By which programs may name it, beside the id.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta(OrganizationOwned.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "alias"], condition=~models.Q(alias=""), name="template_alias_once"
+            )
+        ]
+        indexes = [models.Index(fields=["organization", "-id"], name="template_by_organization")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TemplateVersion(models.Model):
+    """Numbered from 1. The newest with `published_at` is what is sent; one without it is the draft."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveSmallIntegerField()
+    sender = models.TextField(blank=True, help_text="The From header, unless the request gives its own.")
+    reply_to = ArrayField(models.TextField(), default=list, blank=True)
+    subject = models.TextField(blank=True)
+    html = models.TextField(blank=True)
+    text = models.TextField(blank=True, help_text="Empty: made from the HTML.")
+    variables = models.JSONField(
+        default=list, help_text="[{key, type, fallback_value}]; without a fallback it is required."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    published_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [
+            models.UniqueConstraint(fields=["template", "number"], name="template_version_once"),
+            models.UniqueConstraint(
+                fields=["template"], condition=models.Q(published_at__isnull=True), name="one_draft_per_template"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.template}, version {self.number}"

@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
+from accounts.catalogue import REFUSALS
 from accounts.http import OrganizationRequest, organization_required
 from accounts.models import ApiKey
 from domains.models import DomainStatus, SmtpUser
@@ -30,7 +31,6 @@ from relay.selectors import (
     message_detail,
     messages_page,
 )
-from relay.submission.catalogue import REFUSALS
 from relay.suppressions import reason_title, suppressions_of
 
 RECIPIENTS_SHOWN = 10  # timelines on a page, so that it stays light

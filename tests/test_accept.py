@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.submission.accept import Accepted, Credential, DomainFact, Limits, Submission, accept, examine
-from relay.submission.catalogue import REFUSALS, Refused
+from accounts.catalogue import REFUSALS, Refused
+from accounts.credentials import Credential
+from relay.submission.accept import Accepted, DomainFact, Limits, Submission, accept, examine
 from relay.submission.headers import from_addresses, parse
 
 LIMITS = Limits(message_octets=10_000, recipients=3)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.submission.catalogue import Refused
+from accounts.catalogue import Refused
 from relay.submission.content import ContentLimits, check_content, has_long_line, read_content
 from relay.submission.headers import Parsed, parse
 

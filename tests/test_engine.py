@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from pytest_django.fixtures import Settings
 
+from accounts.credentials import Credential
 from accounts.models import Organization
 from domains.models import DomainStatus
 from domains.services import add_domain
@@ -19,7 +20,7 @@ from relay.delivery.engine import Engine, EngineLimits
 from relay.delivery.networks import is_allowed
 from relay.lanes import Lane
 from relay.models import Recipient
-from relay.submission.accept import Credential, Submission
+from relay.submission.accept import Submission
 from relay.submission.desk import Desk
 from relay.tasks import deliver as deliver_task
 from relay.tasks import wake_due

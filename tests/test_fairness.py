@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from pytest_django.fixtures import Settings
 
+from accounts.credentials import Credential
 from accounts.models import Organization
 from domains.models import DomainStatus
 from domains.services import add_domain
@@ -19,7 +20,7 @@ from relay.delivery.routing import Hop, Route, Router
 from relay.delivery.throttle import ThrottleLimits
 from relay.lanes import Lane
 from relay.models import ExchangerGroup, Recipient
-from relay.submission.accept import Credential, Submission
+from relay.submission.accept import Submission
 from relay.submission.desk import Desk
 from tests.peer import Peer
 

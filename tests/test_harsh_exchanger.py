@@ -21,6 +21,7 @@ import uvloop
 from django.conf import settings as django_settings
 from pytest_django.fixtures import Settings
 
+from accounts.credentials import Credential
 from accounts.models import Organization
 from domains.models import DomainStatus
 from domains.services import add_domain
@@ -35,7 +36,7 @@ from relay.models import Recipient
 from relay.sandbox.harsh import HarshExchanger, serve_harsh
 from relay.sandbox.internet import EXCHANGER, ZoneRows
 from relay.sandbox.misbehaviours import ANSWERED, MISBEHAVIOURS, Kind, Phase
-from relay.submission.accept import Credential, Submission
+from relay.submission.accept import Submission
 from relay.submission.desk import Desk
 from tests.sandbox_servers import HOST, dns_over, running
 

@@ -13,6 +13,8 @@ import psycopg
 import pytest
 from django.db import connection
 
+from accounts.catalogue import Refused
+from accounts.credentials import Credential
 from accounts.ids import uuid7
 from accounts.models import Organization
 from events.models import Event, EventType
@@ -23,8 +25,7 @@ from relay.expiry import expire
 from relay.lanes import Lane
 from relay.models import Content, IdempotencyKey, Message, Recipient, RecipientState, Suppression
 from relay.nudges import nudges
-from relay.submission.accept import Accepted, AcceptedRecipient, Credential, Submission
-from relay.submission.catalogue import Refused
+from relay.submission.accept import Accepted, AcceptedRecipient, Submission
 from relay.submission.intake import Intake
 from relay.submission.once import Once, by_key
 from relay.submission.options import Options

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
+from accounts.catalogue import Refused
 from accounts.models import Organization
 from events.models import Event
 from relay.database import database_url
 from relay.models import Content, IdempotencyKey, Message, Recipient
 from relay.submission import intake as intake_module
 from relay.submission.accept import Accepted
-from relay.submission.catalogue import Refused
 from relay.submission.intake import COPIED_OCTETS, Intake
 from relay.submission.once import Once, by_key
 from relay.submission.repeats import Receipt

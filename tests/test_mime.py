@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.submission.catalogue import Refused
+from accounts.catalogue import Refused
 from relay.submission.mime import Letter, build
 
 LETTER = Letter(from_="Ada <ada@example.test>", to=("bob@b.test",), subject="Hi", text="Hello\n")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from relay.submission.catalogue import Refused
+from accounts.catalogue import Refused
 from relay.submission.headers import parse
 from relay.submission.once import by_content, message_fingerprint, request_fingerprint
 from relay.submission.options import Options, read_options

@@ -8,10 +8,10 @@ from django.urls import reverse
 from lucide import _render_icon
 from pytest_django.fixtures import Settings
 
+from accounts.catalogue import REFUSALS
 from accounts.models import User
 from plugsend import static_files
 from plugsend.templatetags.ui import LOOKS, relative
-from relay.submission.catalogue import REFUSALS
 from tests.factories import make_domain, make_message, make_smtp_user, make_tenant
 
 pytestmark = pytest.mark.django_db

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accounts.credentials import Credential
 from domains.models import DkimKey
 from events.models import Event
 from relay.lanes import Lane
 from relay.models import Recipient
-from relay.submission.accept import Credential, Submission
+from relay.submission.accept import Submission
 from relay.submission.content import has_long_line, to_seven_bit
 from tests.dkim_verifiers import by_dkimpy, by_opendkim
 from tests.peer import Peer

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accounts.catalogue import Refused
 from relay.submission import smtp_input
-from relay.submission.catalogue import Refused
 from relay.submission.headers import CHECKED_AT_ONCE, check_octets
 from relay.submission.smtp_content import IN_MEMORY, Arriving
 from relay.submission.smtp_input import Input

@@ -5,13 +5,14 @@ from uuid import UUID
 
 import pytest
 
+from accounts.credentials import Credential
 from accounts.models import Organization
 from domains.models import DomainStatus, SendingDomain
 from domains.services import add_domain
 from events.models import Event
 from relay.lanes import Lane
 from relay.models import IpPool, PoolAssignment, SourceAddress
-from relay.submission.accept import Credential, Submission
+from relay.submission.accept import Submission
 from tests.peer import Peer
 from tests.test_fairness import at_work, wait_until
 

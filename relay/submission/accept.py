@@ -11,43 +11,17 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from uuid import UUID
 
+from accounts.catalogue import Refused
+from accounts.credentials import Credential
 from accounts.ids import uuid7
 from relay.lanes import Lane
 from relay.submission import headers
 from relay.submission.addresses import domain_of
-from relay.submission.catalogue import Refused
 from relay.submission.content import ContentLimits, read_content
 from relay.submission.once import Once, by_content, by_key, message_fingerprint
 from relay.submission.options import Options, read_options
 
 NULL_SENDER = ""  # MAIL FROM:<> (RFC 5321, 4.5.5)
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """Who submits: what an API key, alone or as an SMTP user's password, stands for."""
-
-    organization_id: UUID
-    is_suspended: bool
-    api_key_id: UUID | None
-    smtp_user_id: UUID | None
-    scopes: frozenset[str]
-    only_domain: str  # A-label; empty: every verified domain of the organization
-    safe_resend: bool = False  # the organization's wish (relay.submission.once)
-    show_client_address: bool = False  # the organization's wish
-    message_octets: int | None = None  # the organization's own limit; None: the platform's
-
-    is_authenticated = True  # what DRF asks of a request's user
-
-    def check_may_send(self) -> None:
-        if self.is_suspended:
-            raise Refused("organization_suspended")
-        if not self.scopes & {"send", "full"}:
-            raise Refused("insufficient_scope", scope="send")
-
-    def check_may_send_from(self, address: str, domain: str) -> None:
-        if self.only_domain and domain != self.only_domain:
-            raise Refused("sender_not_allowed", address=address, domain=self.only_domain)
 
 
 @dataclass(frozen=True, slots=True)

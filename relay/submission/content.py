@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from relay.submission.catalogue import Refused
+from accounts.catalogue import Refused
 from relay.submission.content_parts import Leaf, Walk, header_pattern
 from relay.submission.headers import OPTION_PREFIX, Field, Parsed, parse
 

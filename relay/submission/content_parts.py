@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from relay.submission.catalogue import Refused
+from accounts.catalogue import Refused
 
 _BOUNDARY = re.compile(rb'\bboundary[ \t]*=[ \t]*(?:"((?:\\.|[^"\\])*)"|([^\s;"]+))', re.I)
 _AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*(?:\r\n|\Z)")  # RFC 2046, 5.1.1

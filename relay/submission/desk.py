@@ -16,9 +16,10 @@ import psycopg
 from django.conf import settings
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from accounts.catalogue import Refused
+from accounts.credentials import Credential
 from relay.database import database_url
-from relay.submission.accept import Credential, DomainFact, Limits, Submission, accept, examine
-from relay.submission.catalogue import Refused
+from relay.submission.accept import DomainFact, Limits, Submission, accept, examine
 from relay.submission.content import ContentLimits
 from relay.submission.directory import Directory
 from relay.submission.intake import Intake, Receipt

@@ -16,8 +16,9 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool
 
 from accounts.api_keys import digest_of, is_well_formed
+from accounts.credentials import Credential
 from domains.models import DomainStatus
-from relay.submission.accept import Credential, DomainFact
+from relay.submission.accept import DomainFact
 
 ANSWER_WITHIN_S = 8.0
 KEPT_SECONDS = 3.0

@@ -8,9 +8,9 @@ from email.utils import parseaddr
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
+from accounts.catalogue import Refused
 from relay.models import Door
 from relay.submission.accept import Submission
-from relay.submission.catalogue import Refused
 from relay.submission.desk import shared_desk
 
 

@@ -11,8 +11,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+from accounts.catalogue import Refused
 from relay.submission.addresses import parse_mailboxes
-from relay.submission.catalogue import Refused
 
 ONCE = {b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc", b"message-id", b"in-reply-to", b"references",
         b"subject", b"date"}  # fmt: skip

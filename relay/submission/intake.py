@@ -18,6 +18,7 @@ import psycopg
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.types.json import Jsonb
 
+from accounts.catalogue import Refused
 from events import log as event_log
 from events.models import EventType
 from events.rows import TEXTS, Row, Rows, Table, copy_rows, insert_rows
@@ -25,7 +26,6 @@ from relay.lanes import Lane
 from relay.models import RecipientState
 from relay.nudges import NUDGE, nudge, nudge_terms
 from relay.submission.accept import Accepted
-from relay.submission.catalogue import Refused
 from relay.submission.key_uses import KeyUses
 from relay.submission.repeats import Receipt, recognise
 from relay.vital import vital

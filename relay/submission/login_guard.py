@@ -18,7 +18,7 @@ import redis.asyncio
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from relay.submission.catalogue import Refused
+from accounts.catalogue import Refused
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 
+from accounts.catalogue import Refused
 from relay.submission.addresses import parse_address, parse_mailboxes
-from relay.submission.catalogue import Refused
 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322, 2.2
 # What we or the request's own fields set, and what would change how the mail is read or routed.

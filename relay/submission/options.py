@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from accounts.catalogue import Refused
 from relay.delivery.retry import HORIZON
-from relay.submission.catalogue import Refused
 from relay.submission.headers import OPTION_PREFIX, Parsed
 
 MOST_TAGS = 50

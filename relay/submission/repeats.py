@@ -12,9 +12,9 @@ from uuid import UUID
 
 from psycopg import AsyncCursor
 
+from accounts.catalogue import Refused
 from accounts.ids import uuid7
 from relay.submission.accept import Accepted
-from relay.submission.catalogue import Refused
 from relay.submission.once import Once
 
 # A key of more than 24 hours ago is free again. Keys that another committer is writing are waited for.

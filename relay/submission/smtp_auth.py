@@ -11,8 +11,8 @@ from typing import Any
 from aiosmtpd.smtp import syntax
 
 from accounts.api_keys import digest_of
-from relay.submission.accept import Credential
-from relay.submission.catalogue import Refused
+from accounts.catalogue import Refused
+from accounts.credentials import Credential
 from relay.submission.smtp_arguments import Malformed
 from relay.submission.smtp_connection import Connection
 

@@ -15,7 +15,7 @@ from typing import cast
 
 from aiosmtpd.smtp import SMTP
 
-from relay.submission.catalogue import Refused
+from accounts.catalogue import Refused
 from relay.submission.smtp_input import Gone, Input
 from relay.submission.smtp_reception import Reception
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from relay.submission.catalogue import Refused
+from accounts.catalogue import Refused
 
 
 @dataclass(frozen=True, slots=True)

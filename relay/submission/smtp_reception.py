@@ -9,8 +9,8 @@ from typing import Protocol
 
 from django.conf import settings
 
+from accounts.catalogue import Refused
 from relay.memory import give_back
-from relay.submission.catalogue import Refused
 from relay.submission.desk import Desk
 from relay.submission.login_guard import LoginGuard
 from relay.submission.smtp_limits import Places, Room, SessionLimits

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 
 from aiosmtpd.smtp import syntax
 
+from accounts.catalogue import Refused
+from accounts.credentials import Credential
 from relay.models import Door
 from relay.submission.accept import (
     NULL_SENDER,
-    Credential,
     Submission,
     check_domain_fact,
     check_recipients,
@@ -23,7 +24,6 @@ from relay.submission.accept import (
     size_limit,
     too_large,
 )
-from relay.submission.catalogue import Refused
 from relay.submission.smtp_arguments import (
     Malformed,
     check_no_parameters,

@@ -6,9 +6,8 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from accounts.models import Organization
-from relay.submission.accept import Credential
-from relay.submission.catalogue import Refused
+from accounts.catalogue import Refused
+from accounts.credentials import Credential
 from relay.submission.desk import shared_desk
 
 
@@ -34,16 +33,3 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer", "description": "An API key; it begins with ps_live_."}
-
-
-def credential_of(request: Request) -> Credential:
-    assert isinstance(request.user, Credential)
-    return request.user
-
-
-def reading_organization(request: Request) -> Organization:
-    """The organization whose rows this key may read. Raises `Refused`."""
-    credential = credential_of(request)
-    if not credential.scopes & {"read", "full"}:
-        raise Refused("insufficient_scope", scope="read")
-    return Organization(pk=credential.organization_id)

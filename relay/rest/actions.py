@@ -10,16 +10,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.catalogue import Refused
+from accounts.credentials import Credential
 from accounts.models import ApiKey, Organization
+from accounts.rest.access import credential_of
 from domains.models import SendingDomain
 from relay import actions
 from relay.actions import Action
 from relay.models import Message
+from relay.rest.serializers import ActedEmailSerializer, EmailSerializer
 from relay.selectors import message_content, message_detail
-from relay.serializers import ActedEmailSerializer, EmailSerializer
-from relay.submission.accept import Credential
-from relay.submission.catalogue import Refused
-from relay.submission.rest_auth import credential_of
 
 ANSWER = PolymorphicProxySerializer(
     component_name="ActedOnEmail",
@@ -80,8 +80,7 @@ class CancelView(ActionView):
 
 def _message(credential: Credential, organization: Organization, message_id: UUID) -> Message:
     """The message that this key may act on: it may send, and from the message's domain."""
-    if not credential.scopes & {"send", "full"}:
-        raise Refused("insufficient_scope", scope="send")
+    credential.check_may("send")
     message = Message.objects.of(organization).filter(pk=message_id).first()
     if message is not None and credential.only_domain:
         domains = SendingDomain.objects.of(organization).filter(name=credential.only_domain)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import Http404, JsonResponse
+from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from relay.submission.catalogue import Refused
+from accounts.catalogue import Refused
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -47,6 +47,11 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
 def plain_problem(refused: Refused) -> JsonResponse:
     """For answers made outside DRF (unknown addresses, accidents)."""
     return JsonResponse(problem(refused), status=refused.refusal.http, content_type=MEDIA_TYPE)
+
+
+def no_such_address(request: HttpRequest) -> JsonResponse:
+    """Below `/api/` every answer is JSON, that of a mistyped address too."""
+    return plain_problem(Refused("not_found", thing=f"address as {request.path}"))
 
 
 def _translate(error: Exception) -> Refused | None:

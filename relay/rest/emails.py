@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.http import HttpRequest, JsonResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.catalogue import Refused
+from accounts.rest.access import credential_of, reading_organization
 from relay.models import Door
+from relay.rest.serializers import EmailSerializer, SendEmailSerializer, SentEmailSerializer
 from relay.selectors import message_content, message_detail
-from relay.serializers import EmailSerializer, SendEmailSerializer, SentEmailSerializer
 from relay.submission.accept import Submission
-from relay.submission.catalogue import Refused
 from relay.submission.desk import shared_desk
 from relay.submission.mime import build, parse_mailbox
 from relay.submission.once import request_fingerprint
 from relay.submission.options import Options, check_idempotency_key
-from relay.submission.problems import plain_problem
-from relay.submission.rest_auth import credential_of, reading_organization
 
 
 class EmailsView(APIView):
@@ -68,8 +66,3 @@ class EmailView(APIView):
             raise Refused("not_found", thing="email")
         raw = message_content(organization, message_id)
         return Response(EmailSerializer(EmailSerializer.shape(found, raw)).data)
-
-
-def no_such_address(request: HttpRequest) -> JsonResponse:
-    """Below `/api/` every answer is JSON, that of a mistyped address too."""
-    return plain_problem(Refused("not_found", thing=f"address as {request.path}"))

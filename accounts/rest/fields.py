@@ -1,0 +1,48 @@
+"""What requests are read with: strict about names and types, so that a typo is told and not swallowed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, cast
+
+from rest_framework import serializers
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses unknown fields by name, so that a typo is told and not swallowed."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict) and (unknown := sorted(set(data) - set(self.fields))):
+            raise serializers.ValidationError({name: ["There is no such field."] for name in unknown})
+        return super().to_internal_value(data)
+
+
+class StrictCharField(serializers.CharField):
+    """Text only: DRF would turn numbers into text."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("Must be a string.")
+        return super().to_internal_value(data)
+
+
+class SecondsField(serializers.IntegerField):
+    """A JSON integer only: DRF would take text and fractions."""
+
+    def __init__(self, *, at_least: timedelta, at_most: timedelta, **kwargs: Any) -> None:
+        bounds = int(at_least.total_seconds()), int(at_most.total_seconds())
+        super().__init__(min_value=bounds[0], max_value=bounds[1], **kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:  # a bool is an int, too
+            raise serializers.ValidationError("Must be a whole number of seconds.")
+        return data
+
+
+class AddressesField(serializers.ListField):
+    """One address or a list of them, as Resend takes either."""
+
+    child = StrictCharField(max_length=1000)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        return cast(list[str], super().to_internal_value([data] if isinstance(data, str) else data))
