@@ -1,6 +1,6 @@
 """Lists of a REST resource: newest first, paged by key as Resend's are, so that each page costs the same.
 
-`?limit=20&after=<id>` is what follows that row, `?before=<id>` what stands before it; `has_more` says whether more is to be had in
+`?limit=20&after=<id>` is what follows that row, `?before=<id>` what stands before it; `has_more` says whether there is more in
 that direction.
 """
 
