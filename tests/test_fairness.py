@@ -51,12 +51,12 @@ def make_organization(name: str, **fields: object) -> Organization:
 
 
 @asynccontextmanager
-async def at_work(ports: dict[str, int], **limits: object) -> AsyncIterator[tuple[Desk, Engine]]:
+async def at_work(roads: dict[str, int] | Router, **limits: object) -> AsyncIterator[tuple[Desk, Engine]]:
     desk = Desk(database_url())
     engine = Engine(
         database_url(),
         EngineLimits(lease=timedelta(seconds=30), look_every_s=100, **limits),  # type: ignore[arg-type]
-        Roads(ports),
+        roads if isinstance(roads, Router) else Roads(roads),
     )
     await desk.open()
     await engine.start()

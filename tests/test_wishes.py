@@ -3,21 +3,27 @@
 import asyncio
 import ssl
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from accounts.models import Organization, OutgoingTls
 from events.models import Event
-from relay.models import Recipient, Suppression
+from relay.delivery.mta_sts import Mode
+from relay.delivery.routing import Hop, Route
+from relay.models import MtaStsPolicy, Recipient, Suppression
+from tests.dns_zone import Zone
 from tests.factories import make_domain, make_tenant
 from tests.peer import Peer
 from tests.pki import authority, leaf
-from tests.test_fairness import at_work, make_organization, submit
+from tests.policies import tlsa
+from tests.test_fairness import Roads, at_work, make_organization, submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -185,6 +191,79 @@ def test_who_cannot_have_encryption_does_not_keep_others_from_the_exchanger(cont
     assert {(one.type, one.reason) for one in fates(strict)} == {("deferred", "tls_failure")}
     assert len(fates(strict)) == 8  # each was tried: nothing was suspended
     assert [one.type for one in fates(easy)] == ["delivered"]
+
+
+# ---- What the receiver publishes -------------------------------------------------------------------------------------
+
+
+class Published(Roads):
+    """Roads whose policies are asked for, over the zone's name server."""
+
+    def __init__(self, port: int, zone: Zone, *, is_authentic: bool) -> None:
+        super().__init__({"inbox.test": port})
+        self.resolver = zone.resolver()
+        self._is_authentic = is_authentic
+
+    async def hops(self, route: Route, *, source_address: str | None = None) -> AsyncIterator[Hop]:
+        async for hop in super().hops(route):
+            yield replace(hop, is_smarthost=False, is_authentic=self._is_authentic)
+
+
+def deliver_by(peer: Peer, organization: Organization, zone: Zone, *, is_authentic: bool = False) -> Fate:
+    async def main() -> None:
+        async with zone, peer:
+            zone.rows = {name.replace("PORT", str(peer.port)): values for name, values in zone.rows.items()}
+            async with at_work(Published(peer.port, zone, is_authentic=is_authentic)) as (desk, engine):
+                await submit(desk, engine, organization, "bob@inbox.test")
+                await until_settled(1)
+
+    asyncio.run(main())
+    [fate] = fates(organization)
+    return fate
+
+
+@pytest.mark.parametrize(
+    ("mode", "mx", "is_trusted", "fate"),
+    [
+        (Mode.ENFORCE, "mx.inbox.test", True, ("delivered", "", ("verified", "mta-sts"))),
+        (Mode.ENFORCE, "mx.inbox.test", False, ("deferred", "tls_not_verified", ("self_signed", "mta-sts"))),
+        (Mode.ENFORCE, "mx.other.test", True, ("deferred", "tls_not_verified", None)),
+        (Mode.TESTING, "mx.other.test", False, ("delivered", "", ("self_signed", "mta-sts-testing"))),
+    ],
+)
+def test_an_mta_sts_policy_is_kept(
+    tmp_path: Path, settings: Settings, mode: Mode, mx: str, is_trusted: bool, fate: tuple[object, ...]
+) -> None:
+    root = authority()
+    (tmp_path / "roots.pem").write_bytes(root.pem)
+    settings.TLS_CA_FILE = str(tmp_path / "roots.pem")
+    now = timezone.now()
+    MtaStsPolicy.objects.create(
+        domain="inbox.test", policy_id="1", mode=mode, mx=[mx], fetched_at=now, expires_at=now + timedelta(days=1)
+    )
+    signed = leaf(root if is_trusted else None, "mx.inbox.test")
+    zone = Zone({"_mta-sts.inbox.test TXT": ['"v=STSv1; id=1"']})
+    found = deliver_by(Peer(context=signed.server_context(tmp_path)), make_organization("easy"), zone)
+    assert (found.type, found.reason, found.tls) == fate
+
+
+@pytest.mark.parametrize(
+    ("is_it", "is_authentic", "fate"),
+    [
+        (True, True, ("delivered", "", ("dane_verified", "dane"))),
+        (False, True, ("deferred", "tls_not_verified", ("dane_mismatch", "dane"))),
+        (False, False, ("delivered", "", ("self_signed", "opportunistic"))),  # nobody vouches for the record
+    ],
+)
+def test_dane_rules_where_dnssec_vouches_for_it(
+    context: ssl.SSLContext, settings: Settings, is_it: bool, is_authentic: bool, fate: tuple[object, ...]
+) -> None:
+    settings.DNS_VALIDATES = True
+    record = tlsa(3, 1, 1, SELF_SIGNED if is_it else leaf(None, "mx.inbox.test"))
+    data = f"{record.usage} {record.selector} {record.matching} {record.data.hex()}"
+    zone = Zone({"mx.inbox.test A": ["127.0.0.1"], "_PORT._tcp.mx.inbox.test TLSA": [data]}, signed={"inbox.test"})
+    found = deliver_by(Peer(context=context), make_organization("easy"), zone, is_authentic=is_authentic)
+    assert (found.type, found.reason, found.tls) == fate
 
 
 # ---- Never twice -----------------------------------------------------------------------------------------------------
