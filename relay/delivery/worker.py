@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 import threading
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from django.conf import settings
 from relay.database import database_url
 from relay.delivery.engine import Engine
 from relay.lanes import Lane
+from relay.loops import new_loop
 
 # So long Celery's threads may keep the interpreter from the engine's. CPython's own 5 ms showed in the latency's p99.
 SWITCH_S = 0.0005
@@ -21,7 +21,7 @@ SWITCH_S = 0.0005
 class EngineThread:
     def __init__(self, url: str) -> None:
         sys.setswitchinterval(SWITCH_S)
-        self._loop = _new_loop()
+        self._loop = new_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
         self._thread.start()
         self.engine = asyncio.run_coroutine_threadsafe(_start(url), self._loop).result()
@@ -69,11 +69,3 @@ async def _start(url: str) -> Engine:
     started = Engine(url)
     await started.start()
     return started
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        return uvloop.new_event_loop()
-    return asyncio.new_event_loop()

@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from relay.database import database_url
+from relay.loops import new_loop
 from relay.submission.accept import DomainFact, Limits, Submission, accept, examine
 from relay.submission.content import ContentLimits
 from relay.submission.directory import Directory
@@ -64,6 +65,10 @@ class Desk:
     async def api_credential(self, secret: str) -> Credential | None:
         return await _or_unavailable(self._directory.api_credential(secret))
 
+    def known_api_credential(self, secret: str) -> Credential | None:
+        """What was looked up a moment ago. May be asked from any thread."""
+        return self._directory.known_api_credential(secret)
+
     async def system_credential(self) -> Credential | None:
         return await _or_unavailable(self._directory.system_credential())
 
@@ -90,7 +95,7 @@ class ThreadedDesk:
     """A desk on a loop in a thread, for callers that block."""
 
     def __init__(self, database_url: str) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_loop()
         threading.Thread(target=self._loop.run_forever, name="desk", daemon=True).start()
         self._desk = self._run(_open_desk(database_url))
 
@@ -98,7 +103,7 @@ class ThreadedDesk:
         return self._run(self._desk.submit(submission))
 
     def api_credential(self, secret: str) -> Credential | None:
-        return self._run(self._desk.api_credential(secret))
+        return self._desk.known_api_credential(secret) or self._run(self._desk.api_credential(secret))
 
     def system_credential(self) -> Credential | None:
         return self._run(self._desk.system_credential())

@@ -70,6 +70,11 @@ class Directory:
         digest = digest_of(secret)
         return await self._keep(("api", digest), lambda: self._api(digest))
 
+    def known_api_credential(self, secret: str) -> Credential | None:
+        """The same, if it was asked for in the last seconds. May be called from any thread."""
+        known: Credential | None = self._recall(("api", digest_of(secret))) if is_well_formed(secret) else None
+        return known
+
     async def sending_domain(self, organization_id: UUID, name: str) -> DomainFact | None:
         fact = self._recall(("domain", organization_id, name))
         if fact is None:
