@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from django.conf import settings
+from django.db import connection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from accounts.catalogue import Refused
@@ -128,14 +129,14 @@ async def _open_desk(database_url: str) -> Desk:
 
 
 _lock = threading.Lock()
-_shared: tuple[int, str, ThreadedDesk] | None = None
+_shared: tuple[int, str, ThreadedDesk] | None = None  # of which process, for which database
 
 
 def shared_desk() -> ThreadedDesk:
     """This process's desk, opened at first use (a forked child opens its own)."""
     global _shared
-    url = database_url()
+    process, database = os.getpid(), connection.settings_dict["NAME"]
     with _lock:
-        if _shared is None or _shared[:2] != (os.getpid(), url):
-            _shared = (os.getpid(), url, ThreadedDesk(url))
+        if _shared is None or _shared[:2] != (process, database):
+            _shared = (process, database, ThreadedDesk(database_url()))
         return _shared[2]
