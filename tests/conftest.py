@@ -11,6 +11,22 @@ from django.db import connections
 from tests.platform import Platform, running_platform
 
 
+LONGEST_FIRST = ("crash under load", "worker ends", "platform")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups of tests that start processes begin first, or the run would end with one worker at them and the others idle."""
+
+    def turn(item: pytest.Item) -> int:
+        mark = item.get_closest_marker("xdist_group")
+        if mark is None:
+            return len(LONGEST_FIRST) + 1
+        [group] = mark.args
+        return LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=turn)
+
+
 @pytest.fixture(autouse=True)
 def connection_of_async_queries() -> Iterator[None]:
     """Django runs `aexists` and the like in a thread of asgiref's, whose connection would outlive the test, and be found dead
