@@ -10,7 +10,6 @@ from django.db import connections
 
 from tests.platform import Platform, running_platform
 
-
 LONGEST_FIRST = ("crash under load", "worker ends", "platform")
 
 
