@@ -111,6 +111,11 @@ _ROWS = [
     Refusal("mime_too_complex", 550, "5.6.0", 422, "Too many or too deeply nested MIME parts",
             "The message has more than {limit}.",
             "Attach fewer files, or pack them into one; do not nest forwarded messages endlessly."),
+    Refusal("attachment_not_fetched", 554, "5.6.0", 422, "Attachment could not be fetched",
+            "Attachment {number} (counted from 0) could not be fetched: {problem}.",
+            "`path` is the final https:// address of a file that anybody may fetch, from a public host with a valid "
+            "certificate, within seconds and without a redirect. Or send the file itself as `content`, in base64.",
+            "invalid_attachment"),
     Refusal("malformed_json", 554, "5.6.0", 400, "Body is not valid JSON",
             "The request body is not valid JSON: {problem}.",
             "Send a JSON object with `Content-Type: application/json`."),
@@ -191,10 +196,14 @@ REFUSALS = {row.code: row for row in _ROWS}
 class Refused(Exception):
     """A submission or request is refused. Each door turns it into its own form."""
 
-    def __init__(self, code: str, *, errors: list[dict[str, str]] | None = None, **values: object) -> None:
+    def __init__(
+        self, code: str, *, pointer: str = "", errors: list[dict[str, str]] | None = None, **values: object
+    ) -> None:
+        """`pointer`: the one field of a REST request that is meant."""
         self.refusal = REFUSALS[code]
         self.detail = self.refusal.detail.format(**values)
-        self.errors = errors or []  # REST: {"pointer": JSON pointer (RFC 6901), "detail": words}
+        # REST: {"pointer": JSON pointer (RFC 6901), "detail": words}
+        self.errors = errors or ([{"pointer": pointer, "detail": self.detail}] if pointer else [])
         super().__init__(f"{code}: {self.detail}")
 
     @property

@@ -1,4 +1,4 @@
-"""An HTTPS host for tests: it sends the octets that the test says."""
+"""An HTTPS (or HTTP) host for tests: it sends the octets that the test says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def answer(body: str, *, content_type: str = "text/plain", status: str = "200 OK
 
 @dataclass
 class HttpsHost:
-    context: ssl.SSLContext
+    context: ssl.SSLContext | None  # None: plain HTTP
     sends: bytes = b""
     is_silent: bool = False
     requests: list[str] = field(default_factory=list)
@@ -34,9 +34,12 @@ class HttpsHost:
             self.requests.append(head.decode())
             if self.is_silent:
                 await reader.read()
-            writer.write(self.sends)
+            await self.respond(head, writer)
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
+
+    async def respond(self, head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(self.sends)

@@ -153,7 +153,7 @@ async def fetched(zone: Zone, host: HttpsHost, tmp_path: Path, timeout_s: float 
 def test_a_policy_file_is_fetched(run: Callable[..., Any], tmp_path: Path, sends: bytes) -> None:
     host = HttpsHost(GOOD.server_context(tmp_path), sends)
     assert run(fetched(zone_of(), host, tmp_path)) == POLICY
-    assert host.requests[0].startswith(f"GET {PATH} HTTP/1.1\r\nHost: {HOST}\r\n")
+    assert host.requests[0].startswith(f"GET {PATH} HTTP/1.1\r\nHost: {HOST}:{host.port}\r\n")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
@@ -13,8 +12,8 @@ from accounts.rest.fields import AddressesField, SecondsField, StrictCharField, 
 from events.models import Event
 from relay.delivery.retry import HORIZON
 from relay.models import Door
+from relay.rest.attachment_fields import AttachmentsField
 from relay.selectors import MessageDetail, RecipientTimeline
-from relay.submission.mime import Letter
 from relay.submission.options import (
     METADATA_KEY_LENGTH,
     METADATA_KEYS,
@@ -51,7 +50,7 @@ class SendEmailSerializer(StrictSerializer):
     metadata = serializers.DictField(
         child=StrictCharField(allow_blank=True, max_length=METADATA_VALUE_LENGTH), required=False
     )
-
+    attachments = AttachmentsField(required=False)
     expires_in = SecondsField(
         at_least=SOONEST_EXPIRY, at_most=HORIZON, required=False, help_text="When to give up, in seconds from now."
     )
@@ -71,27 +70,6 @@ class SendEmailSerializer(StrictSerializer):
         if attrs.get("text") is None and attrs.get("html") is None:
             raise serializers.ValidationError({"text": ["Give text, html or both."]})
         return attrs
-
-    def letter(self) -> Letter:
-        data = self.validated_data
-        return Letter(
-            from_=data["from"],
-            to=tuple(data["to"]),
-            subject=data["subject"],
-            text=data.get("text"),
-            html=data.get("html"),
-            cc=tuple(data.get("cc", ())),
-            bcc=tuple(data.get("bcc", ())),
-            reply_to=tuple(data.get("reply_to", ())),
-            headers=data.get("headers", {}),
-        )
-
-    def expires(self) -> timedelta | None:
-        seconds = self.validated_data.get("expires_in")
-        return None if seconds is None else timedelta(seconds=seconds)
-
-    def tag_texts(self) -> tuple[str, ...]:
-        return tuple(f"{tag['name']}:{tag['value']}" for tag in self.validated_data.get("tags", ()))
 
 
 class SentEmailSerializer(serializers.Serializer[Any]):

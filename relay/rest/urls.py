@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from relay.rest import actions, emails
+from relay.rest import actions, attachments, emails
 
 urlpatterns = [
     path("emails", emails.EmailsView.as_view(), name="emails"),
@@ -11,4 +11,15 @@ urlpatterns = [
     path("emails/<uuid:message_id>/hold", actions.HoldView.as_view(), name="email_hold"),
     path("emails/<uuid:message_id>/release", actions.ReleaseView.as_view(), name="email_release"),
     path("emails/<uuid:message_id>/cancel", actions.CancelView.as_view(), name="email_cancel"),
+    path("emails/<uuid:message_id>/attachments", attachments.AttachmentsView.as_view(), name="email_attachments"),
+    path(
+        "emails/<uuid:message_id>/attachments/<uuid:attachment_id>",
+        attachments.AttachmentView.as_view(),
+        name="email_attachment",
+    ),
+    path(
+        "emails/<uuid:message_id>/attachments/<uuid:attachment_id>/content",
+        attachments.AttachmentContentView.as_view(),
+        name="email_attachment_content",
+    ),
 ]

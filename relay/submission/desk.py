@@ -100,6 +100,10 @@ class ThreadedDesk:
         threading.Thread(target=self._loop.run_forever, name="desk", daemon=True).start()
         self._desk = self._run(_open_desk(database_url))
 
+    @property
+    def limits(self) -> Limits:
+        return self._desk.limits
+
     def submit(self, submission: Submission) -> Receipt:
         return self._run(self._desk.submit(submission))
 
