@@ -6,6 +6,7 @@ The SMTP door answers `<code> <enhanced> <refusal code>: <detail> <help page>`, 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -214,6 +215,12 @@ class Refused(Exception):
     @property
     def code(self) -> str:
         return self.refusal.code
+
+    def elsewhere(self, detail: str, errors: list[dict[str, str]]) -> Refused:
+        """The same refusal, told of something that what was refused is a part of."""
+        refused = copy(self)
+        refused.detail, refused.errors = detail, errors
+        return refused
 
     def smtp_reply(self) -> str:
         """One reply line, without its CRLF; RFC 5321 (4.5.3.1.5) allows 510 octets."""

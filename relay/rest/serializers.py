@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
@@ -14,7 +13,6 @@ from events.models import Event
 from relay.delivery.retry import HORIZON
 from relay.models import Door
 from relay.selectors import MessageDetail, RecipientTimeline
-from relay.submission.mime import Letter
 from relay.submission.options import (
     METADATA_KEY_LENGTH,
     METADATA_KEYS,
@@ -72,30 +70,28 @@ class SendEmailSerializer(StrictSerializer):
             raise serializers.ValidationError({"text": ["Give text, html or both."]})
         return attrs
 
-    def letter(self) -> Letter:
-        data = self.validated_data
-        return Letter(
-            from_=data["from"],
-            to=tuple(data["to"]),
-            subject=data["subject"],
-            text=data.get("text"),
-            html=data.get("html"),
-            cc=tuple(data.get("cc", ())),
-            bcc=tuple(data.get("bcc", ())),
-            reply_to=tuple(data.get("reply_to", ())),
-            headers=data.get("headers", {}),
-        )
-
-    def expires(self) -> timedelta | None:
-        seconds = self.validated_data.get("expires_in")
-        return None if seconds is None else timedelta(seconds=seconds)
-
-    def tag_texts(self) -> tuple[str, ...]:
-        return tuple(f"{tag['name']}:{tag['value']}" for tag in self.validated_data.get("tags", ()))
-
 
 class SentEmailSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
+
+
+class RefusedOfBatchSerializer(serializers.Serializer[Any]):
+    index = serializers.IntegerField(help_text="Of the email in the request, from 0.")
+    message = serializers.CharField()
+    code = serializers.CharField(help_text="As in the problem document that the email alone would get.")
+
+
+class SentBatchSerializer(serializers.Serializer[Any]):
+    """`POST /api/v1/emails/batch`."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        # Serializers have attributes of these names.
+        return {
+            "data": SentEmailSerializer(many=True, help_text="Of the accepted emails, in the order of the request."),
+            "errors": RefusedOfBatchSerializer(
+                many=True, required=False, help_text="Only where validation is permissive."
+            ),
+        }
 
 
 class EventSerializer(serializers.Serializer[Event]):
