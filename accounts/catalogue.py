@@ -6,7 +6,6 @@ The SMTP door answers `<code> <enhanced> <refusal code>: <detail> <help page>`, 
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -206,21 +205,18 @@ REFUSALS = {row.code: row for row in _ROWS}
 class Refused(Exception):
     """A submission or request is refused. Each door turns it into its own form."""
 
-    def __init__(self, code: str, *, errors: list[dict[str, str]] | None = None, **values: object) -> None:
+    def __init__(
+        self, code: str, *, detail: str = "", errors: list[dict[str, str]] | None = None, **values: object
+    ) -> None:
+        """`detail`: in place of the row's own words."""
         self.refusal = REFUSALS[code]
-        self.detail = self.refusal.detail.format(**values)
+        self.detail = detail or self.refusal.detail.format(**values)
         self.errors = errors or []  # REST: {"pointer": JSON pointer (RFC 6901), "detail": words}
         super().__init__(f"{code}: {self.detail}")
 
     @property
     def code(self) -> str:
         return self.refusal.code
-
-    def elsewhere(self, detail: str, errors: list[dict[str, str]]) -> Refused:
-        """The same refusal, told of something that what was refused is a part of."""
-        refused = copy(self)
-        refused.detail, refused.errors = detail, errors
-        return refused
 
     def smtp_reply(self) -> str:
         """One reply line, without its CRLF; RFC 5321 (4.5.3.1.5) allows 510 octets."""

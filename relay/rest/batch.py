@@ -101,7 +101,7 @@ class _Batch:
         """Of the whole batch: the first bad email's, with the errors of all."""
         index, first = next(iter(self.refused.items()))
         errors = [error for number, refused in self.refused.items() for error in _errors(number, refused)]
-        return first.elsewhere(f"Email {index} of the batch: {first.detail}", errors)
+        return Refused(first.code, detail=f"Email {index} of the batch: {first.detail}", errors=errors)
 
 
 def _is_permissive(request: Request) -> bool:
