@@ -139,7 +139,21 @@ _ROWS = [
             "The idempotency key {key} was used in the last 24 hours for another message.",
             "Use a new key for each message; repeat a key only to send the same message again.",
             "invalid_idempotent_request"),
+    Refusal("concurrent_idempotent_requests", 451, "4.5.0", 409, "The same idempotency key is in use right now",
+            "Another request with the idempotency key {key} is being worked on at this moment.",
+            "Repeat the request in a second, with the same key: it gets the first one's answer. SMTP clients do so by "
+            "themselves.", "concurrent_idempotent_requests"),
+    Refusal("invalid_idempotency_key", 554, "5.5.4", 400, "Idempotency key not valid",
+            "The header Idempotency-Key has 1 to 256 visible ASCII characters and no spaces.",
+            "Use a name of what is sent, as in order-42/receipt, or a random UUID that you keep for repeats.",
+            "invalid_idempotency_key"),
     # ---- REST in general
+    Refusal("invalid_request_header", 554, "5.6.0", 422, "Request header not valid",
+            "{header}: {problem}.",
+            "See the API reference for the headers of this address."),
+    Refusal("batch_too_large", 552, "5.3.4", 422, "Batch too large",
+            "A batch may have {limit} together; this one has more.",
+            "Split it over several requests, each with an idempotency key of its own."),
     Refusal("not_found", 550, "5.1.1", 404, "Not found",
             "There is no such {thing}.",
             "Check the id; it must belong to the organization of your API key.", "not_found"),
@@ -197,11 +211,17 @@ class Refused(Exception):
     """A submission or request is refused. Each door turns it into its own form."""
 
     def __init__(
-        self, code: str, *, pointer: str = "", errors: list[dict[str, str]] | None = None, **values: object
+        self,
+        code: str,
+        *,
+        detail: str = "",
+        pointer: str = "",
+        errors: list[dict[str, str]] | None = None,
+        **values: object,
     ) -> None:
-        """`pointer`: the one field of a REST request that is meant."""
+        """`detail`: in place of the row's own words. `pointer`: the one field of a REST request that is meant."""
         self.refusal = REFUSALS[code]
-        self.detail = self.refusal.detail.format(**values)
+        self.detail = detail or self.refusal.detail.format(**values)
         # REST: {"pointer": JSON pointer (RFC 6901), "detail": words}
         self.errors = errors or ([{"pointer": pointer, "detail": self.detail}] if pointer else [])
         super().__init__(f"{code}: {self.detail}")

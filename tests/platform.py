@@ -127,9 +127,13 @@ class Platform:
     def demo(self) -> dict[str, str]:
         return read_settings(self.var / "demo.env")
 
+    @property
+    def database_url(self) -> str:
+        return read_settings(self.var / "up.env")["DATABASE_URL"]
+
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-        with psycopg.connect(read_settings(self.var / "up.env")["DATABASE_URL"], autocommit=True) as connection:
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
             yield connection
 
     @property

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,11 +25,12 @@ from relay.expiry import expire
 from relay.lanes import Lane
 from relay.models import Content, IdempotencyKey, Message, Recipient, RecipientState, Suppression
 from relay.nudges import nudges
-from relay.submission.accept import Accepted, AcceptedRecipient, Submission
+from relay.submission import intake as intake_module
+from relay.submission.accept import Accepted, AcceptedRecipient, Parcel, Submission
 from relay.submission.intake import Intake
-from relay.submission.once import Once, by_key
+from relay.submission.once import Once, by_batch_key, by_key
 from relay.submission.options import Options
-from relay.submission.repeats import Receipt
+from relay.submission.repeats import Receipt, recognise
 from relay.tasks import forget_idempotency_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -175,15 +176,16 @@ def test_without_a_database_the_answer_is_try_later(organization: Organization) 
 # ---- never twice ------------------------------------------------------------------------------------------------------
 
 
-def submit_all(messages: list[Accepted], intakes: int = 1) -> list[object]:
+def submit_all(messages: Sequence[Accepted | Parcel], intakes: int = 1) -> list[object]:
     """Submits all at the same moment, over several intakes as several processes would."""
+    parcels = [one if isinstance(one, Parcel) else Parcel((one,), one.once) for one in messages]
 
     async def main() -> list[object]:
         opened = [Intake(database_url(), NobodyAwake()) for _ in range(intakes)]
         for intake in opened:
             intake.start()
         answers = await asyncio.gather(
-            *(opened[n % intakes].commit(message) for n, message in enumerate(messages)), return_exceptions=True
+            *(opened[n % intakes].commit_together(parcel) for n, parcel in enumerate(parcels)), return_exceptions=True
         )
         for intake in opened:
             await intake.stop()
@@ -250,6 +252,163 @@ def test_a_message_that_cannot_be_stored_leaves_its_key_free(organization: Organ
     [stored] = submit_all([make_accepted(organization, once=once)])
     assert isinstance(failed, Refused)
     assert stored == Receipt(Message.objects.get().id)
+
+
+@asynccontextmanager
+async def holding(parcel: Parcel) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
+    """A transaction of another process that has taken the parcel's key and gets no further."""
+    async with connected() as connection, connection.transaction(), connection.cursor() as cursor:
+        assert await recognise(cursor, [parcel]) == {}
+        yield connection
+
+
+class RollBack(Exception):
+    pass
+
+
+@pytest.mark.parametrize("ends", ["commit", "rollback"])
+def test_who_finds_the_key_in_other_hands_waits_for_them(organization: Organization, ends: str) -> None:
+    once = by_key("order-42", b"f" * 32)
+    held, message = Parcel((make_accepted(organization),), once), make_accepted(organization, once=once)
+
+    async def work(intake: Intake) -> None:
+        with contextlib.suppress(RollBack):
+            async with holding(held):
+                waiting = asyncio.ensure_future(intake.commit(message))
+                await intake.commit(make_accepted(organization, subject="after"))  # the key has been looked at by now
+                assert not waiting.done()
+                if ends == "rollback":
+                    raise RollBack
+        is_repeat = ends == "commit"
+        assert await waiting == Receipt(held.id if is_repeat else message.id, is_repeat=is_repeat)
+
+    run_intake(work)
+    assert Message.objects.filter(id=message.id).exists() == (ends == "rollback")
+
+
+def test_a_key_that_is_held_open_holds_up_nobody_else(organization: Organization) -> None:
+    """More repeats than there are committers, all refused in the end; others are committed before that."""
+    other, once = Organization.objects.create(name="Other"), by_key("order-42", b"f" * 32)
+    repeats = [make_accepted(organization, once=once) for _ in range(5)]
+    others = [make_accepted(other, once=by_key(f"key-{n}", b"f" * 32) if n % 2 else None) for n in range(20)]
+
+    async def work(intake: Intake) -> None:
+        async with holding(Parcel((make_accepted(organization),), once)):
+            waiting = [asyncio.ensure_future(intake.commit(message)) for message in repeats]
+            for one in others:
+                assert await intake.commit(one) == Receipt(one.id)
+            assert not any(one.done() for one in waiting)
+            answers = await asyncio.gather(*waiting, return_exceptions=True)
+            assert {a.code for a in answers if isinstance(a, Refused)} == {"concurrent_idempotent_requests"}
+            assert len(answers) == 5
+
+    run_intake(work)
+    assert set(Message.objects.values_list("id", flat=True)) == {one.id for one in others}
+
+
+def test_an_intake_that_stops_does_not_forget_who_waits_for_a_key(organization: Organization) -> None:
+    once = by_key("order-42", b"f" * 32)
+    waiting: list[asyncio.Future[Receipt]] = []
+
+    async def main() -> None:
+        async with holding(Parcel((make_accepted(organization),), once)):
+
+            async def work(intake: Intake) -> None:
+                waiting.append(asyncio.ensure_future(intake.commit(make_accepted(organization, once=once))))
+                await intake.commit(make_accepted(organization))
+
+            intake = Intake(database_url(), NobodyAwake())
+            intake.start()
+            await work(intake)
+            await intake.stop()
+            with pytest.raises(Refused):
+                await asyncio.wait_for(waiting[0], 5)
+
+    asyncio.run(main())
+
+
+# ---- parcels ----------------------------------------------------------------------------------------------------------
+
+
+def make_parcel(organization: Organization, *subjects: str, once: Once | None = None, answer: object = None) -> Parcel:
+    return Parcel(tuple(make_accepted(organization, subject=subject) for subject in subjects), once, answer)
+
+
+def subjects() -> list[str]:
+    return sorted(Message.objects.values_list("subject", flat=True))
+
+
+def test_a_parcel_is_never_divided(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake_module, "BATCH_MESSAGES", 3)
+    parcels = [make_parcel(organization, *(f"p{p}m{m}" for m in range(7))) for p in range(4)]
+    assert submit_all(parcels) == [Receipt(parcel.id) for parcel in parcels]
+    assert len(subjects()) == Content.objects.count() == Recipient.objects.count() == Event.objects.count() == 28
+    assert transactions() == 4
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(DISTINCT xmin::text) FROM relay_message GROUP BY substr(subject, 1, 2)")
+        assert cursor.fetchall() == [(1,)] * 4
+
+
+def test_a_parcel_is_committed_by_how_large_it_is_as_a_whole(
+    organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake_module, "BATCH_OCTETS", 100)
+    parcels = [make_parcel(organization, "a", "b", "c", "d") for _ in range(3)]  # of 120 octets each
+    submit_all(parcels)
+    assert transactions() == 3
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
+def test_a_parcel_with_a_message_that_the_database_cannot_take_fails_whole_and_alone(
+    organization: Organization, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    if large:
+        monkeypatch.setattr(intake_module, "COPIED_OCTETS", 1)
+    once = by_batch_key("order-42", b"f" * 32)
+    answers = submit_all(
+        [
+            make_parcel(organization, "one", "two"),
+            make_parcel(organization, "three", "nul\0", "four", once=once),
+            make_accepted(organization, subject="five"),
+        ]
+    )
+    assert [type(answer) for answer in answers] == [Receipt, Refused, Receipt]
+    assert isinstance(answers[1], Refused)
+    assert answers[1].code == "internal_error"
+    assert subjects() == ["five", "one", "two"]
+    assert not IdempotencyKey.objects.exists()
+
+
+@pytest.mark.parametrize("intakes", [1, 3])
+def test_one_key_of_a_batch_at_the_same_moment_is_one_batch(organization: Organization, intakes: int) -> None:
+    once = by_batch_key("order-42", b"f" * 32)
+    parcels = [make_parcel(organization, "one", "two", once=once, answer={"data": [n]}) for n in range(20)]
+    answers = submit_all(parcels, intakes)
+    [new] = [n for n, answer in enumerate(answers) if answer == Receipt(parcels[n].id)]
+    again = Receipt(parcels[new].id, is_repeat=True, answer={"data": [new]})
+    assert [answer for n, answer in enumerate(answers) if n != new] == [again] * 19
+    assert subjects() == ["one", "two"]
+    assert IdempotencyKey.objects.get().message_id == parcels[new].id
+
+
+def test_an_old_key_takes_the_new_answer(organization: Organization) -> None:
+    once = by_batch_key("order-42", b"f" * 32)
+    submit_all([make_parcel(organization, "old", once=once, answer=["old"])])
+    IdempotencyKey.objects.update(created_at=datetime.now(UTC) - timedelta(hours=25))
+    new = make_parcel(organization, "new", once=once, answer=["new"])
+    assert submit_all([new]) == [Receipt(new.id)]
+    assert submit_all([make_parcel(organization, "again", once=once)]) == [Receipt(new.id, True, ["new"])]
+
+
+def test_a_key_of_a_single_message_is_not_that_of_a_batch(organization: Organization) -> None:
+    messages = make_accepted(organization, once=by_key("order-42", b"1" * 32))
+    parcel = make_parcel(organization, "one", once=by_batch_key("order-42", b"2" * 32))
+    assert submit_all([messages, parcel]) == [Receipt(messages.id), Receipt(parcel.id)]
+
+
+def test_the_lanes_of_all_messages_are_told(organization: Organization) -> None:
+    parcel = Parcel((make_accepted(organization, "a@a.test"), make_accepted(organization, "b@b.test")))
+    assert run_intake(lambda intake: intake.commit_together(parcel)) == [{"a.test", "b.test"}]
 
 
 # ---- the queue --------------------------------------------------------------------------------------------------------

@@ -41,6 +41,8 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         response["WWW-Authenticate"] = 'Bearer realm="PlugSend API"'  # RFC 6750, 3
     elif refused.refusal.http == 503:
         response["Retry-After"] = "5"
+    elif refused.code == "concurrent_idempotent_requests":
+        response["Retry-After"] = "1"
     return response
 
 
@@ -59,9 +61,7 @@ def _translate(error: Exception) -> Refused | None:
         case exceptions.ParseError():
             return Refused("malformed_json", problem=str(error.detail).removeprefix("JSON parse error - "))
         case exceptions.ValidationError():
-            found = field_errors(error.detail)
-            summary = "; ".join(f"{e['pointer'] or 'body'}: {e['detail']}" for e in found[:3])
-            return Refused("validation_failed", problem=summary, errors=found)
+            return invalid_fields(error)
         case exceptions.NotAuthenticated():
             return Refused("authentication_required")
         case exceptions.AuthenticationFailed():
@@ -77,6 +77,12 @@ def _translate(error: Exception) -> Refused | None:
         case exceptions.Throttled():
             return Refused("rate_limited")
     return None
+
+
+def invalid_fields(error: exceptions.ValidationError) -> Refused:
+    found = field_errors(error.detail)
+    summary = "; ".join(f"{e['pointer'] or 'body'}: {e['detail']}" for e in found[:3])
+    return Refused("validation_failed", problem=summary, errors=found)
 
 
 def field_errors(detail: Any, pointer: str = "") -> list[dict[str, str]]:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import status
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.catalogue import Refused
 from accounts.rest.access import credential_of, reading_organization
-from relay.rest.requests import earlier_receipt, submission_of
+from relay.rest.requests import idempotency_key_of, names_files, submission_of
 from relay.rest.serializers import EmailSerializer, SendEmailSerializer, SentEmailSerializer
 from relay.selectors import message_content, message_detail
 from relay.submission.desk import shared_desk
-from relay.submission.options import check_idempotency_key
+from relay.submission.once import by_key, request_fingerprint
 
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER,
+    description="1 to 256 visible ASCII characters. The same key and body within 24 hours get the first answer again, with "
+    "the header `Idempotent-Replayed: true`, and nothing is sent twice.",
+)  # fmt: skip
+SENT_EXAMPLE = {"id": "019b6d2c-1f63-7d29-8a3e-0f0a6c1d9f10"}
 EXAMPLES = [
     OpenApiExample(
         "Text and HTML with a file and a picture",
@@ -37,28 +45,43 @@ EXAMPLES = [
             "tags": [{"name": "kind", "value": "receipt"}],
         },
     ),
-    OpenApiExample("Accepted", response_only=True, value={"id": "019a7c1e-5d2b-7c3a-9f10-2b7c8d9e0f11"}),
+    OpenApiExample("Accepted", response_only=True, value=SENT_EXAMPLE),
 ]
 
 
 class EmailsView(APIView):
     @extend_schema(
-        operation_id="emails_send", request=SendEmailSerializer, responses={202: SentEmailSerializer}, examples=EXAMPLES
+        operation_id="emails_send",
+        parameters=[IDEMPOTENCY_KEY],
+        request=SendEmailSerializer,
+        responses={202: SentEmailSerializer},
+        examples=EXAMPLES,
     )
     def post(self, request: Request) -> Response:
         """Send an email. 202 means stored durably and on its way."""
         credential = credential_of(request)
         credential.check_may_send()
-        key = request.headers.get("Idempotency-Key", "")
-        key = check_idempotency_key(key, "Idempotency-Key") if key else ""
-        client = request.META.get("REMOTE_ADDR", "")
-        receipt = earlier_receipt(request.data, credential, key) or shared_desk().submit(
-            submission_of(request.data, credential, client=client, idempotency_key=key)
-        )
-        response = Response({"id": receipt.message_id}, status=status.HTTP_202_ACCEPTED)
-        if receipt.is_repeat:
-            response["Idempotent-Replayed"] = "true"
-        return response
+        key, data, desk = idempotency_key_of(request), request.data, shared_desk()
+        once = by_key(key, request_fingerprint(data)) if key else None
+        receipt = None
+        if once and names_files(data):  # they may be gone by now
+            receipt = desk.first_answer(credential, once)
+        if receipt is None:
+            try:
+                submission = submission_of(data, credential, client=request.META.get("REMOTE_ADDR", ""), once=once)
+            except (Refused, ValidationError):
+                # A repeat gets the first answer even where it would be refused by now.
+                receipt = desk.first_answer(credential, once) if once else None
+                if receipt is None:
+                    raise
+            else:
+                receipt = desk.submit(submission)
+        answer = {"id": receipt.message_id}
+        return sent_response(answer, is_repeat=receipt.is_repeat, status_code=status.HTTP_202_ACCEPTED)
+
+
+def sent_response(answer: Any, *, is_repeat: bool, status_code: int = status.HTTP_200_OK) -> Response:
+    return Response(answer, status=status_code, headers={"Idempotent-Replayed": "true"} if is_repeat else None)
 
 
 class EmailView(APIView):

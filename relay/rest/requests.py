@@ -7,21 +7,20 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.utils import timezone
+from rest_framework.request import Request
 
 from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from relay.guarded_fetch import Answer, FetchFailed, fetch_files, read_url
-from relay.models import Door, IdempotencyKey
+from relay.models import Door
 from relay.rest.serializers import SendEmailSerializer
 from relay.submission.accept import Submission, check_size, size_limit
 from relay.submission.desk import shared_desk
 from relay.submission.header_writing import is_line
-from relay.submission.intake import Receipt
 from relay.submission.media_types import UNKNOWN, guess_media_type, read_media_type
 from relay.submission.mime import Attachment, Letter, build
-from relay.submission.once import by_key, request_fingerprint
-from relay.submission.options import Options
+from relay.submission.once import Once
+from relay.submission.options import Options, is_idempotency_key
 
 FETCH_WITHIN_S = 10.0  # all files of a request together
 FETCHING_AT_ONCE = 4  # requests of this process: half of its threads stay free for others
@@ -32,7 +31,15 @@ _SEND_EMAIL = SendEmailSerializer()
 _fetching = threading.BoundedSemaphore(FETCHING_AT_ONCE)
 
 
-def submission_of(data: Any, credential: Credential, *, client: str, idempotency_key: str = "") -> Submission:
+def idempotency_key_of(request: Request) -> str:
+    """Empty where the request has none. Raises `Refused`: a key that is empty by accident must not pass as none."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not is_idempotency_key(key):
+        raise Refused("invalid_idempotency_key")
+    return key or ""
+
+
+def submission_of(data: Any, credential: Credential, *, client: str, once: Once | None = None) -> Submission:
     """One email as `POST /api/v1/emails` takes it. Raises `Refused` and DRF's ValidationError, which name the field by a JSON
     pointer into `data`."""
     limits = shared_desk().limits
@@ -49,8 +56,8 @@ def submission_of(data: Any, credential: Credential, *, client: str, idempotency
         recipients=built.recipients,
         content=built.content,
         client=client,
-        options=options_of(asked, idempotency_key),
-        fingerprint=request_fingerprint(data) if idempotency_key else b"",
+        options=options_of(asked, once.key if once else ""),
+        fingerprint=once.fingerprint if once else b"",
     )
 
 
@@ -77,25 +84,6 @@ def options_of(asked: Mapping[str, Any], idempotency_key: str) -> Options:
         metadata=asked.get("metadata", {}),
         expires=None if seconds is None else timedelta(seconds=seconds),
     )
-
-
-def earlier_receipt(data: Any, credential: Credential, idempotency_key: str) -> Receipt | None:
-    """The answer to a repeat that has files to be fetched: they may be gone by now. All other repeats are recognised where
-    the key is taken. Raises `Refused` where the key was used for another message."""
-    if not (idempotency_key and _names_files(data)):
-        return None
-    once = by_key(idempotency_key, request_fingerprint(data))
-    known = IdempotencyKey.objects.filter(
-        organization_id=credential.organization_id,
-        scope=once.scope,
-        key=once.key,
-        created_at__gt=timezone.now() - timedelta(hours=24),
-    ).first()
-    if known is None:
-        return None
-    if bytes(known.fingerprint) != once.fingerprint:
-        raise Refused("invalid_idempotent_request", key=once.key)
-    return Receipt(known.message_id, is_repeat=True)
 
 
 # ---- Attachments -----------------------------------------------------------------------------------------------------
@@ -143,7 +131,8 @@ def _attachment(asked: Mapping[str, Any], file: Answer | FetchFailed | None) -> 
     return Attachment(file.body, filename, content_type, asked.get("content_id", ""))
 
 
-def _names_files(data: Any) -> bool:
+def names_files(data: Any) -> bool:
+    """Whether there is something to fetch. No field needs to be valid."""
     attachments = data.get("attachments") if isinstance(data, dict) else None
     return isinstance(attachments, list) and any(isinstance(one, dict) and one.get("path") for one in attachments)
 

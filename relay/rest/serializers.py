@@ -76,6 +76,25 @@ class SentEmailSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
 
 
+class RefusedOfBatchSerializer(serializers.Serializer[Any]):
+    index = serializers.IntegerField(help_text="Of the email in the request, from 0.")
+    message = serializers.CharField()
+    code = serializers.CharField(help_text="As in the problem document that the email alone would get.")
+
+
+class SentBatchSerializer(serializers.Serializer[Any]):
+    """`POST /api/v1/emails/batch`."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        # Serializers have attributes of these names.
+        return {
+            "data": SentEmailSerializer(many=True, help_text="Of the accepted emails, in the order of the request."),
+            "errors": RefusedOfBatchSerializer(
+                many=True, required=False, help_text="Only where validation is permissive."
+            ),
+        }
+
+
 class EventSerializer(serializers.Serializer[Event]):
     type = serializers.CharField()
     occurred_at = serializers.DateTimeField()

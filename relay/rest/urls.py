@@ -2,10 +2,11 @@
 
 from django.urls import path
 
-from relay.rest import actions, attachments, emails
+from relay.rest import actions, attachments, batch, emails
 
 urlpatterns = [
     path("emails", emails.EmailsView.as_view(), name="emails"),
+    path("emails/batch", batch.BatchView.as_view(), name="emails_batch"),
     path("emails/<uuid:message_id>", emails.EmailView.as_view(), name="email"),
     path("emails/<uuid:message_id>/retry", actions.RetryView.as_view(), name="email_retry"),
     path("emails/<uuid:message_id>/hold", actions.HoldView.as_view(), name="email_hold"),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from accounts.catalogue import Refused
@@ -94,6 +95,27 @@ class Accepted:
     def lanes(self) -> set[Lane]:
         organization_id = self.submission.credential.organization_id
         return {Lane(organization_id, recipient.destination) for recipient in self.recipients}
+
+
+class Parcel(NamedTuple):
+    """Messages that are committed together or not at all: one, or those of a batch request.
+
+    `once` is the parcel's; what its messages themselves say of it does not count. `answer`: JSON that is kept with the key
+    and given to repeats.
+    """
+
+    messages: tuple[Accepted, ...]  # at least one, all by one credential
+    once: Once | None = None
+    answer: Any = None
+
+    @property
+    def id(self) -> UUID:
+        """The first message's."""
+        return self.messages[0].id
+
+    @property
+    def octets(self) -> int:
+        return sum([len(message.content) for message in self.messages])
 
 
 def examine(submission: Submission, limits: Limits) -> Draft:

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+from uuid import UUID
 
 import psycopg
 from django.conf import settings
@@ -21,10 +22,12 @@ from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from relay.database import database_url
 from relay.loops import new_loop
-from relay.submission.accept import DomainFact, Limits, Submission, accept, examine
+from relay.submission.accept import Accepted, DomainFact, Draft, Limits, Parcel, Submission, accept, examine
 from relay.submission.content import ContentLimits
 from relay.submission.directory import Directory
-from relay.submission.intake import Intake, Receipt
+from relay.submission.intake import Intake
+from relay.submission.once import Once
+from relay.submission.repeats import Receipt, first_answer
 from relay.submission.wake_up import WakeUps
 
 T = TypeVar("T")
@@ -77,11 +80,40 @@ class Desk:
         return await _or_unavailable(self._directory.sending_domain(credential.organization_id, name))
 
     async def submit(self, submission: Submission) -> Receipt:
-        """Durable when it returns. Raises `Refused`, with nothing stored."""
+        """Durable when it returns. Raises `Refused`, with nothing stored.
+
+        A repeat gets the first answer even where it would be refused by now: its domain has lost a record since, say.
+        """
         draft = examine(submission, self.limits)
-        facts = {name: await self.sending_domain(submission.credential, name) for name in draft.sender_domains}
-        accepted = accept(draft, facts, hostname=settings.HOSTNAME)
+        try:
+            accepted = await self._accept(draft)
+        except Refused:
+            receipt = await self.first_answer(submission.credential, draft.once) if draft.once else None
+            if receipt is None:
+                raise
+            return receipt
         return await self._intake.commit(accepted)
+
+    async def prepare(self, submission: Submission) -> Accepted:
+        """What `submit_together` is to be given. Raises `Refused`."""
+        return await self._accept(examine(submission, self.limits))
+
+    async def submit_together(self, parcel: Parcel) -> Receipt:
+        """All messages are durable when it returns. Raises `Refused`, with nothing stored."""
+        return await self._intake.commit_together(parcel)
+
+    async def first_answer(self, credential: Credential, once: Once) -> Receipt | None:
+        """The answer that this very submission was given in the last 24 h, if it was."""
+        return await _or_unavailable(self._first_answer(credential.organization_id, once))
+
+    async def _first_answer(self, organization_id: UUID, once: Once) -> Receipt | None:
+        async with self._pool.connection() as connection, connection.cursor() as cursor:
+            return await first_answer(cursor, organization_id, once)
+
+    async def _accept(self, draft: Draft) -> Accepted:
+        credential = draft.submission.credential
+        facts = {name: await self.sending_domain(credential, name) for name in draft.sender_domains}
+        return accept(draft, facts, hostname=settings.HOSTNAME)
 
 
 async def _or_unavailable(look_up: Coroutine[Any, Any, T]) -> T:
@@ -106,6 +138,15 @@ class ThreadedDesk:
 
     def submit(self, submission: Submission) -> Receipt:
         return self._run(self._desk.submit(submission))
+
+    def prepare(self, submission: Submission) -> Accepted:
+        return self._run(self._desk.prepare(submission))
+
+    def submit_together(self, parcel: Parcel) -> Receipt:
+        return self._run(self._desk.submit_together(parcel))
+
+    def first_answer(self, credential: Credential, once: Once) -> Receipt | None:
+        return self._run(self._desk.first_answer(credential, once))
 
     def api_credential(self, secret: str) -> Credential | None:
         return self._desk.known_api_credential(secret) or self._run(self._desk.api_credential(secret))

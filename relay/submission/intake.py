@@ -2,6 +2,11 @@
 
 A message alone is committed at once; nobody waits on a timer. `commit` returns when the message, its content, its
 recipients and their *submitted* events are durable, or raises `Refused("temporarily_unavailable")` with nothing stored.
+
+What waits is parcels: of one message, or of those of a batch request, which are stored together or not at all. A parcel is
+never divided: the limits of a transaction say from where on no further parcel is taken into it, and a parcel beyond them is
+committed all the same, if need be in a transaction of its own. A parcel with a message that PostgreSQL cannot take fails as a
+whole and alone, with `Refused("internal_error")`.
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -25,7 +30,7 @@ from events.rows import TEXTS, Row, Rows, Table, copy_rows, insert_rows
 from relay.lanes import Lane
 from relay.models import RecipientState
 from relay.nudges import NUDGE, nudge, nudge_terms
-from relay.submission.accept import Accepted
+from relay.submission.accept import Accepted, Parcel
 from relay.submission.key_uses import KeyUses
 from relay.submission.repeats import Receipt, recognise
 from relay.vital import vital
@@ -36,6 +41,13 @@ COMMITTERS = 2  # one fills its transaction while the other waits for the disk
 BATCH_MESSAGES = 200
 BATCH_OCTETS = 32 * 1024 * 1024
 COMMIT_TIMEOUT_S = 30
+KEY_PAUSES_S = (
+    0.005,
+    0.01,
+    0.02,
+    0.04,
+    *[0.1] * 9,
+)  # between looks at a key that another transaction holds; a second in all
 SELDOM_S = 0.005  # between one commit and the next
 COPIED_OCTETS = 256 * 1024  # contents of a batch from which COPY is cheaper
 UNFIT = (psycopg.DataError, ValueError)  # a value that PostgreSQL or psycopg cannot take
@@ -79,7 +91,7 @@ _RECIPIENTS = Table(
         "state_at": "timestamptz",
     },
 )
-_Waiting = tuple[Accepted, "asyncio.Future[Receipt]"]
+_Waiting = tuple[Parcel, "asyncio.Future[Receipt | None]"]  # None: its key is in other hands
 
 
 class Wakers(Protocol):
@@ -100,6 +112,7 @@ class Intake:
         self._wakers = wakers
         self._at_work = 0  # committers
         self._committed_at = 0.0
+        self._is_stopping = False
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._committers: list[asyncio.Task[None]] = []
         self._key_uses = KeyUses()
@@ -109,15 +122,32 @@ class Intake:
 
     async def stop(self) -> None:
         """Commits what waits, then ends."""
+        self._is_stopping = True
         await self._waiting.join()
         for task in self._committers:
             task.cancel()
         await asyncio.gather(*self._committers, return_exceptions=True)
 
-    async def commit(self, accepted: Accepted) -> Receipt:
-        done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((accepted, done))
-        return await done
+    def commit(self, accepted: Accepted) -> Coroutine[Any, Any, Receipt]:
+        return self.commit_together(Parcel((accepted,), accepted.once))
+
+    async def commit_together(self, parcel: Parcel) -> Receipt:
+        """Raises `Refused`, with nothing stored and no key taken.
+
+        While another transaction holds the parcel's key it waits here, and in nobody's way, for about a second.
+        """
+        loop = asyncio.get_running_loop()
+        for pause_s in KEY_PAUSES_S:
+            done: asyncio.Future[Receipt | None] = loop.create_future()
+            self._waiting.put_nowait((parcel, done))
+            receipt = await done
+            if receipt is not None:
+                return receipt
+            await asyncio.sleep(pause_s)
+            if self._is_stopping:
+                break
+        assert parcel.once
+        raise Refused("concurrent_idempotent_requests", key=parcel.once.key)
 
     async def _committer(self) -> None:
         connection: AsyncConnection | None = None
@@ -133,7 +163,7 @@ class Intake:
                             )
                         await self._commit_batch(connection, batch)
                 except (psycopg.Error, OSError, TimeoutError) as error:
-                    logger.error("Could not commit %d messages: %s", len(batch), error)
+                    logger.error("Could not commit %d submissions: %s", len(batch), error)
                     _fail(batch, "temporarily_unavailable")
                     await _discard(connection)
                     connection = None
@@ -146,20 +176,22 @@ class Intake:
 
     async def _next_batch(self) -> list[_Waiting]:
         batch = [await self._waiting.get()]
-        octets = len(batch[0][0].content)
-        while not self._waiting.empty() and len(batch) < BATCH_MESSAGES and octets < BATCH_OCTETS:
+        messages, octets = len(batch[0][0].messages), batch[0][0].octets
+        while not self._waiting.empty() and messages < BATCH_MESSAGES and octets < BATCH_OCTETS:
             batch.append(self._waiting.get_nowait())
-            octets += len(batch[-1][0].content)
+            messages += len(batch[-1][0].messages)
+            octets += batch[-1][0].octets
         return batch
 
     async def _commit_batch(self, connection: AsyncConnection, batch: list[_Waiting]) -> None:
         nudged = self._nudged_at_once(batch)
         try:
-            answers = await _write(connection, [accepted for accepted, _ in batch], nudged)
+            answers = await _write(connection, [parcel for parcel, _ in batch], nudged)
         except UNFIT:
-            # One message that PostgreSQL will not take must not fail its neighbours.
+            # One parcel that PostgreSQL will not take must not fail its neighbours.
             if len(batch) == 1:
-                logger.exception("Could not commit message %s", batch[0][0].id)
+                parcel = batch[0][0]
+                logger.exception("Could not commit %d messages from %s on", len(parcel.messages), parcel.id)
                 _fail(batch, "internal_error")
                 return
             for single in batch:
@@ -167,9 +199,10 @@ class Intake:
             return
         self._committed_at = time.monotonic()
         _answer(batch, answers)
-        await self._key_uses.note(connection, {message.submission.credential.api_key_id for message, _ in batch})
-        new = [accepted for accepted, _ in batch if answers[accepted.id] == Receipt(accepted.id)]
-        lanes = {lane for accepted in new for lane in accepted.lanes()} - {nudged}
+        keys = {parcel.messages[0].submission.credential.api_key_id for parcel, _ in batch}
+        await self._key_uses.note(connection, keys)
+        new = [parcel for parcel, _ in batch if answers[parcel.id] == Receipt(parcel.id)]
+        lanes = {lane for parcel in new for accepted in parcel.messages for lane in accepted.lanes()} - {nudged}
         if lanes:
             await nudge(connection, self._wakers.send(lanes))
 
@@ -180,28 +213,33 @@ class Intake:
         while this one takes its two turns others gather for the next.
         """
         is_alone = self._at_work == 1 and time.monotonic() - self._committed_at > SELDOM_S
-        if not is_alone or len(batch) > 1 or batch[0][0].once:
+        if not is_alone or len(batch) > 1 or len(batch[0][0].messages) > 1 or batch[0][0].once:
             return None
-        [lane, *others] = batch[0][0].lanes()
+        [lane, *others] = batch[0][0].messages[0].lanes()
         return lane if not others and self._wakers.is_awake(lane) else None
 
 
 async def _write(
-    connection: AsyncConnection, batch: list[Accepted], nudged: Lane | None
-) -> dict[UUID, Receipt | Refused]:
-    """One transaction. Returns the answer to each message, by its id; those that are new are stored."""
+    connection: AsyncConnection, batch: list[Parcel], nudged: Lane | None
+) -> dict[UUID, Receipt | Refused | None]:
+    """One transaction. Returns the answer to each parcel, by its id; those that are new are stored."""
     async with connection.cursor() as cursor:
-        if any(message.once for message in batch):
+        if any(parcel.once for parcel in batch):
             async with connection.transaction():
                 answers = await recognise(cursor, batch)
-                await _store(cursor, [message for message in batch if message.id not in answers])
-            return {message.id: answers.get(message.id, Receipt(message.id)) for message in batch}
-        if _is_large(batch):
+                await _store(cursor, _messages(parcel for parcel in batch if parcel.id not in answers))
+            return {parcel.id: answers.get(parcel.id, Receipt(parcel.id)) for parcel in batch}
+        messages = _messages(batch)
+        if _is_large(messages):
             async with connection.transaction():
-                await _store(cursor, batch, nudged)
+                await _store(cursor, messages, nudged)
         else:
-            await _store(cursor, batch, nudged)  # one statement, which is a transaction by itself
-    return {message.id: Receipt(message.id) for message in batch}
+            await _store(cursor, messages, nudged)  # one statement, which is a transaction by itself
+    return {parcel.id: Receipt(parcel.id) for parcel in batch}
+
+
+def _messages(parcels: Iterable[Parcel]) -> list[Accepted]:
+    return [message for parcel in parcels for message in parcel.messages]
 
 
 async def _store(cursor: AsyncCursor[Any], batch: list[Accepted], nudged: Lane | None = None) -> None:
@@ -278,9 +316,9 @@ def _submitted_events(message: Accepted) -> Iterable[event_log.NewEvent]:
         )
 
 
-def _answer(batch: list[_Waiting], answers: Mapping[UUID, Receipt | Refused]) -> None:
-    for accepted, done in batch:
-        answer = answers[accepted.id]
+def _answer(batch: list[_Waiting], answers: Mapping[UUID, Receipt | Refused | None]) -> None:
+    for parcel, done in batch:
+        answer = answers[parcel.id]
         if done.done():  # the client has gone
             continue
         if isinstance(answer, Refused):

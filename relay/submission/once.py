@@ -25,13 +25,18 @@ _BOUNDARY = re.compile(rb'boundary="?([^";\r\n]{1,70})', re.I)
 class Once:
     """A submission that is to be accepted once in 24 h. Same key, other fingerprint: another message, which is refused."""
 
-    scope: str  # "key": the client's own; "resend": recognised by us
+    scope: str  # "key": the client's own, at either door; "batch": its own of a batch; "resend": recognised by us
     key: str
     fingerprint: bytes  # 32 octets
 
 
 def by_key(key: str, fingerprint: bytes) -> Once:
     return Once("key", key, fingerprint)
+
+
+def by_batch_key(key: str, fingerprint: bytes) -> Once:
+    """A batch is another endpoint: its keys are not those of single messages."""
+    return Once("batch", key, fingerprint)
 
 
 def by_content(smtp_user_id: UUID, sender: str, recipients: Sequence[str], parsed: Parsed) -> Once | None:
@@ -55,7 +60,12 @@ def message_fingerprint(sender: str, recipients: Sequence[str], parsed: Parsed) 
 
 
 def request_fingerprint(body: Any) -> bytes:
-    """The same for JSON requests that say the same, whatever their spacing and order of members."""
+    """The same for JSON requests that say the same, whatever their spacing, escapes and order of members.
+
+    What was written counts, not what it comes to: a member that is left out and one that is given its default differ, and so
+    do 1 and 1.0, one address and a list of one. A program that repeats a request repeats what it wrote; and what a default
+    is may change from one version of ours to the next, within a key's 24 hours.
+    """
     return _digest([json.dumps(body, sort_keys=True, separators=(",", ":")).encode()])
 
 

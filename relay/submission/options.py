@@ -80,9 +80,13 @@ def read_options(parsed: Parsed) -> Options:
 
 def check_idempotency_key(key: str, where: str) -> str:
     """1 to 256 visible ASCII characters. Raises `Refused`."""
-    if not _KEY.fullmatch(key):
+    if not is_idempotency_key(key):
         raise Refused("malformed_option_header", header=where, problem="1 to 256 visible ASCII characters, no spaces")
     return key
+
+
+def is_idempotency_key(key: str) -> bool:
+    return bool(_KEY.fullmatch(key))
 
 
 def _tag(value: str) -> str:
