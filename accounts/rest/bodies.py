@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
 import time
 from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from rest_framework.parsers import BaseParser
 
@@ -32,35 +33,39 @@ class Body:
         self._source: IO[bytes] = environ["wsgi.input"]
         self._limit = limit
         self.is_chunked = "HTTP_TRANSFER_ENCODING" in environ  # RFC 9112, 6.3: it overrides Content-Length
-        self.left = limit + 1 if self.is_chunked else int(announced) if announced.isdecimal() else 0
-
-    def check_size(self) -> None:
-        """Raises `Refused` where more is announced, or has come, than may."""
-        if self.left == 0 if self.is_chunked else self.left > self._limit:
-            raise Refused("request_too_large", limit=f"{self._limit:,}")
+        self._left = limit + 1 if self.is_chunked else int(announced) if announced.isdecimal() else 0
+        self._is_ended = self._left == 0
 
     def read(self, size: int | None = -1) -> bytes:
-        """As a file's. Raises `Refused` when chunks exceed the limit."""
-        wanted = self.left if size is None or size < 0 else min(size, self.left)
-        parts = list(self._parts(wanted))
-        self.check_size()
+        """As a file's. Raises `Refused` where more than the limit is announced, before it comes, or comes in chunks."""
+        if not self.is_chunked and self._left > self._limit:
+            self._refuse()
+        parts = list(self._parts(self._left if size is None or size < 0 else min(size, self._left)))
+        if self.is_chunked and not self._left:
+            self._refuse()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def discard(self, most: int, within_s: float) -> None:
         """A client whose connection ends while it still sends never sees the answer (RFC 9112, 9.6): let it finish."""
+        if self._is_ended or (self._left > most and not self.is_chunked):
+            return
         deadline = time.monotonic() + within_s
-        try:
-            for _ in self._parts(self.left if self.left <= most else 0):
+        with contextlib.suppress(OSError):  # it is gone
+            for _ in self._parts(most if self.is_chunked else self._left):
                 if time.monotonic() > deadline:
                     break
-        except OSError:
-            pass  # it is gone
-        self.left = 0
+
+    def _refuse(self) -> NoReturn:
+        raise Refused("request_too_large", limit=f"{self._limit:,}")
 
     def _parts(self, wanted: int) -> Iterator[bytes]:
-        while wanted and (part := self._source.read(min(wanted, CHUNK))):
+        while wanted > 0:
+            part = self._source.read(min(wanted, CHUNK))
             wanted -= len(part)
-            self.left -= len(part)
+            self._left -= len(part)
+            self._is_ended = not part or not (self._left or self.is_chunked)
+            if not part:
+                break
             yield part
 
 

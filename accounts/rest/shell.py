@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.signals import got_request_exception
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
 from django.middleware.security import SecurityMiddleware
 from django.urls import Resolver404, get_resolver
 
@@ -39,6 +39,7 @@ class ApiRequest(HttpRequest):
 
     request_id: UUID
     standing: Standing | None  # None: not limited
+    is_known: bool  # by its key
     is_counted: bool
     _stream: Body  # type: ignore[assignment]  # what `read` and `body` read from
 
@@ -56,12 +57,15 @@ def api_shell(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[
 
 def charge(request: HttpRequest, credential: Credential) -> None:
     """Counts a request on its key and its organization. Raises `Refused`."""
-    _take(cast(ApiRequest, request), *rates_of(credential))
+    ours = cast(ApiRequest, request)
+    ours.is_known = True
+    _take(ours, *rates_of(credential))
 
 
 def _answer(plain: HttpRequest) -> HttpResponseBase:
     request = cast(ApiRequest, plain)
-    request.request_id, request.standing, request.is_counted = uuid7(), None, False
+    request.request_id, request.standing = uuid7(), None
+    request.is_known = request.is_counted = False
     request._stream = Body(request.META, settings.API_BODY_LIMIT)
     response = _guarded(request, _serve)
     if not request.is_counted:  # whatever key it shows, nobody looked at it or knows it
@@ -86,7 +90,6 @@ def _serve(request: ApiRequest) -> HttpResponseBase:
     request.get_host()  # raises DisallowedHost
     if "HTTP_AUTHORIZATION" not in request.META:
         _charge_address(request)
-    request._stream.check_size()
     if request._stream.is_chunked:
         request.META["CONTENT_LENGTH"] = UNKNOWN_LENGTH
     try:
@@ -95,6 +98,10 @@ def _serve(request: ApiRequest) -> HttpResponseBase:
         return no_such_address(request)
     request.resolver_match = match
     response: Any = match.func(request, *match.args, **match.kwargs)
+    if isinstance(response, HttpResponseNotAllowed):  # Django's, of views that are not DRF's
+        problem = plain_problem(Refused("method_not_allowed", method=request.method), request)
+        problem["Allow"] = response["Allow"]
+        return problem
     return cast(HttpResponseBase, response.render() if hasattr(response, "render") else response)
 
 
@@ -116,6 +123,13 @@ def _finish(request: ApiRequest, response: HttpResponseBase) -> None:
     headers = response.headers
     headers["X-Request-Id"] = str(request.request_id)
     headers.setdefault("Cache-Control", "no-store")
+    if isinstance(response, HttpResponse) and response.status_code not in {204, 304}:
+        headers.setdefault("Content-Length", str(len(response.content)))
+    if "Allow" in headers:  # DRF's, on every answer
+        allowed = headers["Allow"].removesuffix(", OPTIONS")
+        del headers["Allow"]
+        if response.status_code == 405:
+            headers["Allow"] = allowed
     if request.standing:
         for name, value in request.standing.headers().items():
             headers[name] = value
@@ -124,8 +138,8 @@ def _finish(request: ApiRequest, response: HttpResponseBase) -> None:
     elif response.status_code == 503:
         headers.setdefault("Retry-After", RETRY_AFTER_S)
     response._has_been_logged = True  # type: ignore[attr-defined]  # a client's mistakes are no news to us
-    if request._stream.left and "HTTP_EXPECT" not in request.META:  # who waits for 100 Continue has sent nothing yet
-        request._stream.discard(DISCARDED_MOST, DISCARD_WITHIN_S)
+    if request.is_known and "HTTP_EXPECT" not in request.META:  # who waits for 100 Continue has sent nothing yet
+        request._stream.discard(DISCARDED_MOST, DISCARD_WITHIN_S)  # strangers must not hold a thread
 
 
 def _ids(request: ApiRequest) -> str:
