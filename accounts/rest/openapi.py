@@ -120,9 +120,13 @@ def complete(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     """drf-spectacular's postprocessing hook."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = _PROBLEM
+    for schema in components["schemas"].values():
+        if "oneOf" in schema and "discriminator" not in schema:  # answers may have further members, so several may fit
+            schema["anyOf"] = schema.pop("oneOf")
     components["headers"] = {
         name: {"description": description, "schema": schema} for name, (description, schema) in _HEADERS.items()
     }
+    _link(result["paths"])
     used, tags = set(), set()
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
@@ -137,6 +141,20 @@ def complete(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         if tag in tags
     ]
     return result
+
+
+def _link(paths: dict[str, Any]) -> None:
+    """From what makes a thing to all that is done with it by its id (OpenAPI 3.1, 4.8.20)."""
+    for path in paths:
+        responses = paths[path].get("post", {}).get("responses", {})
+        made = next((answer for status, answer in responses.items() if status.startswith("2")), None)
+        for below, operations in paths.items():
+            if made is None or not below.startswith(f"{path}/{{"):
+                continue
+            name = below.removeprefix(f"{path}/{{").partition("}")[0]
+            for operation in operations.values():
+                link = {"operationId": operation["operationId"], "parameters": {name: "$response.body#/id"}}
+                made.setdefault("links", {})[operation["operationId"]] = link
 
 
 def _complete(operation: dict[str, Any], method: str, path: str) -> set[str]:
