@@ -26,7 +26,7 @@ _ALWAYS = [
 ]  # fmt: skip
 _WITH_BODY = ["malformed_json", "request_too_large", "unsupported_media_type", "validation_failed"]
 _CREATING = ["invalid_idempotent_request", "concurrent_idempotent_requests"]
-SENDING = [
+_SENDING = [
     "organization_suspended", "sender_not_allowed", "sender_domain_unknown", "sender_domain_not_verified", "invalid_sender",
     "invalid_recipient", "no_recipients", "too_many_recipients", "message_too_large", "malformed_header", "header_too_large",
     "line_too_long", "mime_too_complex", "malformed_option_header", "insufficient_storage",
@@ -173,6 +173,7 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> set[str]:
     codes = [*_ALWAYS, *operation.pop(EXTENSION, [])]
     codes += _WITH_BODY if "requestBody" in operation else []
     codes += _CREATING if is_creating else []
+    codes += _SENDING if is_creating and operation["tags"] == ["emails"] else []
     codes += ["not_found"] if "{" in path else []
     codes += ["validation_failed"] if any(p["in"] == "query" for p in operation.get("parameters", [])) else []
     known = {code for code in codes if code in REFUSALS}

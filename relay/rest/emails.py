@@ -12,7 +12,6 @@ from rest_framework.views import APIView
 
 from accounts.catalogue import Refused
 from accounts.rest.access import credential_of, reading_organization
-from accounts.rest.openapi import SENDING, may_refuse
 from relay.models import Door
 from relay.rest.serializers import EmailSerializer, SendEmailSerializer, SentEmailSerializer
 from relay.selectors import message_content, message_detail
@@ -24,7 +23,6 @@ from relay.submission.options import Options, check_idempotency_key
 
 
 class EmailsView(APIView):
-    @may_refuse(*SENDING)
     @extend_schema(operation_id="emails_send", request=SendEmailSerializer, responses={202: SentEmailSerializer})
     def post(self, request: Request) -> Response:
         """Send an email. 202 means stored durably and on its way."""
