@@ -26,6 +26,7 @@ class Refusal:
     detail: str
     advice: str
     name: str = "validation_error"
+    retry_after_s: int | None = None  # REST: when a repeat may fare better
 
     @property
     def help_url(self) -> str:
@@ -119,6 +120,9 @@ _ROWS = [
     Refusal("malformed_json", 554, "5.6.0", 400, "Body is not valid JSON",
             "The request body is not valid JSON: {problem}.",
             "Send a JSON object with `Content-Type: application/json`."),
+    Refusal("request_too_large", 552, "5.3.4", 413, "Request too large",
+            "The body of the request is larger than {limit} octets.",
+            "Send fewer or smaller attachments, or links in their place; split batches."),
     Refusal("validation_failed", 554, "5.6.0", 422, "Some fields are not valid",
             "{problem}",
             "The member `errors` names each field and what is wrong with it."),
@@ -142,12 +146,15 @@ _ROWS = [
     Refusal("concurrent_idempotent_requests", 451, "4.5.0", 409, "The same idempotency key is in use right now",
             "Another request with the idempotency key {key} is being worked on at this moment.",
             "Repeat the request in a second, with the same key: it gets the first one's answer. SMTP clients do so by "
-            "themselves.", "concurrent_idempotent_requests"),
+            "themselves.", "concurrent_idempotent_requests", retry_after_s=1),
     Refusal("invalid_idempotency_key", 554, "5.5.4", 400, "Idempotency key not valid",
             "The header Idempotency-Key has 1 to 256 visible ASCII characters and no spaces.",
             "Use a name of what is sent, as in order-42/receipt, or a random UUID that you keep for repeats.",
             "invalid_idempotency_key"),
     # ---- REST in general
+    Refusal("bad_request", 554, "5.5.2", 400, "Request malformed",
+            "The request cannot be understood: {problem}.",
+            "Compare the request with the API reference; libraries for HTTP build it correctly."),
     Refusal("invalid_request_header", 554, "5.6.0", 422, "Request header not valid",
             "{header}: {problem}.",
             "See the API reference for the headers of this address."),
@@ -174,8 +181,10 @@ _ROWS = [
             "The answer is available as application/json only.",
             "Send `Accept: application/json` or leave the header out."),
     Refusal("rate_limited", 451, "4.7.1", 429, "Too many requests",
-            "Too many requests.",
-            "Wait for the number of seconds in Retry-After, then try again.", "rate_limit_exceeded"),
+            "More than {rate} requests a second {whose}.",
+            "Wait for the number of seconds in Retry-After, then try again. The header RateLimit-Remaining of each answer "
+            "tells how many requests may follow at once. Up to 100 emails go into one request to `/api/v1/emails/batch`.",
+            "rate_limit_exceeded"),
     # ---- SMTP sessions; 421 closes the connection
     Refusal("too_many_connections", 421, "4.7.0", 429, "Too many connections",
             "More than {limit} connections at a time from {whose}.",
@@ -197,11 +206,11 @@ _ROWS = [
             "There is no space for the message just now; nothing was accepted.",
             "Try again in a moment. SMTP clients do so by themselves.", "application_error"),
     Refusal("temporarily_unavailable", 451, "4.3.0", 503, "Temporarily unavailable",
-            "The message could not be stored just now; nothing was accepted.",
+            "This cannot be done just now; nothing was accepted.",
             "Try again in a moment. SMTP clients do so by themselves.", "application_error"),
     Refusal("internal_error", 451, "4.3.0", 500, "Our error",
-            "Something went wrong on our side; nothing was accepted.",
-            "Try again; write to support with the request's time if it stays.", "application_error"),
+            "Something went wrong on our side.",
+            "Try again; write to support with the request's id (X-Request-Id) or time if it stays.", "application_error"),
 ]  # fmt: skip
 
 REFUSALS = {row.code: row for row in _ROWS}

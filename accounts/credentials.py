@@ -21,6 +21,7 @@ class Credential:
     safe_resend: bool = False  # the organization's wish (recognised by relay.submission.once)
     show_client_address: bool = False  # the organization's wish
     message_octets: int | None = None  # the organization's own limit; None: the platform's
+    api_rate_limit: int | None = None  # REST requests per second, the organization's own limit; None: the platform's
 
     is_authenticated = True  # what DRF asks of a request's user
 

@@ -38,7 +38,8 @@ CSRF_TRUSTED_ORIGINS = [WEB_URL]
 SECURE = urlsplit(WEB_URL).scheme == "https"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 SESSION_COOKIE_NAME = "plugsend_session"
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIND_PROXY") else None
+BEHIND_PROXY = env.flag("BEHIND_PROXY")  # what it says about its clients is believed
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "SAMEORIGIN"
 SITE_ID = 1
@@ -70,6 +71,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "accounts.rest.shell.api_shell",  # answers below /api/; what follows is for pages
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -259,11 +261,20 @@ RETRY_SCALE = float(env.text("RETRY_SCALE", "0.1" if SANDBOX else "1"))  # short
 
 # ---- REST ------------------------------------------------------------------------------------------------------------
 
+API_BODY_LIMIT = env.number("API_BODY_LIMIT", MESSAGE_SIZE_LIMIT * 4 // 3 + 1024 * 1024)  # octets; base64 adds a third
+# Requests per second; the burst is what may come at once after a pause. 0: any number.
+API_KEY_RATE = env.number("API_KEY_RATE", 100)
+API_ORGANIZATION_RATE = env.number("API_ORGANIZATION_RATE", 200)
+API_ADDRESS_RATE = env.number("API_ADDRESS_RATE", 10)  # of an address whose requests show no valid key
+API_BURST_SECONDS = env.number("API_BURST_SECONDS", 5)
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["relay.rest.auth.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["accounts.rest.bodies.JsonParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "accounts.rest.negotiation.JsonOnly",
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS is a method that is not there, as others are
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "accounts.rest.problems.problem_response",
     "UNAUTHENTICATED_USER": None,
@@ -272,12 +283,11 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "PlugSend API",
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_AUTHENTICATION": [],
-    "SERVE_PERMISSIONS": [],
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "accounts.rest.openapi.complete",
+    ],
 }
 
 # ---- Admin -----------------------------------------------------------------------------------------------------------

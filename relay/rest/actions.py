@@ -14,6 +14,7 @@ from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from accounts.models import ApiKey, Organization
 from accounts.rest.access import credential_of
+from accounts.rest.openapi import may_refuse
 from domains.models import SendingDomain
 from relay import actions
 from relay.actions import Action
@@ -51,6 +52,7 @@ class ActionView(APIView):
 
 
 class RetryView(ActionView):
+    @may_refuse("nothing_to_act_on", "being_delivered")
     @extend_schema(operation_id="emails_retry", request=None, responses=ANSWER)
     def post(self, request: Request, message_id: UUID) -> Response:
         """Try now, and not only when the next try is due. Keys that may only send get the short answer."""
@@ -58,6 +60,7 @@ class RetryView(ActionView):
 
 
 class HoldView(ActionView):
+    @may_refuse("nothing_to_act_on", "being_delivered")
     @extend_schema(operation_id="emails_hold", request=None, responses=ANSWER)
     def post(self, request: Request, message_id: UUID) -> Response:
         """Try nothing until it is released. What is still held when its time is over ends as expired."""
@@ -65,6 +68,7 @@ class HoldView(ActionView):
 
 
 class ReleaseView(ActionView):
+    @may_refuse("nothing_to_act_on", "being_delivered")
     @extend_schema(operation_id="emails_release", request=None, responses=ANSWER)
     def post(self, request: Request, message_id: UUID) -> Response:
         """Go on with what was held."""
@@ -72,6 +76,7 @@ class ReleaseView(ActionView):
 
 
 class CancelView(ActionView):
+    @may_refuse("nothing_to_act_on", "being_delivered")
     @extend_schema(operation_id="emails_cancel", request=None, responses=ANSWER)
     def post(self, request: Request, message_id: UUID) -> Response:
         """Never deliver to the recipients that still wait. What is delivered already cannot be called back."""

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 
 from accounts.catalogue import Refused
 from accounts.credentials import Credential
+from accounts.rest.shell import charge
 from relay.submission.desk import shared_desk
 
 
@@ -15,12 +16,13 @@ class ApiKeyAuthentication(BaseAuthentication):
     """`request.user` becomes the key's `Credential`."""
 
     def authenticate(self, request: Request) -> tuple[Credential, None] | None:
-        scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+        scheme, _, secret = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if not scheme:
             return None
         credential = shared_desk().api_credential(secret.strip()) if scheme.lower() == "bearer" else None
         if credential is None:
             raise Refused("invalid_credentials")
+        charge(request._request, credential)
         return credential, None
 
     def authenticate_header(self, request: Request) -> str:

@@ -26,7 +26,7 @@ KEPT_MOST = 50_000
 
 _CREDENTIAL_COLUMNS = """
     k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend,
-    o.show_client_address, o.message_size_limit
+    o.show_client_address, o.message_size_limit, o.api_rate_limit
 """
 
 _SMTP_CREDENTIAL = f"""
@@ -134,7 +134,7 @@ class Directory:
 
 def _credential(row: tuple[Any, ...]) -> Credential:
     _, organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain, *wishes = row
-    safe_resend, show_client, message_octets = wishes
+    safe_resend, show_client, message_octets, api_rate_limit = wishes
     return Credential(
         organization_id=organization_id,
         is_suspended=is_suspended,
@@ -145,4 +145,5 @@ def _credential(row: tuple[Any, ...]) -> Credential:
         safe_resend=safe_resend,
         show_client_address=show_client,
         message_octets=message_octets,
+        api_rate_limit=api_rate_limit,
     )

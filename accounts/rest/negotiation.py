@@ -1,0 +1,43 @@
+"""Which form an answer has: JSON, always. Clients that want something else alone are told so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.exceptions import NotAcceptable
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.request import Request
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+_FITTING = frozenset({"*/*", "application/*", "application/*+json", JSON, PROBLEM})
+
+
+def media_ranges(accept: str) -> set[str]:
+    """Of an Accept header, without those of quality 0 (RFC 9110, 12.5.1)."""
+    found = set()
+    for part in accept.lower().split(","):
+        media, *parameters = (word.strip() for word in part.split(";"))
+        if not any(parameter.removeprefix("q=").strip("0.") == "" for parameter in parameters if parameter[:2] == "q="):
+            found.add(media)
+    return found - {""}
+
+
+def problem_media_type(accept: str) -> str:
+    """For those who take plain JSON alone (Resend's Python SDK looks at nothing else) a problem document is that."""
+    ranges = media_ranges(accept) if accept else set()
+    return JSON if JSON in ranges and not ranges & (_FITTING - {JSON}) else PROBLEM
+
+
+class JsonOnly(BaseContentNegotiation):
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """By media type alone; RFC 8259, 8.1 leaves nothing to parameters. None: 415."""
+        media = (request.content_type or "").partition(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == media), None)
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        accept = request.META.get("HTTP_ACCEPT", "*/*")
+        ranges = media_ranges(accept)
+        if ranges and not ranges & _FITTING:
+            raise NotAcceptable(available_renderers=renderers)
+        return renderers[0], renderers[0].media_type
