@@ -49,6 +49,9 @@ def main() -> int:
     parser.add_argument("process", help="as the supervisor names it: smtp, worker, web, beat")
     parser.add_argument("--scenario", default="burst", choices=[*(scenario.name for scenario in SCENARIOS), "rest"])
     parser.add_argument("--native", action="store_true", help="with the functions of C extensions; slower")
+    parser.add_argument(
+        "--gil", action="store_true", help="only threads that hold the GIL; for processes with many that wait"
+    )
     parser.add_argument("--rate", type=int, default=250, help="samples a second")
     parser.add_argument("--flame", type=Path, help="write a flame graph (SVG) instead")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of PlugSend's")
@@ -92,6 +95,7 @@ def record(
     """Runs the load under py-spy's eyes; returns what is to be told."""
     command = ["py-spy", "record", "--pid", str(_watched(system, options.process)), "--rate", str(options.rate)]
     command += ["--native" if options.native else "--nonblocking"]  # it knows no way to have both
+    command += ["--gil"] if options.gil else []
     command += ["--threads", "--duration", "600", "--format", "flamegraph" if options.flame else "raw"]
     command += ["--output", str(options.flame or raw)]
     spy = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -136,7 +140,7 @@ def tops(stacks: str, cpu_ms: float) -> str:
 
 
 def _place(thread: str, frames: list[str]) -> str:
-    thread = thread.partition(": ")[2] or thread
+    thread = thread.partition(": ")[2] or re.sub(r" \(\d+\)$", "", thread)  # those of a pool together
     ours = next((frame for frame in reversed(frames) if OURS.search(frame)), "")
     if ours and not ours.endswith("commands/smtp.py)"):
         return f"{thread}: {ours}"
