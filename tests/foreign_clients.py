@@ -100,6 +100,7 @@ class NodeSdk:
         "content_type": "contentType",
         "content_id": "contentId",
         "fallback_value": "fallbackValue",
+        "open_tracking": "openTracking",
         "idempotency_key": "idempotencyKey",
         "batch_validation": "batchValidation",
     }

@@ -311,6 +311,8 @@ def test_domains(sdk: Sdk) -> None:
     assert all({"name", "type", "value", "status", "ttl"} <= set(record) for record in created["records"])
     got = sdk.call("domains.get", created["id"]).body
     assert (got["object"], got["name"], got["records"]) == ("domain", name, created["records"])
+    updated = sdk.call("domains.update", {"id": created["id"], "open_tracking": False}).body
+    assert (updated["object"], updated["id"]) == ("domain", created["id"])
     verified = sdk.call("domains.verify", created["id"]).body
     assert (verified["object"], verified["id"]) == ("domain", created["id"])
     assert created["id"] in {domain["id"] for domain in sdk.call("domains.list").body["data"]}
@@ -334,6 +336,7 @@ def test_api_keys(sdk: Sdk, base_url: str, permission: str) -> None:
             assert other.call("emails.get", sent["id"]).body["id"] == sent["id"]
     listed = {key["id"]: key for key in sdk.call("api_keys.list").body["data"]}
     assert listed[created["id"]]["name"] == "From an SDK"
+    assert sdk.call("api_keys.update", {"id": created["id"], "name": "Renamed"}).body["id"] == created["id"]
     removed = sdk.call("api_keys.remove", created["id"]).body
     assert (removed["id"], removed["deleted"]) == (created["id"], True)
     assert created["id"] not in {key["id"] for key in sdk.call("api_keys.list").body["data"]}
