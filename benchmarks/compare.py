@@ -115,11 +115,15 @@ def main() -> int:
     }
     print(table.whole(outcome))
     if options.save:
-        place = Path(__file__).parent / "results" / time.strftime("%Y-%m-%d-%H%M.json")
-        place.parent.mkdir(exist_ok=True)
-        place.write_text(json.dumps(_rounded(outcome), indent=1) + "\n")
-        print(f"kept in {place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place}")
+        save(outcome)
     return 0
+
+
+def save(outcome: dict[str, Any], kind: str = "") -> None:
+    place = Path(__file__).parent / "results" / time.strftime(f"%Y-%m-%d-%H%M{kind and f'-{kind}'}.json")
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(json.dumps(_rounded(outcome), indent=1) + "\n")
+    print(f"kept in {place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place}")
 
 
 def run(system: System, sink: Sink, scenario: Scenario, prefix: str, *, pipelining: bool) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Where a PlugSend process spends its time under one of the scenarios, seen from outside by py-spy.
 
     pip install py-spy && python -m benchmarks.spy worker --scenario burst [--native] [--flame worker.svg]
+    python -m benchmarks.spy web --scenario rest
 
 Prints milliseconds of CPU a message: by place (the innermost function of PlugSend's own on the stack, with all that it calls
 in libraries; where there is none, the library), then for each function by itself, then with callees. What uvloop, OpenSSL,
@@ -18,10 +19,13 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from benchmarks.compare import SCENARIOS, WARM_UP, Scenario, run
+from benchmarks import rest
+from benchmarks.compare import SCENARIOS, WARM_UP, run
 from benchmarks.sink import Sink
 from benchmarks.systems import free_port, make_keys
 from benchmarks.systems.plugsend import REPO, PlugSend
@@ -43,8 +47,11 @@ SITE_PACKAGES = re.compile(r"\S*/(?:site-packages|lib/python3\.\d+)/")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.spy", description="Profiles one of PlugSend's processes.")
     parser.add_argument("process", help="as the supervisor names it: smtp, worker, web, beat")
-    parser.add_argument("--scenario", default="burst", choices=[scenario.name for scenario in SCENARIOS])
+    parser.add_argument("--scenario", default="burst", choices=[*(scenario.name for scenario in SCENARIOS), "rest"])
     parser.add_argument("--native", action="store_true", help="with the functions of C extensions; slower")
+    parser.add_argument(
+        "--gil", action="store_true", help="only threads that hold the GIL; for processes with many that wait"
+    )
     parser.add_argument("--rate", type=int, default=250, help="samples a second")
     parser.add_argument("--flame", type=Path, help="write a flame graph (SVG) instead")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of PlugSend's")
@@ -52,19 +59,16 @@ def main() -> int:
     if not shutil.which("py-spy"):
         print("py-spy is not installed: pip install py-spy", file=sys.stderr)
         return 1
-    scenario = next(scenario for scenario in SCENARIOS if scenario.name == options.scenario)
-    scenario = replace(scenario, load=scenario.load | LONGER.get(scenario.name, {}))
     root = Path(tempfile.mkdtemp(prefix="plugsend-spy-"))
     root.chmod(0o755)
     keys = make_keys(root)
     sink = Sink(free_port(), keys.certificate, keys.tls_key)
-    settings = dict(pair.split("=", 1) for pair in options.set)
+    settings = rest.UNLIMITED | dict(pair.split("=", 1) for pair in options.set)
     system = PlugSend(root / "plugsend", keys, sink.port, settings)
     (root / "plugsend").mkdir()
     try:
         system.start()
-        run(system, sink, WARM_UP, "w", pipelining=False)
-        text = record(system, sink, scenario, options, root / "stacks")
+        text = record(system, *load_of(system, sink, options.scenario), options, root / "stacks")
     finally:
         system.stop()
         sink.stop()
@@ -73,23 +77,47 @@ def main() -> int:
     return 0
 
 
-def record(system: PlugSend, sink: Sink, scenario: Scenario, options: argparse.Namespace, raw: Path) -> str:
-    """Runs the scenario under py-spy's eyes; returns what is to be told."""
-    command = ["py-spy", "record", "--pid", str(system.children[options.process]), "--rate", str(options.rate)]
+def load_of(system: PlugSend, sink: Sink, name: str) -> tuple[str, Callable[[], dict[str, Any]]]:
+    """Warms the system up; returns the scenario's title and what runs it and returns its figures."""
+    if name == "rest":
+        rest.run(system, sink, rest.WARM_UP, "w")
+        burst = replace(rest.SCENARIOS[0], load={"total": 8000})
+        return "POST /api/v1/emails over 16 connections, 2 kB", lambda: rest.run(system, sink, burst, "r")
+    run(system, sink, WARM_UP, "w", pipelining=False)
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == name)
+    scenario = replace(scenario, load=scenario.load | LONGER.get(name, {}))
+    return scenario.title, lambda: run(system, sink, scenario, "r", pipelining=False)
+
+
+def record(
+    system: PlugSend, title: str, load: Callable[[], dict[str, Any]], options: argparse.Namespace, raw: Path
+) -> str:
+    """Runs the load under py-spy's eyes; returns what is to be told."""
+    command = ["py-spy", "record", "--pid", str(_watched(system, options.process)), "--rate", str(options.rate)]
     command += ["--native" if options.native else "--nonblocking"]  # it knows no way to have both
+    command += ["--gil"] if options.gil else []
     command += ["--threads", "--duration", "600", "--format", "flamegraph" if options.flame else "raw"]
     command += ["--output", str(options.flame or raw)]
     spy = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        figures = run(system, sink, scenario, "r", pipelining=False)
+        figures = load()
     finally:
         spy.send_signal(2)  # SIGINT: it writes what it has
         spy.wait(60)
     of = ", ".join(f"{name} {ms:.2f}" for name, ms in figures["cpu_ms_by_process"].items())
-    told = f"{scenario.title}: {figures['end_to_end_s']:.0f}/s while watched; CPU, ms a message: {of}\n"
+    told = f"{title}: {figures['end_to_end_s']:.0f}/s while watched; CPU, ms a message: {of}\n"
     if options.flame:
         return told
     return told + tops(raw.read_text(), figures["cpu_ms_by_process"].get(options.process, 0.0))
+
+
+def _watched(system: PlugSend, name: str) -> int:
+    """granian serves in a child of the process that the supervisor knows."""
+    pid = system.children[name]
+    if name != "web":
+        return pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else pid
 
 
 def tops(stacks: str, cpu_ms: float) -> str:
@@ -112,7 +140,7 @@ def tops(stacks: str, cpu_ms: float) -> str:
 
 
 def _place(thread: str, frames: list[str]) -> str:
-    thread = thread.partition(": ")[2] or thread
+    thread = thread.partition(": ")[2] or re.sub(r" \(\d+\)$", "", thread)  # those of a pool together
     ours = next((frame for frame in reversed(frames) if OURS.search(frame)), "")
     if ours and not ours.endswith("commands/smtp.py)"):
         return f"{thread}: {ours}"

@@ -55,19 +55,19 @@ def _scenario(title: str, figures: list[Figure]) -> str:
     of = {system: [figure for figure in figures if figure["system"] == system] for system in systems}
     rows = [f"**{title}**", "", "| | " + " | ".join(column for column, _, _ in COLUMNS) + " |", "|---" * 10 + "|"]
     for system in systems:
-        cells = [_spread([value(figure) for figure in of[system]], spec) for _, value, spec in COLUMNS]
+        cells = [spread([value(figure) for figure in of[system]], spec) for _, value, spec in COLUMNS]
         rows.append(f"| {system} | " + " | ".join(cells) + " |")
     if "plugsend" in of:
         for system in systems[1:]:
             ratios = [_median(of["plugsend"], value) / (_median(of[system], value) or 1e-9) for _, value, _ in COLUMNS]
             rows.append(f"| plugsend / {system} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
-        rows += ["", "PlugSend's CPU, ms a message: " + _by_process(of["plugsend"], "cpu_ms_by_process", ".2f") + "."]
-        rows += ["", "PlugSend's memory, MiB: " + _by_process(of["plugsend"], "memory_mib_by_process", ".0f") + "."]
+        rows += ["", "PlugSend's CPU, ms a message: " + by_process(of["plugsend"], "cpu_ms_by_process", ".2f") + "."]
+        rows += ["", "PlugSend's memory, MiB: " + by_process(of["plugsend"], "memory_mib_by_process", ".0f") + "."]
     wrong = [f"{figure['system']}, round {figure['round']}: {text}" for figure in figures if (text := trouble(figure))]
     return "\n".join([*rows, *wrong])
 
 
-def _spread(values: list[float], spec: str) -> str:
+def spread(values: list[float], spec: str) -> str:
     middle = format(statistics.median(values), spec)
     return middle if len(values) == 1 else f"{middle} ({format(min(values), spec)}-{format(max(values), spec)})"
 
@@ -76,7 +76,7 @@ def _median(figures: list[Figure], value: Callable[[Figure], float]) -> float:
     return statistics.median(value(figure) for figure in figures)
 
 
-def _by_process(figures: list[Figure], what: str, spec: str) -> str:
+def by_process(figures: list[Figure], what: str, spec: str) -> str:
     names = list(dict.fromkeys(name for figure in figures for name in figure[what]))
     medians = {name: statistics.median(figure[what].get(name, 0.0) for figure in figures) for name in names}
     return ", ".join(f"{name} {format(value, spec)}" for name, value in sorted(medians.items(), key=lambda i: -i[1]))

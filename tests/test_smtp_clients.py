@@ -14,19 +14,12 @@ import pytest
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.smtp import EmailBackend
 
-from tests.platform import REPO, Platform, wait_for
+from tests.foreign_clients import NODE_MODULES, need, need_npm
+from tests.platform import Platform, wait_for
 
 pytestmark = pytest.mark.xdist_group("platform")
 
 CERTIFICATE = "tls/mail.plugsend.test.crt"
-NODE_MODULES = REPO / ".cache" / "npm-clients" / "node_modules"  # .ci/run fills it
-
-
-def need(found: object, what: str) -> None:
-    """In CI every client is there; elsewhere a missing one is named and left out."""
-    if not found:
-        assert os.environ.get("CI") != "true", f"{what} is not installed"
-        pytest.skip(f"{what} is not installed: see .ci/run")
 
 
 def arrived(platform: Platform, recipient: str) -> bytes:
@@ -78,7 +71,7 @@ Promise.all([1, 2, 3].map(send)).then(
 
 @pytest.mark.parametrize("secure", [False, True])
 def test_nodemailer(platform: Platform, secure: bool) -> None:
-    need(shutil.which("node") and (NODE_MODULES / "nodemailer").is_dir(), "nodemailer")
+    need_npm("nodemailer")
     port = platform.smtps_port if secure else platform.smtp_port
     recipient = f"{uuid4().hex}@node.test"
     words = [str(port), str(secure).lower(), platform.demo["SMTP_USER"], platform.demo["SMTP_PASSWORD"], recipient]

@@ -15,6 +15,7 @@ from typing import Any
 
 import dns.resolver
 
+from accounts.files import read_settings
 from benchmarks.measure import Processes
 from benchmarks.systems import STOP_WITHIN_S, Keys, program_name, wait_until
 
@@ -61,8 +62,16 @@ class PlugSend:
 
     @property
     def password(self) -> str:
-        lines = (line.partition("=") for line in (self._var / "demo.env").read_text().splitlines())
-        return next(value for name, _, value in lines if name == "SMTP_PASSWORD")
+        return read_settings(self._var / "demo.env")["SMTP_PASSWORD"]
+
+    @property
+    def web_port(self) -> int:
+        return int(self._state["web_url"].rpartition(":")[2])
+
+    @property
+    def authorization(self) -> str:
+        """For REST."""
+        return f"Bearer {read_settings(self._var / 'demo.env')['API_KEY']}"
 
     @property
     def children(self) -> dict[str, int]:
@@ -87,7 +96,7 @@ class PlugSend:
         if self._process and pid == self._process.pid:
             return "supervisor"
         names = {child: name for name, child in self.children.items()}
-        for candidate in (pid, _parent(pid)):
+        for candidate in (pid, parent_of(pid)):
             if candidate in names:
                 return names[candidate]
         return program_name(pid)
@@ -97,7 +106,7 @@ def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=REPO, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def _parent(pid: int) -> int:
+def parent_of(pid: int) -> int:
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
