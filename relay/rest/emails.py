@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from accounts.catalogue import Refused
 from accounts.rest.access import credential_of, reading_organization
 from relay.models import Door
+from relay.rest.actions import RescheduleMixin
 from relay.rest.serializers import EmailSerializer, SendEmailSerializer, SentEmailSerializer
 from relay.selectors import message_content, message_detail
 from relay.submission.accept import Submission
@@ -46,6 +47,7 @@ class EmailsView(APIView):
                     tags=serializer.tag_texts(),
                     metadata=serializer.validated_data.get("metadata", {}),
                     expires=serializer.expires(),
+                    send_at=serializer.validated_data.get("scheduled_at"),
                 ),
                 fingerprint=request_fingerprint(request.data),
             )
@@ -56,7 +58,7 @@ class EmailsView(APIView):
         return response
 
 
-class EmailView(APIView):
+class EmailView(RescheduleMixin, APIView):
     @extend_schema(operation_id="emails_get", responses=EmailSerializer)
     def get(self, request: Request, message_id: UUID) -> Response:
         """An email with the state and the timeline of each recipient."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
 
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from accounts.catalogue import Refused
 from accounts.rest.fields import AddressesField, SecondsField, StrictCharField, StrictSerializer
 from events.models import Event
 from relay.delivery.retry import HORIZON
@@ -24,6 +28,7 @@ from relay.submission.options import (
     TAG_WORD,
     is_metadata_key,
 )
+from relay.submission.send_at import read_send_at, scheduled_for
 
 
 class TagWordField(serializers.RegexField):
@@ -34,6 +39,28 @@ class TagWordField(serializers.RegexField):
 class TagSerializer(StrictSerializer):
     name = TagWordField()
     value = TagWordField()
+
+
+@extend_schema_field(OpenApiTypes.STR)
+class SendAtField(serializers.Field[datetime, str, Any, Any]):
+    """A moment ahead, by ISO 8601 or in words (`relay.submission.send_at`)."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        said = "When to send: a time with its zone, or words as in `in 1 hour`; at most 30 days ahead."
+        super().__init__(**{"help_text": said} | kwargs)
+
+    def to_internal_value(self, data: Any) -> datetime:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("Must be a string.")
+        now = timezone.now()
+        try:
+            moment = read_send_at(data, now)
+            scheduled_for(moment, now)
+        except ValueError as error:
+            raise serializers.ValidationError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+        except Refused as refused:
+            raise serializers.ValidationError(refused.detail) from None
+        return moment
 
 
 class SendEmailSerializer(StrictSerializer):
@@ -52,8 +79,12 @@ class SendEmailSerializer(StrictSerializer):
         child=StrictCharField(allow_blank=True, max_length=METADATA_VALUE_LENGTH), required=False
     )
 
+    scheduled_at = SendAtField(required=False, allow_null=True)
     expires_in = SecondsField(
-        at_least=SOONEST_EXPIRY, at_most=HORIZON, required=False, help_text="When to give up, in seconds from now."
+        at_least=SOONEST_EXPIRY,
+        at_most=HORIZON,
+        required=False,
+        help_text="When to give up, in seconds from now, or from `scheduled_at`.",
     )
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
@@ -98,6 +129,17 @@ class SentEmailSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
 
 
+class RescheduleSerializer(StrictSerializer):
+    """`PATCH /api/v1/emails/{id}`."""
+
+    scheduled_at = SendAtField()
+
+
+class RescheduledEmailSerializer(serializers.Serializer[Any]):
+    object = serializers.CharField(default="email")
+    id = serializers.UUIDField()
+
+
 class EventSerializer(serializers.Serializer[Event]):
     type = serializers.CharField()
     occurred_at = serializers.DateTimeField()
@@ -129,6 +171,7 @@ class EmailSerializer(serializers.Serializer[Any]):
     html = serializers.CharField(allow_null=True)
     text = serializers.CharField(allow_null=True)
     created_at = serializers.DateTimeField()
+    scheduled_at = serializers.DateTimeField(allow_null=True)
     last_event = serializers.CharField()
     message_id = serializers.CharField(help_text="The Message-ID header.")
     door = serializers.ChoiceField(choices=Door.choices)
@@ -159,6 +202,7 @@ class EmailSerializer(serializers.Serializer[Any]):
             "html": _body(parsed, "html") if raw else None,
             "text": _body(parsed, "plain") if raw else None,
             "created_at": message.submitted_at,
+            "scheduled_at": message.scheduled_at,
             "last_event": found.state,
             "message_id": message.message_id_header,
             "door": message.door,
