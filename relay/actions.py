@@ -151,6 +151,12 @@ def is_done_already(action: Action, recipients: QuerySet[Recipient]) -> bool:
     return recipients.filter(_ALREADY[action]).exists()
 
 
+def are_scheduled(recipients: QuerySet[Recipient]) -> bool:
+    """Whether all of them that are open wait for their time."""
+    states = recipients.filter(_OPEN).order_by().values_list("state", flat=True).distinct()
+    return set(states) == {RecipientState.SCHEDULED}
+
+
 def recipients_of(
     organization: Organization, message_id: UUID, recipient_id: UUID | None = None
 ) -> QuerySet[Recipient]:

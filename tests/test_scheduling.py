@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,7 +36,7 @@ from relay.submission.accept import Accepted, AcceptedRecipient, Submission
 from relay.submission.desk import Desk, shared_desk
 from relay.submission.intake import Intake
 from relay.submission.options import Options
-from tests.factories import make_domain, make_tenant
+from tests.factories import make_domain, make_message, make_tenant
 from tests.peer import Peer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -338,6 +339,18 @@ def run_engine(settings: Settings, work: Any, peer: Peer) -> None:
     asyncio.run(main())
 
 
+def in_thread(work: Callable[[], Any]) -> Any:
+    """Awaitable; closes the thread's connection."""
+
+    def run() -> Any:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    return asyncio.to_thread(run)
+
+
 async def nothing(engine: Engine) -> None:
     pass
 
@@ -399,7 +412,7 @@ def test_an_engine_sends_a_message_of_long_ago_now_when_it_is_told(
     message_id = store_scheduled(domain, timezone.now() + timedelta(days=9), age=LONG_AGO)
 
     async def send_now(engine: Engine) -> None:
-        await asyncio.to_thread(act_on_message, Action.RETRY, organization, message_id, by=WHO)
+        await in_thread(lambda: act_on_message(Action.RETRY, organization, message_id, by=WHO))
         while not engine.held and await Recipient.objects.filter(state="scheduled").aexists():
             await engine.look()  # what the wake-up makes it do
             await asyncio.sleep(0.05)
@@ -497,7 +510,7 @@ def test_another_time_and_a_claim_do_not_both_have_it(domain: SendingDomain, org
         async with await psycopg.AsyncConnection.connect(database_url(), autocommit=True) as own:
             async with own.transaction():
                 claimed = (await queue.claim(own, {Lane(organization.pk, "b.test"): 9})).recipients
-                other = asyncio.create_task(asyncio.to_thread(reschedule, organization, message_id, later, by=WHO))
+                other = asyncio.ensure_future(in_thread(lambda: reschedule(organization, message_id, later, by=WHO)))
                 async with await psycopg.AsyncConnection.connect(database_url(), autocommit=True) as looking:
                     async with asyncio.timeout(20):
                         blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
@@ -607,3 +620,40 @@ def test_of_what_has_begun_a_program_is_told_so(organization: Organization, call
     assert (status, answer["code"]) == (409, "being_delivered")
     status, answer = call("PATCH", f"/{uuid4()}", {"scheduled_at": "in 1 day"})
     assert (status, answer["code"]) == (404, "not_found")
+
+
+# ---- Pages -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_tells_when_it_is_sent_and_offers_to_send_it_now() -> None:
+    tenant = make_tenant()
+    message = make_message(make_domain(tenant.organization), state="scheduled")
+    assert message.scheduled_at is not None
+
+    page = tenant.client.get(f"/messages/{message.pk}/").content.decode()
+    assert re.search(r"Sends <time [^>]*>in 2 h</time>", page)
+    assert page.count(f"{message.scheduled_at:%-d %b %Y, %H:%M}") == 3  # event, next step, facts
+    assert "Send now" in page
+    assert "Retry now" not in page
+
+    told = tenant.client.post(f"/messages/{message.pk}/retry/", follow=True).content.decode()
+    assert "1 recipient is sent now." in told
+    assert "Send now requested" in told
+    assert "Sends " not in told
+
+
+def test_scheduled_mail_is_listed_by_its_state_and_acted_on() -> None:
+    tenant = make_tenant()
+    domain = make_domain(tenant.organization)
+    make_message(domain, state="scheduled", subject="Later")
+    make_message(domain, state="deferred", subject="Again")
+
+    listed = tenant.client.get("/messages/?state=scheduled").content.decode()
+    assert "Later" in listed
+    assert "Again" not in listed
+    assert "Send now" in listed
+    assert "Later" in tenant.client.get("/messages/?state=open").content.decode()
+    asked = tenant.client.get("/messages/retry/?state=scheduled").content.decode()
+    assert "Send now to 1 recipient?" in asked
+    told = tenant.client.post("/messages/retry/?state=scheduled", follow=True).content.decode()
+    assert "1 recipient is sent now." in told
