@@ -539,10 +539,10 @@ def _own_desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def call(organization: Organization, _own_desk: None) -> Any:
     key = create_api_key(organization, "App", [Scope.SEND]).secret
 
-    def call(method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        answer = Client().generic(
-            method, f"/api/v1/emails{path}", json.dumps(body), "application/json", headers={"Authorization": f"Bearer {key}"}
-        )  # fmt: skip
+    def call(method: str, path: str, body: Any = None, idempotency_key: str = "") -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {key}"} | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
+        path = f"/api/v1/emails{path}"
+        answer = Client().generic(method, path, json.dumps(body), "application/json", headers=headers)
         return answer.status_code, answer.json()
 
     return call
@@ -592,25 +592,34 @@ def test_a_time_that_is_past_within_a_minute_is_no_schedule(call: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "says"),
+    ("value", "code", "says"),
     [
-        ("2026-11-25T10:00:00", "has no zone"),
-        ("2020-01-01T00:00:00Z", "in the past"),
-        ("in 31 days", "more than 30 days ahead"),
-        ("soon", "is not understood"),
-        (3600, "Must be a string"),
+        ("2026-11-25T10:00:00", "validation_failed", "has no zone"),
+        ("soon", "validation_failed", "is not understood"),
+        (3600, "validation_failed", "Must be a string"),
+        ("2020-01-01T00:00:00Z", "schedule_out_of_range", "in the past"),
+        ("in 31 days", "schedule_out_of_range", "more than 30 days ahead"),
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_a_bad_time_is_told_by_its_field(call: Any, method: str, value: object, says: str) -> None:
+def test_a_bad_time_is_told_by_its_field(call: Any, method: str, value: object, code: str, says: str) -> None:
     path = ""
     if method == "PATCH":
         path = f"/{call('POST', '', LETTER | {'scheduled_at': 'in 1 h'})[1]['id']}"
     status, answer = call(method, path, (LETTER if method == "POST" else {}) | {"scheduled_at": value})
-    assert (status, answer["code"]) == (422, "validation_failed")
+    assert (status, answer["code"]) == (422, code)
     [error] = answer["errors"]
     assert error["pointer"] == "/scheduled_at"
     assert says in error["detail"]
+
+
+def test_with_a_key_a_time_that_is_past_is_now_because_it_may_be_a_repeat(call: Any) -> None:
+    letter, key = LETTER | {"scheduled_at": (timezone.now() - timedelta(hours=1)).isoformat()}, "order-42"
+    assert call("POST", "", letter)[0] == 422
+    status, sent = call("POST", "", letter, key)
+    assert (status, recipient().state) == (202, "submitted")
+    assert call("POST", "", letter, key) == (202, sent)
+    assert Message.objects.count() == 1
 
 
 def test_of_what_has_begun_a_program_is_told_so(organization: Organization, call: Any) -> None:

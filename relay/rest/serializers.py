@@ -12,7 +12,6 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from accounts.catalogue import Refused
 from accounts.rest.fields import AddressesField, SecondsField, StrictCharField, StrictSerializer
 from events.models import Event
 from relay.delivery.retry import HORIZON
@@ -28,7 +27,7 @@ from relay.submission.options import (
     TAG_WORD,
     is_metadata_key,
 )
-from relay.submission.send_at import read_send_at, scheduled_for
+from relay.submission.send_at import read_send_at
 
 
 class TagWordField(serializers.RegexField):
@@ -43,7 +42,7 @@ class TagSerializer(StrictSerializer):
 
 @extend_schema_field(OpenApiTypes.STR)
 class SendAtField(serializers.Field[datetime, str, Any, Any]):
-    """A moment ahead, by ISO 8601 or in words (`relay.submission.send_at`)."""
+    """A moment, by ISO 8601 or in words (`relay.submission.send_at`); whether it is in range is told on acceptance."""
 
     def __init__(self, **kwargs: Any) -> None:
         said = "When to send: a time with its zone, or words as in `in 1 hour`; at most 30 days ahead."
@@ -52,15 +51,10 @@ class SendAtField(serializers.Field[datetime, str, Any, Any]):
     def to_internal_value(self, data: Any) -> datetime:
         if not isinstance(data, str):
             raise serializers.ValidationError("Must be a string.")
-        now = timezone.now()
         try:
-            moment = read_send_at(data, now)
-            scheduled_for(moment, now)
+            return read_send_at(data, timezone.now())
         except ValueError as error:
             raise serializers.ValidationError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
-        except Refused as refused:
-            raise serializers.ValidationError(refused.detail) from None
-        return moment
 
 
 class SendEmailSerializer(StrictSerializer):

@@ -12,7 +12,7 @@ from typing import Any
 from accounts.catalogue import Refused
 from relay.delivery.retry import HORIZON
 from relay.submission.headers import OPTION_PREFIX, Parsed
-from relay.submission.send_at import read_send_at, scheduled_for
+from relay.submission.send_at import KEYED_LATE, SLACK, read_send_at, scheduled_for
 
 MOST_TAGS = 50
 METADATA_KEYS = 50
@@ -42,7 +42,8 @@ class Options:
 
     def scheduled_at(self, submitted_at: datetime) -> datetime | None:
         """None: at once. Raises `Refused` for a time in the past or too far ahead."""
-        return None if self.send_at is None else scheduled_for(self.send_at, submitted_at)
+        late = KEYED_LATE if self.idempotency_key else SLACK
+        return None if self.send_at is None else scheduled_for(self.send_at, submitted_at, late=late)
 
     def expires_at(self, sent_at: datetime) -> datetime:
         """`sent_at`: when the first attempt is due. Raises `Refused` unless it is between a minute and the horizon away."""

@@ -15,6 +15,7 @@ from accounts.catalogue import Refused
 
 FARTHEST = timedelta(days=30)
 SLACK = timedelta(minutes=1)  # between the client's clock and ours
+KEYED_LATE = timedelta(hours=24)  # as long as an idempotency key holds: a repeat may come when its time is past
 MOST_CHARACTERS = 100
 FORMS = "write a time with its zone as in 2026-11-25T10:00:00Z, or words as in 'in 2 hours' or 'tomorrow at 9am'"
 
@@ -47,11 +48,13 @@ def read_send_at(text: str, now: datetime) -> datetime:
     raise ValueError(f"'{text[:60]}' is not understood; {FORMS}")
 
 
-def scheduled_for(moment: datetime, now: datetime) -> datetime | None:
-    """In UTC; None: now. Raises `Refused` where it is in the past or too far ahead."""
+def scheduled_for(moment: datetime, now: datetime, *, late: timedelta = SLACK) -> datetime | None:
+    """In UTC; None: now. Raises `Refused` where it is farther in the past than `late`, or too far ahead."""
     left = moment - now
-    if not -SLACK <= left <= FARTHEST + SLACK:
-        raise Refused("schedule_out_of_range", value=moment.isoformat(timespec="seconds"))
+    if not -late <= left <= FARTHEST + SLACK:
+        value = moment.isoformat(timespec="seconds")
+        problem = {"pointer": "/scheduled_at", "detail": f"{value} is in the past, or more than 30 days ahead."}
+        raise Refused("schedule_out_of_range", errors=[problem], value=value)
     return (now + left).astimezone(UTC) if left > timedelta(0) else None
 
 
