@@ -131,9 +131,13 @@ _ROWS = [
             "See the documentation of the X-PlugSend headers."),
     Refusal("expiry_out_of_range", 550, "5.6.0", 422, "Expiry out of range",
             "The message is to expire {value}; at least 60 seconds and at most 72 hours (259200 seconds) after its "
-            "submission are possible.",
+            "submission, or after the time for which it is scheduled, are possible.",
             "Correct X-PlugSend-Expires, or leave it out: PlugSend then tries for 72 hours. Seconds are safer than a time, "
             "which depends on your clock."),
+    Refusal("schedule_out_of_range", 550, "5.6.0", 422, "Time of sending out of range",
+            "The message is to be sent at {value}; a time in the past, or more than 30 days ahead, is not possible.",
+            "Correct the time, or leave it out to send at once. Mind the zone: 10:00 in Berlin is not 10:00Z. "
+            "Up to a minute in the past counts as now."),
     Refusal("mail_loop", 554, "5.4.6", 422, "Mail loop",
             "The message goes in circles: it has {problem}.",
             "Look at its Received fields: a forwarding rule sends what PlugSend delivers back to PlugSend. Break the "
@@ -166,7 +170,8 @@ _ROWS = [
             "Check the id; it must belong to the organization of your API key.", "not_found"),
     Refusal("nothing_to_act_on", 554, "5.5.1", 409, "Nothing left to act on",
             "{action} applies to no recipient of this email: {states}.",
-            "Only mail that waits in the queue can be retried, held or cancelled, and only held mail released. "
+            "Only mail that waits in the queue can be retried, held or cancelled, only held mail released, and only mail "
+            "that waits for its time rescheduled. "
             "`GET /api/v1/emails/<id>` shows the state of each recipient."),
     Refusal("being_delivered", 450, "4.5.0", 409, "Being delivered right now",
             "The email is being delivered at this moment; {action} did not touch it.",

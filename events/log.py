@@ -50,6 +50,7 @@ class Detail(TypedDict, total=False):
     duration_ms: float
     phases_ms: dict[str, float]  # dns, connect, greeting, tls, mail, rcpt, data
     next_attempt_at: str  # ISO 8601
+    send_at: str  # ISO 8601: what is scheduled waits for it
     dkim: Dkim
     return_path: str
     door: str

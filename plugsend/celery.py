@@ -17,6 +17,7 @@ app.conf.beat_schedule = {
     # `expires` keeps a worker that was away from working off a heap of stale wake-ups.
     "wake-due-lanes": {"task": "relay.tasks.wake_due", "schedule": 2.0, "options": {"expires": 4}},
     "expire-overdue": {"task": "relay.tasks.expire_overdue", "schedule": 15.0, "options": {"expires": 30}},
+    "tidy-schedule": {"task": "relay.tasks.tidy_schedule", "schedule": 60.0, "options": {"expires": 60}},
     "make-partitions": {"task": "relay.tasks.make_partitions", "schedule": 6 * 3600.0},
     "forget-idempotency-keys": {"task": "relay.tasks.forget_idempotency_keys", "schedule": 3600.0},
     "forget-exchangers": {"task": "relay.tasks.forget_exchangers", "schedule": 3600.0},

@@ -16,10 +16,10 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.http import OrganizationRequest, organization_required
 from relay import actions
-from relay.action_words import WORDS, Notice, notice, recipients
+from relay.action_words import Notice, notice, recipients, words_for
 from relay.actions import Acted, Action
 from relay.filters import RecipientFilter, read_filter
-from relay.models import Message
+from relay.models import Message, RecipientState
 from relay.selectors import SEARCH_S, TookTooLong, message_detail, within
 from relay.views import render_live
 
@@ -34,11 +34,12 @@ def act_on_message(request: OrganizationRequest, message_id: UUID, action: Actio
         raise Http404
     recipient_id = _uuid(request.GET["recipient"]) if "recipient" in request.GET else None
     chosen = actions.recipients_of(request.organization, message_id, recipient_id)
+    scheduled = actions.are_scheduled(chosen)
     if request.method == "POST":
         acted = actions.act_on_message(
             action, request.organization, message_id, by=request.user.email, recipient_id=recipient_id
         )
-        told = notice(action, acted)
+        told = notice(action, acted, scheduled=scheduled)
         if request.htmx:
             detail = message_detail(request.organization, message_id)
             assert detail is not None
@@ -49,9 +50,10 @@ def act_on_message(request: OrganizationRequest, message_id: UUID, action: Actio
     if first is None:
         raise Http404
     whom = first.address if recipient_id else "all recipients"
+    words = words_for(action, scheduled=scheduled)
     context = {
-        "words": WORDS[action],
-        "title": f"{WORDS[action].question} {whom}?",
+        "words": words,
+        "title": f"{words.question} {whom}?",
         "back": reverse("message", args=[message_id]),
         "back_label": "Message",
         "count": actions.count(action, chosen),
@@ -76,9 +78,10 @@ def act_on_matching(request: OrganizationRequest, action: Action) -> HttpRespons
     except TookTooLong:
         messages.warning(request, TOO_LONG)
         return redirect(back)
+    words = words_for(action, scheduled=wanted.state == RecipientState.SCHEDULED)
     context = {
-        "words": WORDS[action],
-        "title": f"{WORDS[action].question} {recipients(counted.possible, is_cut=counted.is_cut)}?",
+        "words": words,
+        "title": f"{words.question} {recipients(counted.possible, is_cut=counted.is_cut)}?",
         "whom": wanted.words,
         "back": back,
         "back_label": "Messages",
@@ -90,11 +93,12 @@ def act_on_matching(request: OrganizationRequest, action: Action) -> HttpRespons
 
 def _step(request: OrganizationRequest, action: Action, wanted: RecipientFilter, back: str) -> HttpResponse:
     started = _moment(request.POST.get("started", ""))
+    scheduled = wanted.state == RecipientState.SCHEDULED
     acted = actions.act_on_matching(action, request.organization, wanted, by=request.user.email, started=started)
     done = acted.changed + _number(request.POST.get("done", ""))
     if acted.more:
         context = {
-            "words": WORDS[action],
+            "words": words_for(action, scheduled=scheduled),
             "title": f"{recipients(done).capitalize()} so far",
             "back": back,
             "back_label": "Messages",
@@ -102,7 +106,7 @@ def _step(request: OrganizationRequest, action: Action, wanted: RecipientFilter,
             "started": started.isoformat(),
         }
         return render(request, "messages/acting_live.html" if request.htmx else "messages/acting.html", context)
-    _tell(request, notice(action, Acted(done, busy=acted.busy)))
+    _tell(request, notice(action, Acted(done, busy=acted.busy), scheduled=scheduled))
     return HttpResponseClientRedirect(back) if request.htmx else redirect(back)
 
 

@@ -20,6 +20,11 @@ class Words:
     done: str  # completes “3 recipients are …”
     idle: str  # nothing to do: why
     tone: str = "button-primary"
+    label_for_all: str = ""  # empty: the label, and "all"
+
+    @property
+    def for_all(self) -> str:
+        return self.label_for_all or f"{self.label} all"
 
 
 WORDS = {
@@ -27,7 +32,7 @@ WORDS = {
         "Retry now", "Retry now", "rotate-cw", "Retry",
         "Delivery is tried at once, and not only when the next try is due. Where the receiver has asked us to come back "
         "later, trying again and again makes it more suspicious.",
-        "tried again now", "None of them waits for a later try.",
+        "tried again now", "None of them waits for a later try.", label_for_all="Retry all now",
     ),
     Action.HOLD: Words(
         "Hold", "Hold", "circle-pause", "Hold",
@@ -36,7 +41,7 @@ WORDS = {
     ),
     Action.RELEASE: Words(
         "Release", "Release", "circle-play", "Release",
-        "Delivery goes on at once.",
+        "Delivery goes on at once, or at the time for which it is scheduled.",
         "released", "None of them is held.",
     ),
     Action.CANCEL: Words(
@@ -45,6 +50,13 @@ WORDS = {
         "cancelled", "None of them is in the queue any more.", tone="button-danger",
     ),
 }  # fmt: skip
+
+# Of recipients that wait for their time, a retry means this.
+SEND_NOW = Words(
+    "Send now", "Send now", "send", "Send now to",
+    "It is sent at once, and not only at the time for which it is scheduled.",
+    "sent now", "None of them waits for its time.", label_for_all="Send all now",
+)  # fmt: skip
 
 STATE_CHOICES = [("", "Any state"), (OPEN, "In the queue"), *((s.value, s.label) for s in RecipientState)]
 
@@ -65,9 +77,14 @@ class Offer:
     words: Words
 
 
-def in_order(actions: Set[Action]) -> list[Offer]:
+def words_for(action: Action, *, scheduled: bool) -> Words:
+    """`scheduled`: it is about recipients that wait for their time."""
+    return SEND_NOW if scheduled and action is Action.RETRY else WORDS[action]
+
+
+def in_order(actions: Set[Action], *, scheduled: bool = False) -> list[Offer]:
     """As their buttons stand beside each other."""
-    return [Offer(action, WORDS[action]) for action in Action if action in actions]
+    return [Offer(action, words_for(action, scheduled=scheduled)) for action in Action if action in actions]
 
 
 def actions_for(wanted: RecipientFilter) -> list[Offer]:
@@ -77,7 +94,7 @@ def actions_for(wanted: RecipientFilter) -> list[Offer]:
     if wanted.state == RecipientState.HELD:
         return in_order({Action.RELEASE, Action.CANCEL})
     if wanted.state in OPEN_STATES:
-        return in_order({Action.RETRY, Action.HOLD, Action.CANCEL})
+        return in_order({Action.RETRY, Action.HOLD, Action.CANCEL}, scheduled=wanted.state == RecipientState.SCHEDULED)
     return in_order(frozenset(Action)) if wanted.state in {"", OPEN} else []
 
 
@@ -86,9 +103,9 @@ def recipients(number: int, *, is_cut: bool = False) -> str:
     return f"more than {number - 1:,} {noun}" if is_cut else f"{number:,} {noun}"
 
 
-def notice(action: Action, acted: Acted) -> Notice:
+def notice(action: Action, acted: Acted, *, scheduled: bool = False) -> Notice:
     """In words: what changed, what did not, and why."""
-    words, verb = WORDS[action], "is" if acted.changed == 1 else "are"
+    words, verb = words_for(action, scheduled=scheduled), "is" if acted.changed == 1 else "are"
     text = f"{recipients(acted.changed).capitalize()} {verb} {words.done}."
     if not acted.changed:
         text = "Nothing was changed." if acted.busy else f"Nothing was changed. {words.idle}"

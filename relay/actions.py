@@ -1,4 +1,4 @@
-"""What people do with mail in the queue: retry now, cancel, hold, release. State and event change in one transaction.
+"""What people do with mail in the queue: retry now, cancel, hold, release, reschedule. State and event change together.
 
 What is being delivered at this moment (`leased_by`) is not touched: nobody could say how that attempt ends. It is counted
 and told instead.
@@ -7,34 +7,42 @@ and told instead.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from celery import current_app
 from django.db import transaction
-from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.ids import uuid7
+from accounts.ids import time_of, uuid7
 from accounts.models import Organization
 from events.log import Detail
 from events.models import Event, EventType
+from relay.delivery.queue import OPEN_DAYS
 from relay.filters import RecipientFilter
 from relay.lanes import Lane
-from relay.models import Recipient, RecipientState
+from relay.models import Message, Recipient, RecipientState, ScheduledMessage
+from relay.scheduled import bring_forward, forget_ended, put_off
 
 logger = logging.getLogger(__name__)
 
 BATCH = 1000  # rows that are locked together, for tens of milliseconds
 MOST_AT_ONCE = 20_000  # some seconds' work; whoever wants more asks again
 COUNTED_MOST = 100_000
+LOOKED_BACK = timedelta(days=OPEN_DAYS) - timedelta(hours=1)
 
-RETRIABLE = (RecipientState.SUBMITTED, RecipientState.DEFERRED, RecipientState.IN_DOUBT)
+RETRIABLE = (
+    RecipientState.SUBMITTED,
+    RecipientState.SCHEDULED,
+    RecipientState.DEFERRED,
+    RecipientState.IN_DOUBT,
+)
 
 
 class Action(StrEnum):
@@ -127,10 +135,9 @@ def act(action: Action, recipients: QuerySet[Recipient], *, by: str) -> Acted:
     ids = list(found)
     changed = 0
     for start in range(0, min(len(ids), MOST_AT_ONCE), BATCH):
-        rows = _act_on_batch(action, ids[start : min(start + BATCH, MOST_AT_ONCE)], by)
+        rows, due = _act_on_batch(action, ids[start : min(start + BATCH, MOST_AT_ONCE)], by)
         changed += len(rows)
-        if action in {Action.RETRY, Action.RELEASE}:
-            wake({Lane(row.organization_id, row.destination) for row in rows})
+        _wake_for(due)
     return Acted(changed, busy=_count(recipients.filter(_BUSY)), more=len(ids) > MOST_AT_ONCE)
 
 
@@ -142,6 +149,12 @@ def count(action: Action, recipients: QuerySet[Recipient]) -> Count:
 def is_done_already(action: Action, recipients: QuerySet[Recipient]) -> bool:
     """Whether it is with one of them as the action would make it."""
     return recipients.filter(_ALREADY[action]).exists()
+
+
+def are_scheduled(recipients: QuerySet[Recipient]) -> bool:
+    """Whether all of them that are open wait for their time."""
+    states = recipients.filter(_OPEN).order_by().values_list("state", flat=True).distinct()
+    return set(states) == {RecipientState.SCHEDULED}
 
 
 def recipients_of(
@@ -156,24 +169,80 @@ def matching(organization: Organization, wanted: RecipientFilter) -> QuerySet[Re
     return Recipient.objects.of(organization).filter(wanted.condition())
 
 
-def _act_on_batch(action: Action, ids: Sequence[UUID], by: str) -> list[Recipient]:
-    """Locks, looks again, changes and logs. Returns the rows as they were before."""
+def reschedule(organization: Organization, message_id: UUID, send_at: datetime | None, *, by: str) -> Acted:
+    """Another time for the recipients that wait for theirs; `None`: now. What was held meanwhile will wait for it, too."""
+    now = timezone.now()
+    moment = send_at or now
+    recipients = recipients_of(organization, message_id)
+    with transaction.atomic():
+        waiting = Q(state=RecipientState.SCHEDULED) | Q(state=RecipientState.HELD, attempts=0)
+        locked = list(recipients.filter(_FREE, waiting).order_by("id").select_for_update())
+        rows = [row for row in locked if row.state == RecipientState.SCHEDULED]
+        if rows:
+            message = Message.objects.of(organization).get(pk=message_id)
+            # How long it is tried is counted from its time.
+            Recipient.objects.filter(id__in=[row.id for row in rows]).update(
+                expires_at=F("expires_at") + (Value(moment) - F("next_attempt_at")), next_attempt_at=moment
+            )
+            held = Recipient.objects.filter(id__in=[row.id for row in locked if row.state == RecipientState.HELD])
+            expires_at = F("expires_at") + (moment - (message.scheduled_at or moment))
+            held.update(expires_at=expires_at, next_attempt_at=expires_at)
+            Message.objects.of(organization).filter(pk=message_id).update(scheduled_at=moment)
+            others = recipients.filter(_OPEN).exclude(id__in=[row.id for row in locked])
+            put_off(message_id, moment, others_are_open=others.exists())
+            detail = Detail(by=by, send_at=moment.isoformat())
+            Event.objects.bulk_create(_event(EventType.SCHEDULED, row, now, detail) for row in rows)
+    if send_at is None:
+        _wake_for(rows)
+    busy = _count(recipients.filter(_BUSY))
+    return Acted(len(rows), busy, not_applicable=recipients.count() - len(rows) - busy)
+
+
+def _act_on_batch(action: Action, ids: Sequence[UUID], by: str) -> tuple[list[Recipient], list[Recipient]]:
+    """Locks, looks again, changes and logs. Returns the rows as they were before, and those of them that are due now."""
     now = timezone.now()
     with transaction.atomic():
         # In the order of ids, so that two who act on the same rows do not wait for each other in a circle.
         locked = Recipient.objects.filter(_POSSIBLE[action], id__in=ids).order_by("id").select_for_update()
         rows = list(locked)
-        if rows:
-            Recipient.objects.filter(id__in=[row.id for row in rows]).update(**_change(action, now))
-            Event.objects.bulk_create(_event(action, row, by, now) for row in rows)
-    return rows
+        if not rows:
+            return [], []
+        times = _times_ahead(rows, now) if action is Action.RELEASE else {}
+        at_once = [row for row in rows if row.id not in times]
+        if action in {Action.RETRY, Action.RELEASE}:
+            bring_forward({row.message_id for row in at_once})
+        Recipient.objects.filter(id__in=[row.id for row in at_once]).update(**_change(action, now))
+        Recipient.objects.filter(id__in=times).update(
+            state=RecipientState.SCHEDULED, state_at=now, next_attempt_at=Subquery(_SCHEDULED_AT)
+        )
+        Event.objects.bulk_create(
+            _event(_EVENTS[action], row, now, _detail(action, row, by, now, times.get(row.id))) for row in rows
+        )
+        if action is Action.CANCEL:
+            forget_ended({row.message_id for row in rows})
+    return rows, at_once if action in {Action.RETRY, Action.RELEASE} else []
+
+
+_SCHEDULED_AT = Message.objects.filter(id=OuterRef("message_id")).values("scheduled_at")[:1]
+
+
+def _times_ahead(rows: Sequence[Recipient], now: datetime) -> dict[UUID, datetime]:
+    """By recipient, the time to which it goes back when it is released: unless it was tried, or sent before its time."""
+    untried = [row for row in rows if not row.attempts]
+    registered = ScheduledMessage.objects.filter(pk__in={row.message_id for row in untried})
+    messages = Message.objects.filter(id__in=list(registered.values_list("pk", flat=True)))
+    times = dict(messages.values_list("id", "scheduled_at"))
+    return {row.id: time for row in untried if (time := times.get(row.message_id)) and now < time < row.expires_at}
 
 
 def _change(action: Action, now: datetime) -> dict[str, Any]:
     # The queue's own clock is the database's (relay.delivery.queue), so what is due now is due by that.
     match action:
         case Action.RETRY:
-            return {"next_attempt_at": Now()}
+            # How long it is tried is counted from its time.
+            brought_forward = F("expires_at") - (F("next_attempt_at") - Now())
+            expires_at = Case(When(state=RecipientState.SCHEDULED, then=brought_forward), default=F("expires_at"))
+            return {"next_attempt_at": Now(), "expires_at": expires_at}
         case Action.HOLD:
             return {"state": RecipientState.HELD, "state_at": now, "next_attempt_at": F("expires_at")}
         case Action.RELEASE:
@@ -191,16 +260,22 @@ _EVENTS = {
 }
 
 
-def _event(action: Action, row: Recipient, by: str, now: datetime) -> Event:
+def _detail(action: Action, row: Recipient, by: str, now: datetime, time: datetime | None) -> Detail:
+    if action is Action.RETRY and row.state == RecipientState.SCHEDULED:
+        time = now
+    return Detail(by=by, send_at=time.isoformat()) if time else Detail(by=by)
+
+
+def _event(kind: EventType, row: Recipient, now: datetime, detail: Detail) -> Event:
     return Event(
         id=uuid7(),
         organization_id=row.organization_id,
         message_id=row.message_id,
         recipient_id=row.id,
         address=row.address,
-        type=_EVENTS[action],
+        type=kind,
         occurred_at=now,
-        detail=Detail(by=by),
+        detail=detail,
     )
 
 
@@ -211,12 +286,15 @@ def _count(recipients: QuerySet[Recipient]) -> int:
 # ---- Waking ----------------------------------------------------------------------------------------------------------
 
 
-def wake(lanes: set[Lane]) -> None:
-    """Tells the engines that these have something due. A lost word does no harm."""
-    if not lanes:
+def _wake_for(rows: Collection[Recipient]) -> None:
+    """Tells the engines that these are due. A lost word does no harm."""
+    if not rows:
         return
+    is_old = any(time_of(row.id) < timezone.now() - LOOKED_BACK for row in rows)
+    lanes = sorted({str(Lane(row.organization_id, row.destination)) for row in rows})
     try:
-        names = sorted(map(str, lanes))
-        current_app.send_task("relay.tasks.deliver", (names,), ignore_result=True, retry=False, expires=60)
+        if is_old:  # an engine does not know how far it must look back for those, before it looks at the queue again
+            current_app.send_task("relay.tasks.wake_due", ignore_result=True, retry=False, expires=60)
+        current_app.send_task("relay.tasks.deliver", (lanes,), ignore_result=True, retry=False, expires=60)
     except Exception as error:  # any transport error: the next look at the queue finds what is due
         logger.warning("No wake-up could be sent after a retry, delivery waits for the next look: %s", error)

@@ -42,7 +42,7 @@ class MessageAdmin(GrowingTableAdmin):
     list_select_related = ["organization"]
     fields = [
         "id", "organization", "submitted_at", "door", "header_from", "envelope_sender", "subject", "message_id_header",
-        "size_bytes", "recipient_count", "tags", "metadata", "domain_id", "smtp_user_id", "api_key_id", "trace",
+        "size_bytes", "recipient_count", "tags", "metadata", "scheduled_at", "domain_id", "smtp_user_id", "api_key_id", "trace",
     ]  # fmt: skip
     readonly_fields = ["trace"]
 

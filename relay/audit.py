@@ -40,7 +40,7 @@ _RECIPIENTS = """
     SELECT coalesce(id, recipient_id), told FROM story CROSS JOIN LATERAL (VALUES
         (id IS NULL, 'has events and no row'),
         (id IS NOT NULL AND submissions IS DISTINCT FROM 1, format('has %%s submitted events', coalesce(submissions, 0))),
-        (last NOT IN (state, 'released') OR (last = 'released' AND state NOT IN ('submitted', 'deferred')),
+        (last NOT IN (state, 'released') OR (last = 'released' AND state NOT IN ('submitted', 'scheduled', 'deferred')),
          format('is %%s, its last event is %%s', state, last)),
         (ended <> over OR latest <> over OR repeated > has_expired::int,
          format('has ended %%s attempts; events tell of %%s, the latest of them %%s, repeating %%s',
@@ -56,7 +56,17 @@ _MESSAGES = """
     GROUP BY m.id HAVING m.recipient_count <> count(r.id) ORDER BY 1 LIMIT %(most)s
 """
 
-_LOOKS = {"recipient": _RECIPIENTS, "message": _MESSAGES}
+# Else the engines would not look back as far as its day (relay.scheduled).
+_SCHEDULED = """
+    SELECT DISTINCT m.id, format('has open recipients; its row in relay_scheduledmessage %%s',
+                                 CASE WHEN s.send_at IS NULL THEN 'is missing' ELSE 'names a later time' END)
+    FROM relay_message m JOIN relay_recipient r ON r.message_id = m.id AND r.next_attempt_at IS NOT NULL
+    LEFT JOIN relay_scheduledmessage s ON s.message_id = m.id
+    WHERE m.scheduled_at IS NOT NULL AND (s.send_at IS NULL OR r.next_attempt_at < s.send_at)
+    ORDER BY 1 LIMIT %(most)s
+"""
+
+_LOOKS = (("recipient", _RECIPIENTS), ("message", _MESSAGES), ("message", _SCHEDULED))
 
 
 def disagreements(connection: psycopg.Connection[Any]) -> list[str]:
@@ -64,6 +74,6 @@ def disagreements(connection: psycopg.Connection[Any]) -> list[str]:
     terms = {"final": FINAL, "most": TOLD_MOST}
     return [
         f"{kind} {id_} {told}"
-        for kind, look in _LOOKS.items()
+        for kind, look in _LOOKS
         for id_, told in connection.execute(look.encode(), terms).fetchall()
     ]

@@ -16,7 +16,13 @@ from relay.submission.addresses import parse_address
 
 OPEN = "open"  # of whatever state, but not final
 OPEN_STATES = frozenset(
-    {RecipientState.SUBMITTED, RecipientState.DEFERRED, RecipientState.IN_DOUBT, RecipientState.HELD}
+    {
+        RecipientState.SUBMITTED,
+        RecipientState.SCHEDULED,
+        RecipientState.DEFERRED,
+        RecipientState.IN_DOUBT,
+        RecipientState.HELD,
+    }
 )
 # The states that `recipient_by_state` (relay.models) finds whatever the length of the table.
 INDEXED_STATES = frozenset(RecipientState) - {RecipientState.SUBMITTED, RecipientState.DELIVERED}

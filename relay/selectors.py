@@ -23,6 +23,7 @@ PAGE_SIZE = 50
 SEARCH_S = 5.0
 EVERYONE = RecipientFilter()
 MOVING = {RecipientState.SUBMITTED, RecipientState.DEFERRED, RecipientState.IN_DOUBT}
+GOING_ON = MOVING | {RecipientState.SCHEDULED}  # nobody need do anything for it to go on
 
 # Of several recipients' states, the list shows the one that most wants attention.
 _PRECEDENCE = [
@@ -32,6 +33,7 @@ _PRECEDENCE = [
     RecipientState.HELD,
     RecipientState.DEFERRED,
     RecipientState.SUBMITTED,
+    RecipientState.SCHEDULED,
     RecipientState.SUPPRESSED,
     RecipientState.CANCELLED,
     RecipientState.DELIVERED,
@@ -85,7 +87,7 @@ class MessageDetail:
 
     @property
     def is_moving(self) -> bool:
-        return any(timeline.recipient.state in MOVING for timeline in self.recipients)
+        return any(timeline.recipient.state in GOING_ON for timeline in self.recipients)
 
 
 def summary_state(recipients: list[Recipient]) -> str:
@@ -168,7 +170,14 @@ def message_detail(organization: Organization, message_id: UUID) -> MessageDetai
 
 
 def _waits(recipient: Recipient) -> bool:
-    return recipient.state in MOVING and recipient.leased_by is None
+    return recipient.state in GOING_ON and recipient.leased_by is None and not waits_for_its_time(recipient)
+
+
+def waits_for_its_time(recipient: Recipient) -> bool:
+    """Whether it is scheduled, and not due yet."""
+    if recipient.state != RecipientState.SCHEDULED or recipient.next_attempt_at is None:
+        return False
+    return recipient.leased_by is None and recipient.next_attempt_at > timezone.now()
 
 
 def _suspensions(destinations: set[str]) -> dict[str, ExchangerGroup]:

@@ -9,6 +9,7 @@ from celery.signals import worker_ready, worker_shutting_down
 from django.utils import timezone
 
 from events.partitions import ensure_partitions
+from relay import scheduled
 from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
@@ -34,6 +35,12 @@ def expire_overdue() -> None:
     """Every recipient ends: also those that no attempt reaches any more."""
     while expire() == EXPIRE_MOST:
         pass
+
+
+@shared_task(name="relay.tasks.tidy_schedule")
+def tidy_schedule() -> None:
+    """Engines look back as far as the oldest scheduled message that has not ended: no farther than they must."""
+    scheduled.tidy()
 
 
 @shared_task(name="relay.tasks.make_partitions")

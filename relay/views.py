@@ -20,16 +20,17 @@ from events.reasons import REASONS
 from relay.action_words import STATE_CHOICES, Notice, actions_for, in_order
 from relay.actions import Action, possible_actions
 from relay.filters import read_filter
-from relay.models import ExchangerGroup, Message, Recipient, Suppression
+from relay.models import ExchangerGroup, Message, Recipient, RecipientState, Suppression
 from relay.preview import PREVIEW_POLICY, preview, safe_html
 from relay.selectors import (
-    MOVING,
+    GOING_ON,
     MessageDetail,
     RecipientTimeline,
     TookTooLong,
     message_content,
     message_detail,
     messages_page,
+    waits_for_its_time,
 )
 from relay.suppressions import reason_title, suppressions_of
 
@@ -37,6 +38,7 @@ RECIPIENTS_SHOWN = 10  # timelines on a page, so that it stays light
 # Of a group of exchangers: how they treat every sender alike.
 SAID_TO_ALL = frozenset({"unreachable", "connection_lost", "tls_failure", "protocol_error", "exchanger_busy"})
 FRESH_S = 600  # a message this young is looked at every second or so; an older one moves by retries, minutes apart
+SELDOM_S = 15  # between looks at an older one, and at one that is scheduled for later
 
 
 @organization_required
@@ -93,16 +95,24 @@ def _live_context(request: OrganizationRequest, detail: MessageDetail) -> dict[s
     page = Paginator(detail.recipients, RECIPIENTS_SHOWN).get_page(request.GET.get("page"))
     suppressions = suppressions_of(request.organization, [timeline.recipient for timeline in page])
     possible = [possible_actions(timeline.recipient, timezone.now()) for timeline in detail.recipients]
+    scheduled = all(
+        one.recipient.state == RecipientState.SCHEDULED for one in detail.recipients if one.recipient.next_attempt_at
+    )
     return {
         "detail": detail,
         "message": detail.message,
         "page": page,
         "counts": dict(Counter(timeline.recipient.state for timeline in detail.recipients)),
         "timelines": [_timeline(timeline, suppressions.get(timeline.recipient.id)) for timeline in page],
-        "actions": in_order(frozenset[Action]().union(*possible)) if len(possible) > 1 else [],
+        "actions": in_order(frozenset[Action]().union(*possible), scheduled=scheduled) if len(possible) > 1 else [],
         "mark": mark_of(detail),
-        "poll_s": 1 if (timezone.now() - detail.message.submitted_at).total_seconds() < FRESH_S else 15,
+        "poll_s": _poll_s(detail.message),
     }
+
+
+def _poll_s(message: Message) -> int:
+    begins_at = message.scheduled_at or message.submitted_at
+    return 1 if -SELDOM_S <= (timezone.now() - begins_at).total_seconds() < FRESH_S else SELDOM_S
 
 
 @organization_required
@@ -168,7 +178,7 @@ def mark_of(detail: MessageDetail) -> str:
     states = sorted({timeline.recipient.state for timeline in detail.recipients})
     suspended = {one.suspension.name: one.suspension for one in detail.recipients if one.suspension}.values()
     probes = sorted(f"{one.suspended_until:%s}.{one.failures}" for one in suspended)
-    return ".".join([str(events), str(leased), "-".join(states), *probes])
+    return ".".join([str(events), str(leased), "-".join(states), str(_poll_s(detail.message)), *probes])
 
 
 def hash_of(rows: list[Any]) -> str:
@@ -180,7 +190,8 @@ def _timeline(timeline: RecipientTimeline, suppression: Suppression | None) -> d
     recipient, suspension = timeline.recipient, timeline.suspension
     return {
         "recipient": recipient,
-        "is_moving": recipient.state in MOVING,
+        "is_moving": recipient.state in GOING_ON,
+        "waits_for_its_time": waits_for_its_time(recipient),
         "is_trying": recipient.leased_by is not None,
         "waits": recipient.attempts > 0 and recipient.next_attempt_at is not None,
         "reason": REASONS.get(recipient.reason),
@@ -190,7 +201,9 @@ def _timeline(timeline: RecipientTimeline, suppression: Suppression | None) -> d
         "waits_for_probe": _waits_for_probe(recipient, suspension),
         "suppression": suppression,
         "why_suppressed": reason_title(suppression.reason) if suppression else "",
-        "actions": in_order(possible_actions(recipient, timezone.now())),
+        "actions": in_order(
+            possible_actions(recipient, timezone.now()), scheduled=recipient.state == RecipientState.SCHEDULED
+        ),
         "events": [{"event": event, "reason": REASONS.get(event.reason)} for event in timeline.events],
     }
 

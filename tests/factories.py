@@ -17,7 +17,7 @@ from accounts.services import create_organization
 from domains import services
 from domains.models import DomainStatus, RecordStatus, SendingDomain, SmtpUser
 from events.models import Event
-from relay.models import Content, Door, Message, Recipient
+from relay.models import Content, Door, Message, Recipient, ScheduledMessage
 
 PASSWORD = "correct-horse-battery"
 RAW = (
@@ -102,11 +102,16 @@ def make_message(
         "message_id_header": f"{uuid7()}@{domain.name}",
         "size_bytes": len(raw or b""),
         "recipient_count": 1,
+        "scheduled_at": now + timedelta(hours=3) if state == "scheduled" else None,
     }
     message = Message.objects.create(
         organization_id=organization_id, domain_id=domain.pk, subject=subject, submitted_at=moment,
         smtp_user_id=smtp_user_id, **(values | fields),
     )  # fmt: skip
+    if message.scheduled_at:
+        ScheduledMessage.objects.create(
+            message_id=message.pk, organization_id=organization_id, send_at=message.scheduled_at
+        )
     if raw is not None:
         Content.objects.create(id=message.pk, raw=raw)
     add_recipient(message, to, state, reason=reason, events=events)
@@ -117,19 +122,24 @@ def add_recipient(
     message: Message, to: str, state: str, *, reason: str = "", events: list[tuple[str, dict[str, Any]]] | None = None
 ) -> Recipient:
     moving = state in {"submitted", "deferred", "in_doubt"}
-    expires_at = message.submitted_at + timedelta(days=2)
+    expires_at = (message.scheduled_at or message.submitted_at) + timedelta(days=2)
+    waits_until = {"held": expires_at, "scheduled": message.scheduled_at}
     if events is None:
-        events = [] if state == "submitted" else [(state, DELIVERED if state == "delivered" else {})]
+        detail = DELIVERED if state == "delivered" else {}
+        if state == "scheduled" and message.scheduled_at:
+            detail = {"send_at": message.scheduled_at.isoformat()}
+        events = [] if state == "submitted" else [(state, detail)]
     recipient = Recipient.objects.create(
         message_id=message.pk, organization_id=message.organization_id, address=to, destination=to.partition("@")[2],
-        state=state, attempts=len(events), reason=reason, state_at=timezone.now(),
-        next_attempt_at=timezone.now() + timedelta(seconds=30) if moving else expires_at if state == "held" else None,
+        state=state, attempts=0 if state == "scheduled" else len(events), reason=reason, state_at=timezone.now(),
+        next_attempt_at=timezone.now() + timedelta(seconds=30) if moving else waits_until.get(state),
         expires_at=expires_at,
     )  # fmt: skip
     for number, (kind, detail) in enumerate([("submitted", {"door": "smtp"}), *events]):
         Event.objects.create(
             organization_id=message.organization_id, message_id=message.pk, recipient_id=recipient.pk, address=to,
-            type=kind, occurred_at=message.submitted_at + timedelta(seconds=2 * number), attempt=number,
+            type=kind, occurred_at=message.submitted_at + timedelta(seconds=2 * number),
+            attempt=0 if kind == "scheduled" else number,
             reason=reason if kind == state else "", detail=detail, transcript=TRANSCRIPT if "reply" in detail else "",
         )  # fmt: skip
     return recipient

@@ -14,7 +14,7 @@ from events.models import Event
 from relay.audit import disagreements
 from relay.database import database_url
 from relay.expiry import expire
-from relay.models import Message, Recipient
+from relay.models import Message, Recipient, ScheduledMessage
 from tests.factories import make_domain, make_message, make_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -83,6 +83,20 @@ def test_a_disagreement_is_told(change: Change, told: str, capsys: pytest.Captur
     with pytest.raises(SystemExit):
         call_command("audit_timelines")
     assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda: ScheduledMessage.objects.all().delete(), "is missing"),
+        (lambda: Recipient.objects.update(next_attempt_at=timezone.now()), "names a later time"),
+    ],
+)
+def test_a_scheduled_message_that_no_engine_would_find_is_told(change: Callable[[], object], told: str) -> None:
+    course(("scheduled", {}), state="scheduled")
+    assert found() == []
+    change()
+    assert [line.endswith(told) for line in found()] == [True]
 
 
 def test_a_row_that_was_not_logged_is_told() -> None:

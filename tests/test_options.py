@@ -53,6 +53,9 @@ def test_without_options_there_are_none() -> None:
         ("X-PlugSend-Expires: 2026-11-25T10:00:00", "with its zone"),
         ("X-PlugSend-Expires: 2026-11-31T10:00:00Z", "is neither"),
         ("X-PlugSend-Expires: 60\r\nX-PlugSend-Expires: 60", "twice"),
+        ("X-PlugSend-Send-At: soon", "'soon' is not understood"),
+        ("X-PlugSend-Send-At: 2026-11-25T10:00:00", "has no zone"),
+        ("X-PlugSend-Send-At: now\r\nX-PlugSend-Send-At: now", "twice"),
         ("X-PlugSend-Idempotencykey: a", "no such option"),
         ("\r\n".join(f"X-PlugSend-Tag: t{n}" for n in range(51)), "at most 50"),
     ],
@@ -104,6 +107,39 @@ def test_an_expiry_out_of_range_is_refused_with_its_value(value: str, shown: str
         options(f"X-PlugSend-Expires: {value}").expires_at(NOW)
     assert caught.value.code == "expiry_out_of_range"
     assert shown in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], None),
+        (["X-PlugSend-Send-At: 2026-11-25T12:00:00+01:00"], NOW + timedelta(hours=1)),
+        (["X-PlugSend-Send-At: 2026-11-25T09:59:30Z"], None),
+        (["X-PlugSend-Send-At: 2026-11-25T05:00:00Z", "X-PlugSend-Idempotency-Key: k"], None),
+    ],
+)
+def test_a_message_is_sent_when_it_asks_to(lines: list[str], expected: datetime | None) -> None:
+    assert options(*lines).scheduled_at(NOW) == expected
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["X-PlugSend-Send-At: 2026-11-25T05:00:00Z"],
+        ["X-PlugSend-Send-At: 2026-11-24T05:00:00Z", "X-PlugSend-Idempotency-Key: k"],
+        ["X-PlugSend-Send-At: 2026-12-26T10:00:00Z"],
+    ],
+)
+def test_a_time_of_sending_out_of_range_is_refused(lines: list[str]) -> None:
+    with pytest.raises(Refused) as caught:
+        options(*lines).scheduled_at(NOW)
+    assert caught.value.code == "schedule_out_of_range"
+
+
+def test_words_are_counted_from_the_present() -> None:
+    send_at = options("X-PlugSend-Send-At: in 2 hours").send_at
+    assert send_at is not None
+    assert abs(send_at - datetime.now(UTC) - timedelta(hours=2)) < timedelta(minutes=1)
 
 
 MESSAGE = (

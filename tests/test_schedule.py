@@ -10,6 +10,7 @@ def test_every_scheduled_task_exists() -> None:
         "relay.tasks.wake_due",
         "relay.tasks.expire_overdue",
         "relay.tasks.forget_exchangers",
+        "relay.tasks.tidy_schedule",
         "relay.tasks.make_partitions",
         "relay.tasks.forget_idempotency_keys",
         "domains.tasks.check_due_domains",

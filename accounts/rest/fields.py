@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any, cast
+from uuid import UUID
 
 from rest_framework import serializers
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
@@ -52,3 +53,19 @@ class AddressesField(serializers.ListField):
 
     def to_internal_value(self, data: Any) -> list[str]:
         return cast(list[str], super().to_internal_value([data] if isinstance(data, str) else data))
+
+
+class SameIdField(serializers.UUIDField):
+    """The id that stands in the address already: Resend's Python SDK says it in the body of a PATCH, too. Never required.
+
+    The serializer is given it as `context={"id": …}`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, help_text="The id in the address, or nothing.", **kwargs)
+
+    def to_internal_value(self, data: Any) -> UUID:
+        value: UUID = super().to_internal_value(data)
+        if value != self.context["id"]:
+            raise serializers.ValidationError("Is not the id in the address.")
+        return value

@@ -33,6 +33,7 @@ class Look:
 LOOKS = {
     # recipients and events
     "submitted": Look("Submitted", "send", "info"),
+    "scheduled": Look("Scheduled", "calendar-clock", "info"),
     "deferred": Look("Deferred", "clock", "warn"),
     "in_doubt": Look("In doubt", "circle-question-mark", "warn"),
     "delivered": Look("Delivered", "circle-check", "ok"),
@@ -117,6 +118,20 @@ def due(moment: datetime) -> SafeString:
         moment.isoformat(timespec="milliseconds"),
         f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
         relative(seconds) if seconds > 0 else "any moment",
+    )
+
+
+@register.filter
+def utc(moment: datetime | str) -> SafeString:
+    """A time to the second where it has seconds."""
+    when = parse_datetime(moment) if isinstance(moment, str) else moment
+    if when is None:
+        return mark_safe("")
+    when = when.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}">{}</time>',
+        when.isoformat(timespec="milliseconds"),
+        f"{when:%-d %b %Y, %H:%M:%S} UTC" if when.second else f"{when:%-d %b %Y, %H:%M} UTC",
     )
 
 

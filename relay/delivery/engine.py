@@ -191,6 +191,7 @@ class Engine:
                 in_s <= 0
             ):  # a wake-up may have been lost, or have reached a worker that died: nudges may be on their way
                 self._schedule.wake(lane, self._senders.weight(lane.organization_id), now + AWAKE_S)
+                self._schedule.look_ahead(lane)
             else:
                 self._schedule.wake_at(lane, now + in_s)
         self._claimable.set()
@@ -266,16 +267,34 @@ class Engine:
         by_lane: dict[Lane, list[Claimed]] = {}
         for claimed in claim.recipients:
             by_lane.setdefault(claimed.lane, []).append(claimed)
+        ahead: list[Lane] = []
         for one in picked:
             found = by_lane.get(one.state.lane, [])
             self._distribute(one, found)
             weight = self._senders.weight(one.state.lane.organization_id)
             if len(found) >= one.most or failed:
                 self._schedule.make_ready(one.state, weight)
-            else:
-                self._schedule.rest(one.state, weight)
+                continue
+            self._schedule.rest(one.state, weight)
+            if one.state.looks_ahead:
+                one.state.looks_ahead = False
+                ahead.append(one.state.lane)
+        if ahead:
+            await self._set_timers(ahead)
         if failed:
             await asyncio.sleep(DATABASE_RETRY_S)
+
+    async def _set_timers(self, lanes: list[Lane]) -> None:
+        """A timer stands for the first only of what waits in a lane for its time."""
+        try:
+            async with self.pool.connection() as connection:
+                due = await self.queue.next_due(connection, lanes, timedelta(seconds=self._ahead_s))
+        except DATABASE_AWAY as error:
+            logger.warning("What is due next in %d lanes is left to the next look: %s", len(lanes), error)
+            return
+        now = time.monotonic()
+        for lane, in_s in due.items():
+            self._schedule.wake_at(lane, now + in_s)
 
     def _take_in_hand(self, claim: Claim) -> None:
         self._messages.take(claim)

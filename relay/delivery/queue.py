@@ -21,7 +21,8 @@ from events.models import EventType
 from relay.lanes import Lane
 from relay.models import RecipientState
 
-# Open rows are of the last days only: what is older has expired (`relay.expiry` looks at all partitions).
+# Open rows are of the last days only: what is older has expired (`relay.expiry` looks at all partitions), but for what was
+# scheduled long ago. As long as something of that is due or about to be, statements look back as far as its day.
 OPEN_DAYS = 4
 _OF_OPEN_DAYS = "r.id >= %(since)s AND r.id < %(until)s"
 
@@ -129,6 +130,23 @@ _OPEN_LANES = f"""
     WHERE next_attempt_at <= now() + %(ahead)s
 """  # noqa: S608
 
+# By the index on `send_at`: among the rows that are due for now, which are few, and not among all by their age.
+_OLDEST_IN_PLAY = """
+    WITH due AS MATERIALIZED (SELECT message_id FROM relay_scheduledmessage WHERE send_at <= now() + %(ahead)s)
+    SELECT message_id FROM due ORDER BY message_id LIMIT 1
+"""
+
+# One probe a lane. What is leased or due already is found by other ways.
+_NEXT_DUE = f"""
+    SELECT lane.organization_id, lane.destination, extract(epoch FROM r.next_attempt_at - now())::float8
+    FROM unnest(%(organizations)s::uuid[], %(destinations)s::text[]) AS lane (organization_id, destination)
+    CROSS JOIN LATERAL (
+        SELECT r.next_attempt_at FROM relay_recipient r
+        WHERE r.destination = lane.destination AND r.organization_id = lane.organization_id AND r.leased_by IS NULL
+          AND r.next_attempt_at > now() AND r.next_attempt_at <= now() + %(ahead)s AND {_OF_OPEN_DAYS}
+        ORDER BY r.next_attempt_at LIMIT 1) r
+"""  # noqa: S608
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -190,12 +208,13 @@ class Lapsed:
     never_twice: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Queue:
-    """The queue as one worker sees it."""
+    """The queue as one worker sees it. How far back it sees is settled by each `open_lanes`."""
 
     worker: UUID
     lease: timedelta
+    _oldest: UUID | None = None  # message that was scheduled and is in play now
 
     async def claim(
         self, connection: AsyncConnection[Any], lanes: Mapping[Lane, int], *, with_contents: bool = True
@@ -208,7 +227,7 @@ class Queue:
             "lease": self.lease,
             "worker": self.worker,
             "small": SMALL_OCTETS if with_contents else -1,
-            **_open_days(),
+            **self._open_days(),
         }
         cursor = await connection.execute(_CLAIM, terms, binary=True)
         rows = await cursor.fetchall()
@@ -262,14 +281,30 @@ class Queue:
 
     async def open_lanes(self, connection: AsyncConnection[Any], ahead: timedelta) -> dict[Lane, float]:
         """The lanes with something due now or within `ahead`, with the seconds until then (negative: due since)."""
-        cursor = await connection.execute(_OPEN_LANES, {"ahead": ahead, **_open_days()}, binary=True)
+        cursor = await connection.execute(_OLDEST_IN_PLAY, {"ahead": ahead}, binary=True)
+        row = await cursor.fetchone()
+        self._oldest = row[0] if row else None
+        cursor = await connection.execute(_OPEN_LANES, {"ahead": ahead, **self._open_days()}, binary=True)
         return {Lane(row[0], row[1]): row[2] for row in await cursor.fetchall()}
 
+    async def next_due(
+        self, connection: AsyncConnection[Any], lanes: Sequence[Lane], ahead: timedelta
+    ) -> dict[Lane, float]:
+        """Of these lanes, those with something that becomes due within `ahead`, with the seconds until then."""
+        terms = {
+            "organizations": [lane.organization_id for lane in lanes],
+            "destinations": [lane.destination for lane in lanes],
+            "ahead": ahead,
+            **self._open_days(),
+        }
+        cursor = await connection.execute(_NEXT_DUE, terms, binary=True)
+        return {Lane(row[0], row[1]): row[2] for row in await cursor.fetchall()}
 
-def _open_days() -> dict[str, UUID]:
-    """Bounds by which PostgreSQL leaves out partitions that cannot hold open rows."""
-    now = datetime.now(UTC)
-    return {"since": first_id_at(now - timedelta(days=OPEN_DAYS)), "until": first_id_at(now + timedelta(hours=1))}
+    def _open_days(self) -> dict[str, UUID]:
+        """Bounds by which PostgreSQL leaves out partitions that cannot hold open rows."""
+        now = datetime.now(UTC)
+        since = first_id_at(now - timedelta(days=OPEN_DAYS))
+        return {"since": min(since, self._oldest or since), "until": first_id_at(now + timedelta(hours=1))}
 
 
 def _suppression_row(outcome: Outcome) -> tuple[object, ...]:

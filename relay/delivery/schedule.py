@@ -20,6 +20,7 @@ class LaneState:
     is_queued: bool = False  # ready, parked, or just being claimed from
     is_woken: bool = False  # again, while it was being claimed from
     due_at: float | None = None  # a timer stands for this moment
+    looks_ahead: bool = False  # once it is at rest: there may be more in it that has its time soon
     awake_until: float = 0.0  # so long further mail needs a nudge only
     held: int = 0  # recipients in our hands
 
@@ -57,6 +58,10 @@ class Schedule:
         else:
             self.make_ready(state, weight)
 
+    def look_ahead(self, lane: Lane) -> None:
+        """Only the first of what waits in it is known."""
+        self.state(lane).looks_ahead = True
+
     def wake_at(self, lane: Lane, moment: float) -> None:
         """Something will be due in it then."""
         state = self.state(lane)
@@ -86,7 +91,7 @@ class Schedule:
         while self._timers and self._timers[0][0] <= now:
             moment, _, state = heapq.heappop(self._timers)
             if state.due_at == moment:
-                state.due_at = None
+                state.due_at, state.looks_ahead = None, True
                 due.append(state.lane)
         return due
 

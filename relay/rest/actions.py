@@ -1,11 +1,13 @@
-"""What programs do with an email in the queue: `/api/v1/emails/<id>/retry`, `/hold`, `/release`, `/cancel`."""
+"""What programs do with an email in the queue: `/api/v1/emails/<id>/retry`, `/hold`, `/release`, `/cancel`, and PATCH."""
 
 from __future__ import annotations
 
 from collections import Counter
 from uuid import UUID
 
-from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from django.db.models import QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,10 +19,16 @@ from accounts.rest.access import credential_of
 from accounts.rest.openapi import may_refuse
 from domains.models import SendingDomain
 from relay import actions
-from relay.actions import Action
-from relay.models import Message
-from relay.rest.serializers import ActedEmailSerializer, EmailSerializer
+from relay.actions import Acted, Action
+from relay.models import Message, Recipient
+from relay.rest.serializers import (
+    ActedEmailSerializer,
+    EmailSerializer,
+    RescheduledEmailSerializer,
+    RescheduleSerializer,
+)
 from relay.selectors import message_content, message_detail
+from relay.submission.send_at import scheduled_for
 
 ANSWER = PolymorphicProxySerializer(
     component_name="ActedOnEmail",
@@ -38,11 +46,7 @@ class ActionView(APIView):
         acted = actions.act_on_message(action, organization, message.pk, by=_name_of(credential))
         recipients = actions.recipients_of(organization, message.pk)
         if not acted.changed and not actions.is_done_already(action, recipients):
-            if acted.busy:
-                raise Refused("being_delivered", action=action.value)
-            states = Counter(recipients.values_list("state", flat=True))
-            told = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
-            raise Refused("nothing_to_act_on", action=action.value, states=told)
+            raise _why_not(action.value, acted, recipients)
         found = message_detail(organization, message.pk)
         assert found is not None
         if not credential.scopes & {"read", "full"}:  # a key that may only send must not learn what was written
@@ -79,8 +83,45 @@ class CancelView(ActionView):
     @may_refuse("nothing_to_act_on", "being_delivered")
     @extend_schema(operation_id="emails_cancel", request=None, responses=ANSWER)
     def post(self, request: Request, message_id: UUID) -> Response:
-        """Never deliver to the recipients that still wait. What is delivered already cannot be called back."""
+        """Never deliver to the recipients that wait, for their time too. What is delivered cannot be called back."""
         return self.act(request, message_id, Action.CANCEL)
+
+
+class RescheduleMixin:
+    """PATCH of an email's own address."""
+
+    @extend_schema(
+        operation_id="emails_reschedule",
+        request=RescheduleSerializer,
+        responses=RescheduledEmailSerializer,
+        examples=[
+            OpenApiExample("A time", {"scheduled_at": "2026-11-25T10:00:00Z"}, request_only=True),
+            OpenApiExample("In words", {"scheduled_at": "in 1 hour"}, request_only=True),
+            OpenApiExample(
+                "Rescheduled", {"object": "email", "id": "019ab0e8-7a63-7c1e-8f3d-5b7f0c2d9e41"}, response_only=True
+            ),
+        ],
+    )
+    def patch(self, request: Request, message_id: UUID) -> Response:
+        """Another time for an email that is scheduled. What is being delivered, or was sent already, is not touched."""
+        credential = credential_of(request)
+        organization = Organization(pk=credential.organization_id)
+        message = _message(credential, organization, message_id)
+        serializer = RescheduleSerializer(data=request.data, context={"id": message_id})
+        serializer.is_valid(raise_exception=True)
+        send_at = scheduled_for(serializer.validated_data["scheduled_at"], timezone.now())
+        acted = actions.reschedule(organization, message.pk, send_at, by=_name_of(credential))
+        if not acted.changed:
+            raise _why_not("reschedule", acted, actions.recipients_of(organization, message.pk))
+        return Response(RescheduledEmailSerializer({"object": "email", "id": message.pk}).data)
+
+
+def _why_not(action: str, acted: Acted, recipients: QuerySet[Recipient]) -> Refused:
+    if acted.busy:
+        return Refused("being_delivered", action=action)
+    states = Counter(recipients.values_list("state", flat=True))
+    told = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    return Refused("nothing_to_act_on", action=action, states=told)
 
 
 def _message(credential: Credential, organization: Organization, message_id: UUID) -> Message:

@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 
 from accounts.catalogue import Refused
 from accounts.rest.access import credential_of, reading_organization
+from relay.rest.actions import RescheduleMixin
 from relay.rest.requests import idempotency_key_of, names_files, submission_of
 from relay.rest.serializers import EmailSerializer, SendEmailSerializer, SentEmailSerializer
 from relay.selectors import message_content, message_detail
@@ -84,7 +85,7 @@ def sent_response(answer: Any, *, is_repeat: bool, status_code: int = status.HTT
     return Response(answer, status=status_code, headers={"Idempotent-Replayed": "true"} if is_repeat else None)
 
 
-class EmailView(APIView):
+class EmailView(RescheduleMixin, APIView):
     @extend_schema(operation_id="emails_get", responses=EmailSerializer)
     def get(self, request: Request, message_id: UUID) -> Response:
         """An email with the state and the timeline of each recipient."""

@@ -83,6 +83,7 @@ def options_of(asked: Mapping[str, Any], idempotency_key: str) -> Options:
         tags=tuple(f"{tag['name']}:{tag['value']}" for tag in asked.get("tags", ())),
         metadata=asked.get("metadata", {}),
         expires=None if seconds is None else timedelta(seconds=seconds),
+        send_at=asked.get("scheduled_at"),
     )
 
 

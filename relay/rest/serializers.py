@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
 
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from accounts.rest.fields import AddressesField, SecondsField, StrictCharField, StrictSerializer
+from accounts.rest.fields import AddressesField, SameIdField, SecondsField, StrictCharField, StrictSerializer
 from events.models import Event
 from relay.delivery.retry import HORIZON
 from relay.models import Door
@@ -23,6 +27,7 @@ from relay.submission.options import (
     TAG_WORD,
     is_metadata_key,
 )
+from relay.submission.send_at import read_send_at
 
 
 class TagWordField(serializers.RegexField):
@@ -33,6 +38,23 @@ class TagWordField(serializers.RegexField):
 class TagSerializer(StrictSerializer):
     name = TagWordField()
     value = TagWordField()
+
+
+@extend_schema_field(OpenApiTypes.STR)
+class SendAtField(serializers.Field[datetime, str, Any, Any]):
+    """A moment, by ISO 8601 or in words (`relay.submission.send_at`); whether it is in range is told on acceptance."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        said = "When to send: a time with its zone, or words as in `in 1 hour`; at most 30 days ahead."
+        super().__init__(**{"help_text": said} | kwargs)
+
+    def to_internal_value(self, data: Any) -> datetime:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("Must be a string.")
+        try:
+            return read_send_at(data, timezone.now())
+        except ValueError as error:
+            raise serializers.ValidationError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
 
 
 class SendEmailSerializer(StrictSerializer):
@@ -51,8 +73,12 @@ class SendEmailSerializer(StrictSerializer):
         child=StrictCharField(allow_blank=True, max_length=METADATA_VALUE_LENGTH), required=False
     )
     attachments = AttachmentsField(required=False)
+    scheduled_at = SendAtField(required=False, allow_null=True)
     expires_in = SecondsField(
-        at_least=SOONEST_EXPIRY, at_most=HORIZON, required=False, help_text="When to give up, in seconds from now."
+        at_least=SOONEST_EXPIRY,
+        at_most=HORIZON,
+        required=False,
+        help_text="When to give up, in seconds from now, or from `scheduled_at`.",
     )
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
@@ -95,6 +121,18 @@ class SentBatchSerializer(serializers.Serializer[Any]):
         }
 
 
+class RescheduleSerializer(StrictSerializer):
+    """`PATCH /api/v1/emails/{id}`."""
+
+    id = SameIdField()
+    scheduled_at = SendAtField()
+
+
+class RescheduledEmailSerializer(serializers.Serializer[Any]):
+    object = serializers.CharField(default="email")
+    id = serializers.UUIDField()
+
+
 class EventSerializer(serializers.Serializer[Event]):
     type = serializers.CharField()
     occurred_at = serializers.DateTimeField()
@@ -126,6 +164,7 @@ class EmailSerializer(serializers.Serializer[Any]):
     html = serializers.CharField(allow_null=True)
     text = serializers.CharField(allow_null=True)
     created_at = serializers.DateTimeField()
+    scheduled_at = serializers.DateTimeField(allow_null=True)
     last_event = serializers.CharField()
     message_id = serializers.CharField(help_text="The Message-ID header.")
     door = serializers.ChoiceField(choices=Door.choices)
@@ -156,6 +195,7 @@ class EmailSerializer(serializers.Serializer[Any]):
             "html": _body(parsed, "html") if raw else None,
             "text": _body(parsed, "plain") if raw else None,
             "created_at": message.submitted_at,
+            "scheduled_at": message.scheduled_at,
             "last_event": found.state,
             "message_id": message.message_id_header,
             "door": message.door,

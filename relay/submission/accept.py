@@ -91,8 +91,12 @@ class Accepted:
     once: Once | None
     submitted_at: datetime
     expires_at: datetime
+    scheduled_at: datetime | None = None  # None: it is due at once
 
     def lanes(self) -> set[Lane]:
+        """Those with something due now."""
+        if self.scheduled_at:
+            return set()
         organization_id = self.submission.credential.organization_id
         return {Lane(organization_id, recipient.destination) for recipient in self.recipients}
 
@@ -220,6 +224,7 @@ def accept(
 
     headers.check_no_loop(draft.parsed, hostname)
     now = now or datetime.now(UTC)
+    scheduled_at = draft.options.scheduled_at(now)
     identifier = uuid7()
     submission, date = draft.submission, format_datetime(now)
     message_id = headers.message_id(draft.parsed) or f"{identifier}@{signing.name}"
@@ -238,7 +243,8 @@ def accept(
         options=draft.options,
         once=draft.once,
         submitted_at=now,
-        expires_at=draft.options.expires_at(now),
+        expires_at=draft.options.expires_at(scheduled_at or now),
+        scheduled_at=scheduled_at,
     )
 
 

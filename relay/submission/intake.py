@@ -1,7 +1,7 @@
 """Group commit: whatever has queued while the last transaction ran goes into the next.
 
 A message alone is committed at once; nobody waits on a timer. `commit` returns when the message, its content, its
-recipients and their *submitted* events are durable, or raises `Refused("temporarily_unavailable")` with nothing stored.
+recipients and their events are durable, or raises `Refused("temporarily_unavailable")` with nothing stored.
 
 What waits is parcels: of one message, or of those of a batch request, which are stored together or not at all. A parcel is
 never divided: the limits of a transaction say from where on no further parcel is taken into it, and a parcel beyond them is
@@ -16,6 +16,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -70,7 +71,11 @@ _MESSAGES = Table(
         "tags": TEXTS,
         "metadata": "jsonb",
         "submitted_at": "timestamptz",
+        "scheduled_at": "timestamptz",
     },
+)
+_SCHEDULED = Table(
+    "relay_scheduledmessage", {"message_id": "uuid", "organization_id": "uuid", "send_at": "timestamptz"}
 )
 _CONTENTS = Table("relay_content", {"id": "uuid", "raw": "bytea"})
 _RECIPIENTS = Table(
@@ -215,8 +220,8 @@ class Intake:
         is_alone = self._at_work == 1 and time.monotonic() - self._committed_at > SELDOM_S
         if not is_alone or len(batch) > 1 or len(batch[0][0].messages) > 1 or batch[0][0].once:
             return None
-        [lane, *others] = batch[0][0].messages[0].lanes()
-        return lane if not others and self._wakers.is_awake(lane) else None
+        lanes = batch[0][0].messages[0].lanes()
+        return next((lane for lane in lanes if len(lanes) == 1 and self._wakers.is_awake(lane)), None)
 
 
 async def _write(
@@ -248,7 +253,8 @@ async def _store(cursor: AsyncCursor[Any], batch: list[Accepted], nudged: Lane |
     rest: list[Rows] = [
         (_MESSAGES, [_message_row(message) for message in batch]),
         (_RECIPIENTS, [row for message in batch for row in _recipient_rows(message)]),
-        (event_log.TABLE, [event_log.as_row(e) for message in batch for e in _submitted_events(message)]),
+        (event_log.TABLE, [event_log.as_row(e) for message in batch for e in _first_events(message)]),
+        (_SCHEDULED, [_scheduled_row(message) for message in batch if message.scheduled_at]),
     ]
     then, terms = (NUDGE, nudge_terms(nudged)) if nudged else ("", ())
     if _is_large(batch):
@@ -280,10 +286,16 @@ def _message_row(message: Accepted) -> Row:
         list(message.options.tags),
         Jsonb(dict(message.options.metadata)),
         message.submitted_at,
+        message.scheduled_at,
     )
 
 
+def _scheduled_row(message: Accepted) -> Row:
+    return message.id, message.submission.credential.organization_id, message.scheduled_at
+
+
 def _recipient_rows(message: Accepted) -> Iterable[Row]:
+    state = RecipientState.SCHEDULED if message.scheduled_at else RecipientState.SUBMITTED
     for recipient in message.recipients:
         yield (
             recipient.id,
@@ -291,9 +303,9 @@ def _recipient_rows(message: Accepted) -> Iterable[Row]:
             message.submission.credential.organization_id,
             recipient.address,
             recipient.destination,
-            RecipientState.SUBMITTED.value,
+            state.value,
             0,
-            message.submitted_at,
+            message.scheduled_at or message.submitted_at,
             message.expires_at,
             None,
             "",
@@ -302,10 +314,10 @@ def _recipient_rows(message: Accepted) -> Iterable[Row]:
         )
 
 
-def _submitted_events(message: Accepted) -> Iterable[event_log.NewEvent]:
+def _first_events(message: Accepted) -> Iterable[event_log.NewEvent]:
     submission = message.submission
     for recipient in message.recipients:
-        yield event_log.NewEvent(
+        submitted = event_log.NewEvent(
             organization_id=submission.credential.organization_id,
             message_id=message.id,
             recipient_id=recipient.id,
@@ -314,6 +326,10 @@ def _submitted_events(message: Accepted) -> Iterable[event_log.NewEvent]:
             occurred_at=message.submitted_at,
             detail={"door": submission.door, "client": submission.client},
         )
+        yield submitted
+        if message.scheduled_at:
+            detail = event_log.Detail(send_at=message.scheduled_at.isoformat())
+            yield replace(submitted, type=EventType.SCHEDULED.value, detail=detail)
 
 
 def _answer(batch: list[_Waiting], answers: Mapping[UUID, Receipt | Refused | None]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from accounts.catalogue import Refused
 from relay.delivery.retry import HORIZON
 from relay.submission.headers import OPTION_PREFIX, Parsed
+from relay.submission.send_at import KEYED_LATE, SLACK, read_send_at, scheduled_for
 
 MOST_TAGS = 50
 METADATA_KEYS = 50
@@ -29,30 +30,37 @@ _TAG = re.compile(rf"({TAG_WORD})(?::({TAG_WORD}))?")
 class Options:
     """What a submission asks for beside being sent. A tag is `name` or `name:value`.
 
-    `expires`: when to give up, as a time or counted from the submission; None: after the usual horizon.
+    `expires`: when to give up, as a time or counted from when it is to be sent; None: after the usual horizon.
+    `send_at`: not before; None: at once.
     """
 
     idempotency_key: str = ""
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     expires: timedelta | datetime | None = None
+    send_at: datetime | None = None
 
-    def expires_at(self, submitted_at: datetime) -> datetime:
-        """Raises `Refused` unless it is between a minute and the horizon away."""
+    def scheduled_at(self, submitted_at: datetime) -> datetime | None:
+        """None: at once. Raises `Refused` for a time in the past or too far ahead."""
+        late = KEYED_LATE if self.idempotency_key else SLACK
+        return None if self.send_at is None else scheduled_for(self.send_at, submitted_at, late=late)
+
+    def expires_at(self, sent_at: datetime) -> datetime:
+        """`sent_at`: when the first attempt is due. Raises `Refused` unless it is between a minute and the horizon away."""
         if self.expires is None:
-            return submitted_at + HORIZON
+            return sent_at + HORIZON
         if isinstance(self.expires, datetime):
-            left, shown = self.expires - submitted_at, f"at {self.expires.isoformat()}"
+            left, shown = self.expires - sent_at, f"at {self.expires.isoformat()}"
         else:
             left, shown = self.expires, f"after {self.expires.total_seconds():.0f} seconds"
         if not SOONEST_EXPIRY <= left <= HORIZON:
             raise Refused("expiry_out_of_range", value=shown)
-        return (submitted_at + left).astimezone(UTC)
+        return (sent_at + left).astimezone(UTC)
 
 
 def read_options(parsed: Parsed) -> Options:
     """Raises `Refused` for an option that is malformed, given twice, or unknown: a typo must not pass as silence."""
-    key, tags, metadata, expires = "", [], None, None
+    key, tags, metadata, expires, send_at = "", [], None, None, None
     for found in parsed.fields:
         if not found.name.startswith(OPTION_PREFIX):
             continue
@@ -71,11 +79,15 @@ def read_options(parsed: Parsed) -> Options:
             if expires is not None:
                 raise _malformed("Expires", "it stands in the message twice")
             expires = _expires(value)
+        elif option == b"send-at":
+            if send_at is not None:
+                raise _malformed("Send-At", "it stands in the message twice")
+            send_at = _send_at(value)
         else:
             raise _malformed(option.decode(), "there is no such option")
     if len(tags) > MOST_TAGS:
         raise _malformed("Tag", f"at most {MOST_TAGS} tags")
-    return Options(key, tuple(dict.fromkeys(tags)), metadata or {}, expires)
+    return Options(key, tuple(dict.fromkeys(tags)), metadata or {}, expires, send_at)
 
 
 def check_idempotency_key(key: str, where: str) -> str:
@@ -107,6 +119,13 @@ def _expires(value: str) -> timedelta | datetime:
         form = "write seconds as in 3600, or a time with its zone as in 2026-11-25T10:00:00Z"
         raise _malformed("Expires", f"'{value[:60]}' is neither; {form}")
     return time
+
+
+def _send_at(value: str) -> datetime:
+    try:
+        return read_send_at(value, datetime.now(UTC))
+    except ValueError as error:
+        raise _malformed("Send-At", str(error)) from None
 
 
 def _metadata(value: str) -> dict[str, str]:
