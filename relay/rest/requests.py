@@ -7,15 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from rest_framework.request import Request
-
 from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from relay.guarded_fetch import Answer, FetchFailed, fetch_files, read_url
 from relay.models import Door
 from relay.rest.serializers import SendEmailSerializer
-from relay.submission.accept import Submission, check_size, size_limit
-from relay.submission.desk import shared_desk
+from relay.submission.accept import Limits, Submission, check_size, size_limit
 from relay.submission.header_writing import is_line
 from relay.submission.media_types import UNKNOWN, guess_media_type, read_media_type
 from relay.submission.mime import Attachment, Letter, build
@@ -31,18 +28,19 @@ _SEND_EMAIL = SendEmailSerializer()
 _fetching = threading.BoundedSemaphore(FETCHING_AT_ONCE)
 
 
-def idempotency_key_of(request: Request) -> str:
+def idempotency_key_of(meta: Mapping[str, Any]) -> str:
     """Empty where the request has none. Raises `Refused`: a key that is empty by accident must not pass as none."""
-    key = request.headers.get("Idempotency-Key")
+    key = meta.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not is_idempotency_key(key):
         raise Refused("invalid_idempotency_key")
     return key or ""
 
 
-def submission_of(data: Any, credential: Credential, *, client: str, once: Once | None = None) -> Submission:
+def submission_of(
+    data: Any, credential: Credential, limits: Limits, *, client: str, once: Once | None = None
+) -> Submission:
     """One email as `POST /api/v1/emails` takes it. Raises `Refused` and DRF's ValidationError, which name the field by a JSON
-    pointer into `data`."""
-    limits = shared_desk().limits
+    pointer into `data`. Blocks where files are to be fetched (`names_files`)."""
     least = _least_octets(data)
     check_size(least, credential, limits)
     asked = _SEND_EMAIL.run_validation(data)

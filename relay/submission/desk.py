@@ -1,7 +1,7 @@
 """The desk behind both doors: directory, accept, intake and wake-ups on one event loop.
 
-The SMTP process opens a desk on its own loop. Processes without a loop (web, Celery, commands) share one that runs in a
-thread: `shared_desk()`.
+The SMTP process opens a desk on its own loop, and so does the web process (`open_desk_for_all`). Threads use their process's
+desk through `shared_desk()`: where none is open yet (Celery, commands), on a loop that runs in a thread.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -125,12 +125,21 @@ async def _or_unavailable(look_up: Coroutine[Any, Any, T]) -> T:
 
 
 class ThreadedDesk:
-    """A desk on a loop in a thread, for callers that block."""
+    """A desk for callers that block, on a loop in another thread."""
 
-    def __init__(self, database_url: str) -> None:
-        self._loop = new_loop()
-        threading.Thread(target=self._loop.run_forever, name="desk", daemon=True).start()
-        self._desk = self._run(_open_desk(database_url))
+    def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop, thread_id: int) -> None:
+        """`thread_id`: of the thread in which the loop runs."""
+        self._desk, self._loop, self._thread_id = desk, loop, thread_id
+
+    @classmethod
+    def open(cls, database_url: str) -> ThreadedDesk:
+        """On a loop of its own."""
+        loop = new_loop()
+        thread = threading.Thread(target=loop.run_forever, name="desk", daemon=True)
+        thread.start()
+        desk = asyncio.run_coroutine_threadsafe(_open_desk(database_url), loop).result(SUBMIT_TIMEOUT_S)
+        assert thread.ident
+        return cls(desk, loop, thread.ident)
 
     @property
     def limits(self) -> Limits:
@@ -155,10 +164,18 @@ class ThreadedDesk:
         return self._run(self._desk.system_credential())
 
     def close(self) -> None:
+        """Of one that was opened on a loop of its own."""
         self._run(self._desk.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
 
+    def run(self, use: Callable[[Desk], Coroutine[Any, Any, T]]) -> T:
+        """What `use` does with the desk on its loop."""
+        return self._run(use(self._desk))
+
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if threading.get_ident() == self._thread_id:
+            coroutine.close()
+            raise RuntimeError("The desk's own loop would wait for itself.")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result(SUBMIT_TIMEOUT_S)
@@ -180,8 +197,21 @@ _shared: tuple[int, str, ThreadedDesk] | None = None  # of which process, for wh
 def shared_desk() -> ThreadedDesk:
     """This process's desk, opened at first use (a forked child opens its own)."""
     global _shared
-    process, database = os.getpid(), connection.settings_dict["NAME"]
+    process, database = _place()
     with _lock:
         if _shared is None or _shared[:2] != (process, database):
-            _shared = (process, database, ThreadedDesk(database_url()))
+            _shared = (process, database, ThreadedDesk.open(database_url()))
         return _shared[2]
+
+
+async def open_desk_for_all() -> Desk:
+    """Opens this process's desk on the running loop; its threads get the same one from `shared_desk`."""
+    global _shared
+    desk = await _open_desk(database_url())
+    with _lock:
+        _shared = (*_place(), ThreadedDesk(desk, asyncio.get_running_loop(), threading.get_ident()))
+    return desk
+
+
+def _place() -> tuple[int, str]:
+    return os.getpid(), connection.settings_dict["NAME"]
