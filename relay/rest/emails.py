@@ -22,7 +22,7 @@ from relay.submission.desk import shared_desk
 from relay.submission.once import by_key, request_fingerprint
 
 IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER,
+    "Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[!-~]+$"}, OpenApiParameter.HEADER,
     description="1 to 256 visible ASCII characters. The same key and body within 24 hours get the first answer again, with "
     "the header `Idempotent-Replayed: true`, and nothing is sent twice.",
 )  # fmt: skip

@@ -94,10 +94,6 @@ class Desk:
             return receipt
         return await self._intake.commit(accepted)
 
-    async def prepare(self, submission: Submission) -> Accepted:
-        """What `submit_together` is to be given. Raises `Refused`."""
-        return await self._accept(examine(submission, self.limits))
-
     async def submit_together(self, parcel: Parcel) -> Receipt:
         """All messages are durable when it returns. Raises `Refused`, with nothing stored."""
         return await self._intake.commit_together(parcel)
@@ -139,8 +135,15 @@ class ThreadedDesk:
     def submit(self, submission: Submission) -> Receipt:
         return self._run(self._desk.submit(submission))
 
-    def prepare(self, submission: Submission) -> Accepted:
-        return self._run(self._desk.prepare(submission))
+    def prepare(self, submission: Submission, facts: dict[str, DomainFact | None]) -> Accepted:
+        """For `submit_together`. Works in the caller's thread, so that a large batch leaves the desk to others.
+
+        `facts`: what was looked up for the others of the parcel; grows. Raises `Refused`.
+        """
+        draft = examine(submission, self._desk.limits)
+        for name in draft.sender_domains - facts.keys():
+            facts[name] = self._run(self._desk.sending_domain(submission.credential, name))
+        return accept(draft, facts, hostname=settings.HOSTNAME)
 
     def submit_together(self, parcel: Parcel) -> Receipt:
         return self._run(self._desk.submit_together(parcel))
