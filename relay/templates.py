@@ -79,7 +79,8 @@ def find_template(organization: Organization, reference: str) -> Template:
     try:
         found = templates.filter(pk=UUID(reference)).first()
     except ValueError:
-        found = templates.filter(alias=reference).first() if reference else None
+        is_alias = reference.isascii() and reference.isprintable() and reference
+        found = templates.filter(alias=reference).first() if is_alias else None
     if found is None:
         raise Refused("not_found", thing="template")
     return found

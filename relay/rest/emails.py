@@ -14,6 +14,7 @@ from accounts.catalogue import Refused
 from accounts.rest.access import credential_of, reading_organization
 from relay.models import Door
 from relay.rest.serializers import EmailSerializer, SendEmailSerializer, SentEmailSerializer
+from relay.rest.template_use import filled_in
 from relay.selectors import message_content, message_detail
 from relay.submission.accept import Submission
 from relay.submission.desk import shared_desk
@@ -30,7 +31,8 @@ class EmailsView(APIView):
         credential.check_may_send()
         serializer = SendEmailSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        letter = serializer.letter()
+        data, template = filled_in(serializer.validated_data, credential)
+        letter = serializer.letter(data)
         key = request.headers.get("Idempotency-Key", "")
         receipt = shared_desk().submit(
             Submission(
@@ -47,6 +49,7 @@ class EmailsView(APIView):
                     metadata=serializer.validated_data.get("metadata", {}),
                     expires=serializer.expires(),
                 ),
+                template=template,
                 fingerprint=request_fingerprint(request.data),
             )
         )

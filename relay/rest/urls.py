@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from relay.rest import actions, emails
+from relay.rest import actions, emails, templates
 
 urlpatterns = [
     path("emails", emails.EmailsView.as_view(), name="emails"),
@@ -11,4 +11,15 @@ urlpatterns = [
     path("emails/<uuid:message_id>/hold", actions.HoldView.as_view(), name="email_hold"),
     path("emails/<uuid:message_id>/release", actions.ReleaseView.as_view(), name="email_release"),
     path("emails/<uuid:message_id>/cancel", actions.CancelView.as_view(), name="email_cancel"),
+    path("templates", templates.TemplatesView.as_view(), name="templates"),
+    path("templates/<str:reference>", templates.TemplateView.as_view(), name="template"),
+    path("templates/<str:reference>/publish", templates.PublishTemplateView.as_view(), name="template_publish"),
+    path("templates/<str:reference>/duplicate", templates.DuplicateTemplateView.as_view(), name="template_duplicate"),
+    path("templates/<str:reference>/render", templates.RenderTemplateView.as_view(), name="template_render"),
+    path("templates/<str:reference>/versions", templates.TemplateVersionsView.as_view(), name="template_versions"),
+    path(
+        "templates/<str:reference>/versions/<int:number>",
+        templates.TemplateVersionView.as_view(),
+        name="template_version",
+    ),
 ]

@@ -19,11 +19,14 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from relay.database import database_url
-from relay.submission.accept import DomainFact, Limits, Submission, accept, examine
+from relay.submission.accept import DomainFact, Draft, Limits, Submission, accept, examine
 from relay.submission.content import ContentLimits
 from relay.submission.directory import Directory
+from relay.submission.filling import with_template
 from relay.submission.intake import Intake, Receipt
+from relay.submission.options import TemplateCall
 from relay.submission.wake_up import WakeUps
+from relay.templating.published import StoredVersion
 
 T = TypeVar("T")
 SUBMIT_TIMEOUT_S = 60
@@ -70,12 +73,23 @@ class Desk:
     async def sending_domain(self, credential: Credential, name: str) -> DomainFact | None:
         return await _or_unavailable(self._directory.sending_domain(credential.organization_id, name))
 
+    async def template(self, credential: Credential, reference: str) -> StoredVersion:
+        """What is published of one of the organization's templates. Raises `Refused`."""
+        return await _or_unavailable(self._directory.template(credential.organization_id, reference))
+
     async def submit(self, submission: Submission) -> Receipt:
         """Durable when it returns. Raises `Refused`, with nothing stored."""
         draft = examine(submission, self.limits)
+        if draft.options.template:
+            draft = await self._filled_in(draft, draft.options.template)
         facts = {name: await self.sending_domain(submission.credential, name) for name in draft.sender_domains}
         accepted = accept(draft, facts, hostname=settings.HOSTNAME)
         return await self._intake.commit(accepted)
+
+    async def _filled_in(self, draft: Draft, call: TemplateCall) -> Draft:
+        version = await self.template(draft.submission.credential, call.reference)
+        filled = await asyncio.to_thread(version.fill_in, call.variables)
+        return with_template(draft, filled, self.limits)
 
 
 async def _or_unavailable(look_up: Coroutine[Any, Any, T]) -> T:
@@ -99,6 +113,9 @@ class ThreadedDesk:
 
     def api_credential(self, secret: str) -> Credential | None:
         return self._run(self._desk.api_credential(secret))
+
+    def template(self, credential: Credential, reference: str) -> StoredVersion:
+        return self._run(self._desk.template(credential, reference))
 
     def system_credential(self) -> Credential | None:
         return self._run(self._desk.system_credential())

@@ -58,6 +58,8 @@ _MESSAGES = Table(
         "tags": TEXTS,
         "metadata": "jsonb",
         "submitted_at": "timestamptz",
+        "template_id": "uuid",
+        "template_version": "int2",
     },
 )
 _CONTENTS = Table("relay_content", {"id": "uuid", "raw": "bytea"})
@@ -225,7 +227,7 @@ def _is_large(batch: list[Accepted]) -> bool:
 
 
 def _message_row(message: Accepted) -> Row:
-    submission, credential = message.submission, message.submission.credential
+    submission, credential, template = message.submission, message.submission.credential, message.submission.template
     return (
         message.id,
         credential.organization_id,
@@ -242,6 +244,8 @@ def _message_row(message: Accepted) -> Row:
         list(message.options.tags),
         Jsonb(dict(message.options.metadata)),
         message.submitted_at,
+        template.template_id if template else None,
+        template.version if template else None,
     )
 
 

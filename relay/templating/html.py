@@ -39,7 +39,8 @@ def text_of(html: str) -> str:
     if not html.strip():
         return ""
     lines = [line.rstrip() for line in get_text(html, _TEXT).replace("\0", "").splitlines()]
-    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip() + "\n"
+    text = _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
+    return f"{text}\n" if text else ""
 
 
 def is_bare_attribute(text_before: str) -> bool:

@@ -278,14 +278,12 @@ def _missing(error: UndefinedError) -> tuple[str, int]:
 
 
 def _told(error: LiquidError, source: str) -> TemplateError:
-    detail = str(error.message)
+    detail = str(error.message).replace("end of expression", "the end")
     if isinstance(error, ResourceLimitError):
         detail = f"too much: {detail}"
     if error.token is not None and error.token.kind == TOKEN_EOF:
-        detail, index = detail.replace("end of expression", "the end"), len(source)
-    else:
-        index = _index(error)
-    return TemplateError(detail[:300], source, index)
+        return TemplateError(detail[:300], source, len(source))
+    return TemplateError(detail[:300], source, _index(error))
 
 
 def _index(error: LiquidError) -> int:

@@ -111,6 +111,11 @@ class Press:
     def process_id(self) -> int:
         return self._process.pid
 
+    @property
+    def is_gone(self) -> bool:
+        """Something ended it while it had nothing to do."""
+        return self._process.poll() is not None
+
     def ask(self, request: bytes) -> bytes:
         """Raises `TooCostly`; the press is of no use any more then."""
         to, back = self._process.stdin, self._process.stdout
@@ -150,6 +155,9 @@ class _Presses:
         except queue.Empty:
             raise Refused("temporarily_unavailable") from None
         try:
+            if press and press.is_gone:
+                press.close()
+                press = None
             press = press or Press()
             return press.ask(request)
         except BaseException:

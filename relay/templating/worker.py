@@ -7,6 +7,7 @@ gives up whatever a template could misuse; a request that takes too long is ende
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import signal
@@ -79,6 +80,15 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         return {"problems": [problem], "uses": []} if is_check else {"problem": problem}
 
 
+def _answer_octets(request: Mapping[str, Any]) -> bytes:
+    for _ in range(2):
+        try:
+            return json.dumps(answer(request)).encode()
+        except MemoryError:
+            compiled.cache_clear()  # perhaps it was not this template, but those kept from before
+    os._exit(1)
+
+
 def _compiled(source: Mapping[str, str], part: str) -> Compiled:
     return compiled(source[part], escapes=part == "html")
 
@@ -126,11 +136,7 @@ def main() -> None:
     while (frame := read_frame(sys.stdin.buffer)) is not None:
         request = json.loads(frame)
         signal.setitimer(signal.ITIMER_PROF, seconds)
-        try:
-            octets = json.dumps(answer(request)).encode()
-        except MemoryError:
-            compiled.cache_clear()  # perhaps it was not this template, but those kept from before
-            octets = json.dumps(answer(request)).encode()
+        octets = _answer_octets(request)
         signal.setitimer(signal.ITIMER_PROF, 0)
         write_frame(sys.stdout.buffer, octets)
 
