@@ -27,11 +27,12 @@ from relay.submission.accept import Submission
 from relay.submission.desk import shared_desk
 from relay.templates import Content, create_template, publish_template, update_template
 from relay.templating.variables import Variable
-from tests.factories import make_domain
+from tests.factories import make_domain, make_message, make_tenant
 from tests.platform import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+CONTENT = Content(subject="s", html="<p>{{ x }}</p>")
 HTML = "<p>Thank you, {{ NAME }}. {{{ NOTE }}}</p>"
 RECEIPT: dict[str, Any] = {
     "name": "Receipt",
@@ -474,6 +475,18 @@ def test_over_smtp_other_variables_are_another_message(api: Api, domain: Sending
         submit(api, key, call[0], 'X-PlugSend-Variables: {"ORDER": 2}')
 
 
+# ---- pages
+
+
+def test_a_messages_page_tells_its_template() -> None:
+    tenant = make_tenant("Pages")
+    template = create_template(tenant.organization, "Receipt <1>", CONTENT)
+    message = make_message(make_domain(tenant.organization, "pages.test"), template_id=template.pk, template_version=3)
+    assert "Receipt &lt;1&gt;, version 3" in tenant.client.get(f"/messages/{message.pk}/").content.decode()
+    templates.delete_template(template)
+    assert "deleted meanwhile, version 3" in tenant.client.get(f"/messages/{message.pk}/").content.decode()
+
+
 # ---- many at once
 
 
@@ -492,9 +505,6 @@ def at_once(*works: Callable[[], object]) -> list[object]:
 
     with ThreadPoolExecutor(len(works)) as pool:
         return list(pool.map(run, works))
-
-
-CONTENT = Content(subject="s", html="<p>{{ x }}</p>")
 
 
 def test_of_many_with_one_name_one_is_made(acme: Organization) -> None:

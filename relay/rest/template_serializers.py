@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -21,8 +20,8 @@ _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 REPLY_TO_MOST = 50
 
 
-@extend_schema_field(OpenApiTypes.ANY)
-class AnyField(serializers.Field[Any, Any, Any, Any]):
+@extend_schema_field({"type": ["string", "number", "boolean", "array", "object"], "items": {}})
+class ValueField(serializers.Field[Any, Any, Any, Any]):
     """Whatever JSON can say."""
 
     def to_internal_value(self, data: Any) -> Any:
@@ -32,7 +31,29 @@ class AnyField(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-@extend_schema_field({"type": "object", "additionalProperties": {}})
+@extend_schema_field(
+    {"oneOf": [{"type": "integer", "minimum": 1, "maximum": 32767}, {"type": "string", "enum": ["draft", "published"]}]}
+)
+class VersionField(serializers.Field[int | str, Any, Any, Any]):
+    """The number of a version, or `draft` or `published`."""
+
+    def to_internal_value(self, data: Any) -> int | str:
+        if data in ("draft", "published") or (type(data) is int and 0 < data < 1 << 15):
+            return cast(int | str, data)
+        raise serializers.ValidationError("Must be the number of a version, draft or published.")
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "additionalProperties": {},
+        "propertyNames": {"pattern": f"^{KEY.pattern}$"},
+        "example": {"name": "Ada"},
+    }
+)
 class VariablesField(serializers.Field[dict[str, Any], Any, Any, Any]):
     """Values for a template's variables."""
 
@@ -73,17 +94,12 @@ class VariableSerializer(StrictSerializer):
         rf"^{KEY.pattern}\Z", error_messages={"invalid": "A letter, then letters, digits, _ and -; at most 50."}
     )
     type = serializers.ChoiceField(choices=TYPES, help_text="Resend has string and number.")
-    fallback_value = AnyField(required=False, allow_null=True, default=None, help_text="Of that type.")
+    fallback_value = ValueField(required=False, allow_null=True, default=None, help_text="Of that type.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        value = attrs.get("fallback_value")
-        if value is not None:
-            if not is_of_type(value, attrs["type"]):
-                raise serializers.ValidationError({"fallback_value": [f"Must be a {attrs['type']}."]})
-            try:
-                check_given({"value": value})
-            except VariablesError as error:
-                raise serializers.ValidationError({"fallback_value": [error.errors[0][1]]}) from None
+        value = attrs["fallback_value"]
+        if value is not None and not is_of_type(value, attrs["type"]):
+            raise serializers.ValidationError({"fallback_value": [f"Must be a {attrs['type']}."]})
         return attrs
 
 
@@ -124,6 +140,10 @@ class UpdateTemplateSerializer(StrictSerializer):
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
             raise serializers.ValidationError(f"{', '.join(twice)}: declared twice.")
+        try:
+            check_given({variable["key"]: variable["fallback_value"] for variable in value or []})
+        except VariablesError as error:
+            raise serializers.ValidationError(f"Fallback values: {error}.") from None
         return value or []
 
     def changes(self) -> dict[str, Any]:
@@ -161,14 +181,7 @@ class RenderTemplateSerializer(StrictSerializer):
     """`POST /api/v1/templates/{id}/render`."""
 
     variables = VariablesField(required=False)
-    version = AnyField(
-        required=False, help_text="A number, `draft` or `published`. Without it: the draft, or else what is published."
-    )
-
-    def validate_version(self, value: Any) -> Any:
-        if value in ("draft", "published") or (type(value) is int and 0 < value < 1 << 15):
-            return value
-        raise serializers.ValidationError("Must be the number of a version, draft or published.")
+    version = VersionField(required=False, help_text="Without it: the draft, or else what is published.")
 
 
 class TemplateIdSerializer(serializers.Serializer[Any]):
@@ -199,7 +212,7 @@ class TemplateListSerializer(serializers.Serializer[Any]):
 class DeclaredVariableSerializer(serializers.Serializer[Any]):
     key = serializers.CharField()
     type = serializers.ChoiceField(choices=TYPES)
-    fallback_value = AnyField(allow_null=True)
+    fallback_value = ValueField(allow_null=True)
 
 
 class ContentSerializer(serializers.Serializer[Any]):
