@@ -117,8 +117,9 @@ def _warm_up() -> None:
 
 def _confine(memory_octets: int) -> None:
     """No more files or sockets than are open, no files written, no more than so much memory, no core dumps."""
+    if sys.platform != "darwin":  # which does not know it
+        resource.setrlimit(resource.RLIMIT_AS, (memory_octets, memory_octets))
     for limit, value in (
-        (resource.RLIMIT_AS, memory_octets),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NPROC, 0),
