@@ -31,7 +31,7 @@ MOST_VERSIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class TemplateContent:
     """What a version says."""
 
     sender: str = ""
@@ -129,8 +129,8 @@ def stored(template: Template, version: TemplateVersion) -> StoredVersion:
     )
 
 
-def content_of(version: TemplateVersion) -> Content:
-    return Content(
+def content_of(version: TemplateVersion) -> TemplateContent:
+    return TemplateContent(
         sender=version.sender,
         reply_to=tuple(version.reply_to),
         subject=version.subject,
@@ -143,7 +143,7 @@ def content_of(version: TemplateVersion) -> Content:
 # ---- what changes
 
 
-def create_template(organization: Organization, name: str, content: Content, *, alias: str = "") -> Template:
+def create_template(organization: Organization, name: str, content: TemplateContent, *, alias: str = "") -> Template:
     """With its first version as a draft. Raises `Refused`."""
     check_source(content)
     with transaction.atomic():
@@ -156,9 +156,11 @@ def create_template(organization: Organization, name: str, content: Content, *, 
 def update_template(
     template: Template, changes: dict[str, Any], *, name: str | None = None, alias: str | None = None
 ) -> None:
-    """`changes`: fields of `Content`. They go into the draft, which is begun from what is published. Raises `Refused`."""
+    """`changes`: fields of `TemplateContent`. They go into the draft, which is begun from what is published. Raises `Refused`."""
     if changes:
-        check_source(Content(**{part: changes[part] for part in ("subject", "html", "text") if part in changes}))
+        check_source(
+            TemplateContent(**{part: changes[part] for part in ("subject", "html", "text") if part in changes})
+        )
     with transaction.atomic():
         renamed = name is not None and name != template.name
         relabelled = alias is not None and alias != template.alias
@@ -209,7 +211,7 @@ def delete_template(template: Template) -> None:
 # ---- what a template must be
 
 
-def check_source(content: Content) -> tuple[Use, ...]:
+def check_source(content: TemplateContent) -> tuple[Use, ...]:
     """Which variables it uses. Raises `Refused` naming each part's problem with line and column."""
     too_long = [
         Problem(part, f"has more than {most} characters")
@@ -227,7 +229,7 @@ def check_source(content: Content) -> tuple[Use, ...]:
     return checked.uses
 
 
-def check_publishable(content: Content) -> None:
+def check_publishable(content: TemplateContent) -> None:
     """It has a body, and where it declares variables, declares all that it uses. Raises `Refused`."""
     if not (content.html.strip() or content.text.strip()):
         raise _invalid([Problem("html", "there is neither HTML nor text")])

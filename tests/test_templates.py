@@ -20,19 +20,18 @@ from accounts.catalogue import Refused
 from accounts.models import Organization, Scope
 from domains.models import SendingDomain
 from relay import templates
-from relay.models import Content as StoredContent
-from relay.models import Message, Template, TemplateVersion
+from relay.models import Content, Message, Template, TemplateVersion
 from relay.submission import desk
 from relay.submission.accept import Submission
 from relay.submission.desk import shared_desk
-from relay.templates import Content, create_template, publish_template, update_template
+from relay.templates import TemplateContent, create_template, publish_template, update_template
 from relay.templating.variables import Variable
 from tests.factories import make_domain, make_message, make_tenant
 from tests.platform import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-CONTENT = Content(subject="s", html="<p>{{ x }}</p>")
+CONTENT = TemplateContent(subject="s", html="<p>{{ x }}</p>")
 HTML = "<p>Thank you, {{ NAME }}. {{{ NOTE }}}</p>"
 RECEIPT: dict[str, Any] = {
     "name": "Receipt",
@@ -107,7 +106,7 @@ def published(api: Api, **changes: Any) -> str:
 
 
 def mail_of(message_id: str | UUID) -> EmailMessage:
-    return message_from_bytes(bytes(StoredContent.objects.get(pk=message_id).raw), policy=policy.default)
+    return message_from_bytes(bytes(Content.objects.get(pk=message_id).raw), policy=policy.default)
 
 
 def body_of(mail: EmailMessage, kind: str) -> str:
@@ -524,7 +523,7 @@ def test_changes_at_the_same_moment_make_one_draft(acme: Organization) -> None:
     newest = templates.newest_of(template)
     content = templates.content_of(newest.newest)
     assert (newest.newest.number, newest.newest.published_at) == (2, None)
-    assert content == Content(
+    assert content == TemplateContent(
         sender="d@acme.test", subject="a", html="<b>b</b>", text="c", variables=(Variable("x"),)
     )  # none is lost
 

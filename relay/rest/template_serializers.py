@@ -147,7 +147,7 @@ class UpdateTemplateSerializer(StrictSerializer):
         return value or []
 
     def changes(self) -> dict[str, Any]:
-        """The fields of `relay.templates.Content` that were given."""
+        """The fields of `relay.templates.TemplateContent` that were given."""
         data: Mapping[str, Any] = self.validated_data
         changes: dict[str, Any] = {part: data[part] or "" for part in ("subject", "html", "text") if part in data}
         if "from" in data:

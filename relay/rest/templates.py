@@ -80,7 +80,7 @@ class TemplatesView(APIView):
         serializer = CreateTemplateSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         data = serializer.validated_data
-        content = templates.Content(**serializer.changes())
+        content = templates.TemplateContent(**serializer.changes())
         template = templates.create_template(organization, data["name"], content, alias=data.get("alias", ""))
         return _told(template, status.HTTP_201_CREATED)
 

@@ -243,7 +243,8 @@ class Compiled:
         """Raises `TemplateError` for a filter that there is not: Liquid itself tells only when it meets it."""
         for name, spans in self.parsed.analyze().filters.items():
             if name not in _LANGUAGES[self.escapes].filters:
-                raise TemplateError(f"there is no filter '{name}'", self.source, spans[0].index)
+                advice = f"; a fallback is written | default: '{name}'"  # Resend's {{{NAME|friend}}}
+                raise TemplateError(f"there is no filter '{name}'{advice}", self.source, spans[0].index)
 
     def render(self, variables: Mapping[str, Any]) -> str:
         """Raises `TemplateError`."""
