@@ -156,7 +156,7 @@ def create_template(organization: Organization, name: str, content: TemplateCont
 def update_template(
     template: Template, changes: dict[str, Any], *, name: str | None = None, alias: str | None = None
 ) -> None:
-    """`changes`: fields of `TemplateContent`. They go into the draft, which is begun from what is published. Raises `Refused`."""
+    """`changes` to fields of `TemplateContent` go into the draft, which begins as what is published. Raises `Refused`."""
     if changes:
         check_source(
             TemplateContent(**{part: changes[part] for part in ("subject", "html", "text") if part in changes})

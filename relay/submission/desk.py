@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import psycopg
@@ -26,6 +27,7 @@ from relay.submission.filling import with_template
 from relay.submission.intake import Intake, Receipt
 from relay.submission.options import TemplateCall
 from relay.submission.wake_up import WakeUps
+from relay.templating.press import PRESSES
 from relay.templating.published import StoredVersion
 
 T = TypeVar("T")
@@ -51,6 +53,8 @@ class Desk:
                                          kwargs={"autocommit": True})  # fmt: skip
         self._directory = Directory(self._pool)
         self._intake = Intake(database_url, self._wake_ups)
+        # Threads of their own, so that what waits for a press delays nothing else.
+        self._fillers = ThreadPoolExecutor(PRESSES, thread_name_prefix="templates")
 
     async def open(self) -> None:
         await self._pool.open()
@@ -59,6 +63,7 @@ class Desk:
     async def close(self) -> None:
         await self._intake.stop()
         await self._pool.close()
+        self._fillers.shutdown(wait=False)
         await asyncio.to_thread(self._wake_ups.stop)
 
     async def smtp_credential(self, user_name: str, digest: bytes) -> Credential | None:
@@ -88,7 +93,8 @@ class Desk:
 
     async def _filled_in(self, draft: Draft, call: TemplateCall) -> Draft:
         version = await self.template(draft.submission.credential, call.reference)
-        filled = await asyncio.to_thread(version.fill_in, call.variables)
+        loop = asyncio.get_running_loop()
+        filled = await loop.run_in_executor(self._fillers, version.fill_in, call.variables)
         return with_template(draft, filled, self.limits)
 
 
