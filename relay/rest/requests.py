@@ -14,6 +14,7 @@ from accounts.credentials import Credential
 from relay.guarded_fetch import Answer, FetchFailed, fetch_files, read_url
 from relay.models import Door
 from relay.rest.serializers import SendEmailSerializer
+from relay.rest.template_use import filled_in
 from relay.submission.accept import Submission, check_size, size_limit
 from relay.submission.desk import shared_desk
 from relay.submission.header_writing import is_line
@@ -45,7 +46,7 @@ def submission_of(data: Any, credential: Credential, *, client: str, once: Once 
     limits = shared_desk().limits
     least = _least_octets(data)
     check_size(least, credential, limits)
-    asked = _SEND_EMAIL.run_validation(data)
+    asked, template = filled_in(_SEND_EMAIL.run_validation(data), credential)
     attachments = attachments_of(asked.get("attachments", ()), room=size_limit(credential, limits) - least)
     built = build(letter_of(asked, attachments))
     return Submission(
@@ -56,6 +57,7 @@ def submission_of(data: Any, credential: Credential, *, client: str, once: Once 
         recipients=built.recipients,
         content=built.content,
         client=client,
+        template=template,
         options=options_of(asked, once.key if once else ""),
         fingerprint=once.fingerprint if once else b"",
     )

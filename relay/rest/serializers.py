@@ -17,6 +17,7 @@ from events.models import Event
 from relay.delivery.retry import HORIZON
 from relay.models import Door
 from relay.rest.attachment_fields import AttachmentsField
+from relay.rest.template_serializers import TemplateOfEmailSerializer
 from relay.selectors import MessageDetail, RecipientTimeline
 from relay.submission.options import (
     METADATA_KEY_LENGTH,
@@ -61,7 +62,8 @@ class SendEmailSerializer(StrictSerializer):
     """`POST /api/v1/emails`."""
 
     to = AddressesField(min_length=1, max_length=1000)
-    subject = StrictCharField(max_length=2000, allow_blank=True, trim_whitespace=False)
+    subject = StrictCharField(max_length=2000, required=False, allow_blank=True, trim_whitespace=False)
+    template = TemplateOfEmailSerializer(required=False, help_text="In place of text and html.")
     text = StrictCharField(required=False, allow_blank=True, allow_null=True, trim_whitespace=False)
     html = StrictCharField(required=False, allow_blank=True, allow_null=True, trim_whitespace=False)
     cc = AddressesField(required=False)
@@ -83,7 +85,7 @@ class SendEmailSerializer(StrictSerializer):
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         # "from" is a word of Python's, so it cannot be declared as an attribute.
-        return {"from": StrictCharField(max_length=1000), **super().get_fields()}
+        return {"from": StrictCharField(max_length=1000, required=False), **super().get_fields()}
 
     def validate_metadata(self, value: dict[str, str]) -> dict[str, str]:
         if len(value) > METADATA_KEYS:
@@ -93,8 +95,15 @@ class SendEmailSerializer(StrictSerializer):
         return value
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs.get("text") is None and attrs.get("html") is None:
-            raise serializers.ValidationError({"text": ["Give text, html or both."]})
+        bodies = [part for part in ("text", "html") if attrs.get(part) is not None]
+        if "template" in attrs:  # which may have the sender and the subject, too (relay.rest.template_use)
+            errors = {part: ["Give a template or the body itself."] for part in bodies}
+        else:
+            errors = {part: ["This field is required."] for part in ("from", "subject") if part not in attrs}
+            if not bodies:
+                errors["text"] = ["Give text, html, both or a template."]
+        if errors:
+            raise serializers.ValidationError(errors)
         return attrs
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from relay.rest import actions, attachments, batch, emails
+from relay.rest import actions, attachments, batch, emails, templates
 
 urlpatterns = [
     path("emails", emails.EmailsView.as_view(), name="emails"),
@@ -22,5 +22,16 @@ urlpatterns = [
         "emails/<uuid:message_id>/attachments/<uuid:attachment_id>/content",
         attachments.AttachmentContentView.as_view(),
         name="email_attachment_content",
+    ),
+    path("templates", templates.TemplatesView.as_view(), name="templates"),
+    path("templates/<str:reference>", templates.TemplateView.as_view(), name="template"),
+    path("templates/<str:reference>/publish", templates.PublishTemplateView.as_view(), name="template_publish"),
+    path("templates/<str:reference>/duplicate", templates.DuplicateTemplateView.as_view(), name="template_duplicate"),
+    path("templates/<str:reference>/render", templates.RenderTemplateView.as_view(), name="template_render"),
+    path("templates/<str:reference>/versions", templates.TemplateVersionsView.as_view(), name="template_versions"),
+    path(
+        "templates/<str:reference>/versions/<int:number>",
+        templates.TemplateVersionView.as_view(),
+        name="template_version",
     ),
 ]

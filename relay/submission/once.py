@@ -18,6 +18,8 @@ from relay.submission.headers import OPTION_PREFIX, Parsed, message_id
 
 # A program that builds the same message again gives it a new date, a new id and new boundaries: these tell nothing.
 _VOLATILE = {b"date", b"message-id", b"received"}
+# Our option fields are about the message, but these two say what is in it.
+_FILLING = {OPTION_PREFIX + b"template", OPTION_PREFIX + b"variables"}
 _BOUNDARY = re.compile(rb'boundary="?([^";\r\n]{1,70})', re.I)
 
 
@@ -44,14 +46,17 @@ def by_content(smtp_user_id: UUID, sender: str, recipients: Sequence[str], parse
     identifier = message_id(parsed)
     if not identifier:
         return None
-    digest = _digest([smtp_user_id.bytes, identifier.encode(), *_envelope(sender, recipients), parsed.body])
+    filling = b"".join(field.raw for field in parsed.fields if field.name in _FILLING)
+    digest = _digest([smtp_user_id.bytes, identifier.encode(), *_envelope(sender, recipients), filling + parsed.body])
     return Once("resend", digest.hex(), digest)
 
 
 def message_fingerprint(sender: str, recipients: Sequence[str], parsed: Parsed) -> bytes:
     """The same for the same message sent again, even when its program built it anew."""
     fields = [
-        field.raw for field in parsed.fields if field.name not in _VOLATILE and not field.name.startswith(OPTION_PREFIX)
+        field.raw
+        for field in parsed.fields
+        if field.name in _FILLING or not (field.name in _VOLATILE or field.name.startswith(OPTION_PREFIX))
     ]
     content = b"".join([*fields, parsed.body])
     for number, boundary in enumerate(dict.fromkeys(_BOUNDARY.findall(content))):

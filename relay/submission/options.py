@@ -23,7 +23,16 @@ TAG_WORD = r"[A-Za-z0-9_-]{1,256}"
 
 _KEY = re.compile(r"[!-~]{1,256}")
 _SECONDS = re.compile(r"[0-9]{1,9}")
+_TEMPLATE = re.compile(r"[!-~]{1,60}")
 _TAG = re.compile(rf"({TAG_WORD})(?::({TAG_WORD}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateCall:
+    """A template asked for by id or alias, with its variables."""
+
+    reference: str
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,7 @@ class Options:
     metadata: Mapping[str, str] = field(default_factory=dict)
     expires: timedelta | datetime | None = None
     send_at: datetime | None = None
+    template: TemplateCall | None = None  # by which the desk is to fill in the message; REST's are filled in already
 
     def scheduled_at(self, submitted_at: datetime) -> datetime | None:
         """None: at once. Raises `Refused` for a time in the past or too far ahead."""
@@ -61,6 +71,7 @@ class Options:
 def read_options(parsed: Parsed) -> Options:
     """Raises `Refused` for an option that is malformed, given twice, or unknown: a typo must not pass as silence."""
     key, tags, metadata, expires, send_at = "", [], None, None, None
+    template, variables = "", None
     for found in parsed.fields:
         if not found.name.startswith(OPTION_PREFIX):
             continue
@@ -83,11 +94,22 @@ def read_options(parsed: Parsed) -> Options:
             if send_at is not None:
                 raise _malformed("Send-At", "it stands in the message twice")
             send_at = _send_at(value)
+        elif option == b"template":
+            if template:
+                raise _malformed("Template", "it stands in the message twice")
+            template = _template(value)
+        elif option == b"variables":
+            if variables is not None:
+                raise _malformed("Variables", "it stands in the message twice")
+            variables = _variables(value)
         else:
             raise _malformed(option.decode(), "there is no such option")
     if len(tags) > MOST_TAGS:
         raise _malformed("Tag", f"at most {MOST_TAGS} tags")
-    return Options(key, tuple(dict.fromkeys(tags)), metadata or {}, expires, send_at)
+    if variables is not None and not template:
+        raise _malformed("Variables", "there is no X-PlugSend-Template beside it")
+    call = TemplateCall(template, variables or {}) if template else None
+    return Options(key, tuple(dict.fromkeys(tags)), metadata or {}, expires, send_at, call)
 
 
 def check_idempotency_key(key: str, where: str) -> str:
@@ -143,6 +165,22 @@ def _metadata(value: str) -> dict[str, str]:
         if not isinstance(text, str) or len(text) > METADATA_VALUE_LENGTH or not _is_storable(text):
             raise _malformed("Metadata", f"{name[:60]}: a string of at most {METADATA_VALUE_LENGTH} characters")
     return metadata
+
+
+def _template(value: str) -> str:
+    if not _TEMPLATE.fullmatch(value):
+        raise _malformed("Template", "give a template's id or alias")
+    return value
+
+
+def _variables(value: str) -> dict[str, Any]:
+    try:
+        variables: Any = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise _malformed("Variables", f"it is not JSON: {error}"[:200]) from None
+    if not isinstance(variables, dict):
+        raise _malformed("Variables", "it is not a JSON object")
+    return variables
 
 
 def is_metadata_key(name: str) -> bool:
