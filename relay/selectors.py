@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import OperationalError, connection, transaction
-from django.db.models import Exists, OuterRef
 from django.utils import timezone
-from psycopg.errors import QueryCanceled
 
 from accounts.models import Organization
 from events.models import Event
 from events.selectors import timelines
-from relay.filters import INDEXED_STATES, OPEN, OPEN_STATES, RecipientFilter
+from relay.filters import RecipientFilter
 from relay.models import Content, ExchangerGroup, Message, Recipient, RecipientState
+from relay.search import EVERYONE, Sought, find_messages
 
 PAGE_SIZE = 50
-SEARCH_S = 5.0
-EVERYONE = RecipientFilter()
 MOVING = {RecipientState.SUBMITTED, RecipientState.DEFERRED, RecipientState.IN_DOUBT}
 
 # Of several recipients' states, the list shows the one that most wants attention.
@@ -93,10 +87,6 @@ def summary_state(recipients: list[Recipient]) -> str:
     return next((state.value for state in _PRECEDENCE if state in states), RecipientState.SUBMITTED.value)
 
 
-class TookTooLong(Exception):
-    """A search that no index answers went through too much."""
-
-
 def messages_page(
     organization: Organization,
     *,
@@ -108,8 +98,7 @@ def messages_page(
 
     `wanted`: only messages with such a recipient. Raises TookTooLong.
     """
-    with within(SEARCH_S) if wanted else nullcontext():
-        messages = _messages(organization, before, limit + 1, wanted)
+    messages = find_messages(organization, Sought(wanted), limit + 1, below=before)
     more, messages = len(messages) > limit, messages[:limit]
     recipients: dict[UUID, list[Recipient]] = defaultdict(list)
     if messages:
@@ -119,36 +108,6 @@ def messages_page(
             recipients[recipient.message_id].append(recipient)
     rows = [MessageRow(m, of := recipients[m.id], [r for r in of if wanted.matches(r)]) for m in messages]
     return MessagePage(rows, messages[-1].id if more else None)
-
-
-def _messages(organization: Organization, before: UUID | None, most: int, wanted: RecipientFilter) -> list[Message]:
-    query = Message.objects.of(organization).order_by("-id")
-    recipients = Recipient.objects.of(organization).filter(wanted.condition())
-    if wanted.state == OPEN or wanted.state in INDEXED_STATES | OPEN_STATES:
-        # Those are few beside the delivered ones and have their own indexes: start from them.
-        if before:
-            recipients = recipients.filter(message_id__lt=before)
-        ids = recipients.order_by("-message_id").values_list("message_id", flat=True).distinct()[:most]
-        return list(query.filter(id__in=list(ids)))
-    if before:
-        query = query.filter(id__lt=before)
-    if wanted:
-        query = query.filter(Exists(recipients.filter(message_id=OuterRef("id"), id__gte=OuterRef("id"))))
-    return list(query[:most])
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Ends statements that take longer. Raises TookTooLong."""
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = %s", [int(seconds * 1000)])
-            yield
-            cursor.execute("SET LOCAL statement_timeout = DEFAULT")
-    except OperationalError as error:
-        if isinstance(error.__cause__, QueryCanceled):
-            raise TookTooLong from error
-        raise
 
 
 def message_detail(organization: Organization, message_id: UUID) -> MessageDetail | None:

@@ -34,7 +34,8 @@ from relay.database import database_url
 from relay.filters import read_filter
 from relay.lanes import Lane
 from relay.models import Message, Recipient, RecipientState
-from relay.selectors import TookTooLong, messages_page, within
+from relay.search import TookTooLong, within
+from relay.selectors import messages_page
 from relay.submission.desk import shared_desk
 from tests.factories import Tenant, add_recipient, make_domain, make_message, make_tenant
 from tests.platform import Platform, wait_for
