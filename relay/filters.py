@@ -31,7 +31,7 @@ _STATE_WORDS = {OPEN: "in the queue", RecipientState.UNKNOWN_OUTCOME.value: "who
 
 @dataclass(frozen=True, slots=True)
 class RecipientFilter:
-    """Empty parts do not narrow. `text` is a part of an address, or a whole one where `is_whole`."""
+    """Empty parts do not narrow. `text` is a part of an address; where `is_whole`, it is one whose domain is `destination`."""
 
     state: str = ""  # OPEN or a RecipientState
     destination: str = ""  # A-label form, lower case
@@ -81,8 +81,15 @@ class RecipientFilter:
         if self.destination:
             condition &= Q(destination=self.destination)
         if self.text:
-            is_it = Exact(Lower("address"), Lower(Value(self.text)))  # as in the index `recipient_by_address`
-            condition &= Q(is_it) if self.is_whole else Q(address__icontains=self.text)
+            condition &= self._is_whole_address() if self.is_whole else Q(address__icontains=self.text)
+        return condition
+
+    def _is_whole_address(self) -> Q:
+        """In whatever way a client wrote the domain. By the index `recipient_by_address`."""
+        local = self.text.rpartition("@")[0]
+        condition = Q()
+        for domain in {self.destination, to_unicode(self.destination)}:
+            condition |= Q(Exact(Lower("address"), Lower(Value(f"{local}@{domain}"))))
         return condition
 
     def matches(self, recipient: Recipient) -> bool:
@@ -94,7 +101,9 @@ class RecipientFilter:
         if self.destination and self.destination != recipient.destination:
             return False
         text, address = self.text.lower(), recipient.address.lower()
-        return text == address if self.is_whole else text in address
+        if self.is_whole:
+            return text.rpartition("@")[0] == address.rpartition("@")[0]
+        return text in address
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,10 +88,14 @@ class Span:
         bounds = {f"{column}__gte": self.low, f"{column}__lt": self.high}
         return {name: bound for name, bound in bounds.items() if bound is not None}
 
-    def of_recipients(self) -> dict[str, UUID]:
-        """The same over recipients, whose ids are made right after their message's (relay.submission.accept)."""
-        ids = Span(self.low, first_id_at(time_of(self.high) + DAY) if self.high else None)
-        return self.on("message_id") | ids.on("id")
+    def of_recipients(self, *, is_closed: bool = False) -> dict[str, UUID]:
+        """The same over recipients, whose ids are made right after their message's (relay.submission.accept).
+
+        `is_closed`: `high` belongs to it.
+        """
+        high = _after(self.high) if self.high and is_closed else self.high
+        ids = Span(self.low, first_id_at(time_of(high) + DAY) if high else None)
+        return Span(self.low, high).on("message_id") | ids.on("id")
 
 
 def _span(messages: MessageFilter, below: UUID | None, above: UUID | None) -> Span:

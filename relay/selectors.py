@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.db.models import BinaryField, Count, F, Func, QuerySet, Value
 from django.utils import timezone
 
 from accounts.models import Organization
@@ -13,7 +15,7 @@ from events.models import Event
 from events.selectors import timelines
 from relay.filters import RecipientFilter
 from relay.models import Content, ExchangerGroup, Message, Recipient, RecipientState
-from relay.search import EVERYONE, Sought, find_messages
+from relay.search import EVERYONE, Sought, Span, find_messages
 
 PAGE_SIZE = 50
 MOVING = {RecipientState.SUBMITTED, RecipientState.DEFERRED, RecipientState.IN_DOUBT}
@@ -82,8 +84,11 @@ class MessageDetail:
         return any(timeline.recipient.state in MOVING for timeline in self.recipients)
 
 
-def summary_state(recipients: list[Recipient]) -> str:
-    states = {recipient.state for recipient in recipients}
+def summary_state(recipients: Iterable[Recipient]) -> str:
+    return summary_of({recipient.state for recipient in recipients})
+
+
+def summary_of(states: Container[str]) -> str:
     return next((state.value for state in _PRECEDENCE if state in states), RecipientState.SUBMITTED.value)
 
 
@@ -138,6 +143,59 @@ def _suspensions(destinations: set[str]) -> dict[str, ExchangerGroup]:
         suspended_until__gt=timezone.now(), destinations__overlap=list(destinations)
     )
     return {destination: group for group in suspended for destination in destinations.intersection(group.destinations)}
+
+
+# ---- For REST: bounded, however many recipients there are ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A message's recipients in short. `addresses` of the envelope are in order, and None where they were not asked for."""
+
+    states: dict[str, int]
+    addresses: list[str] | None
+
+    @property
+    def state(self) -> str:
+        return summary_of(self.states)
+
+
+def reach(organization: Organization, messages: Sequence[Message], *, addresses_most: int) -> dict[UUID, Reach]:
+    """By message. `addresses_most`: those of messages with more recipients are left out."""
+    few = [message.id for message in messages if message.recipient_count <= addresses_most]
+    many = [message.id for message in messages if message.recipient_count > addresses_most]
+    states: dict[UUID, Counter[str]] = defaultdict(Counter)
+    addresses: dict[UUID, list[str]] = {message_id: [] for message_id in few}
+    rows = _of_messages(organization, few).order_by("id").values_list("message_id", "state", "address")
+    for message_id, state, address in rows:
+        states[message_id][state] += 1
+        addresses[message_id].append(address)
+    counted = _of_messages(organization, many).order_by().values("message_id", "state").annotate(number=Count("*"))
+    for message_id, state, number in counted.values_list("message_id", "state", "number"):
+        states[message_id][state] = number
+    return {one.id: Reach(dict(sorted(states[one.id].items())), addresses.get(one.id)) for one in messages}
+
+
+def _of_messages(organization: Organization, ids: Sequence[UUID]) -> QuerySet[Recipient]:
+    if not ids:
+        return Recipient.objects.none()
+    span = Span(min(ids), max(ids))
+    return Recipient.objects.of(organization).filter(message_id__in=ids, **span.of_recipients(is_closed=True))
+
+
+def with_events(organization: Organization, recipients: Sequence[Recipient]) -> list[RecipientTimeline]:
+    """Recipients of one message, each with its course, without the transcripts."""
+    if not recipients:
+        return []
+    events = timelines(organization, recipients[0].message_id, [one.id for one in recipients])
+    return [RecipientTimeline(one, events.get(one.id, [])) for one in recipients]
+
+
+def message_heads(ids: Sequence[UUID], octets: int) -> dict[UUID, bytes]:
+    """The first octets of contents, by message. Without those whose retention is over."""
+    head = Func(F("raw"), Value(1), Value(octets), function="substring", output_field=BinaryField())
+    contents = Content.objects.filter(id__in=ids).annotate(head=head)
+    return {message_id: bytes(raw) for message_id, raw in contents.values_list("id", "head")}
 
 
 def message_content(organization: Organization, message_id: UUID) -> bytes | None:

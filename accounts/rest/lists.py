@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db.models import Model, QuerySet
 from django.http import QueryDict
+from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -89,3 +90,10 @@ def _plain(given: QueryDict, fields: Mapping[str, serializers.Field[Any, Any, An
 
 def list_answer(data: list[Any], *, has_more: bool, **more: Any) -> dict[str, Any]:
     return {"object": "list", "has_more": has_more, "data": data, **more}
+
+
+def list_of(item: type[serializers.Serializer[Any]], **more: serializers.Field[Any, Any, Any, Any]) -> Any:
+    """The answer's shape, for the OpenAPI document."""
+    fields: dict[str, Any] = {"object": serializers.CharField(default="list"), "has_more": serializers.BooleanField()}
+    name = item.__name__.removesuffix("Serializer") + ("Page" if more else "List")
+    return inline_serializer(name, {**fields, **more, "data": item(many=True)})

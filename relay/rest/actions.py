@@ -14,12 +14,12 @@ from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from accounts.models import ApiKey, Organization
 from accounts.rest.access import credential_of
-from domains.models import SendingDomain
 from relay import actions
 from relay.actions import Action
-from relay.models import Message
-from relay.rest.serializers import ActedEmailSerializer, EmailSerializer
-from relay.selectors import message_content, message_detail
+from relay.rest import answers
+from relay.rest.access import visible_message
+from relay.rest.answers import ActedEmailSerializer, EmailSerializer
+from relay.selectors import summary_of
 
 ANSWER = PolymorphicProxySerializer(
     component_name="ActedOnEmail",
@@ -33,7 +33,8 @@ class ActionView(APIView):
         """On all recipients whom it applies to. The same request once more is no error. Raises `Refused`."""
         credential = credential_of(request)
         organization = Organization(pk=credential.organization_id)
-        message = _message(credential, organization, message_id)
+        credential.check_may("send")
+        message = visible_message(credential, message_id)
         acted = actions.act_on_message(action, organization, message.pk, by=_name_of(credential))
         recipients = actions.recipients_of(organization, message.pk)
         if not acted.changed and not actions.is_done_already(action, recipients):
@@ -42,12 +43,10 @@ class ActionView(APIView):
             states = Counter(recipients.values_list("state", flat=True))
             told = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
             raise Refused("nothing_to_act_on", action=action.value, states=told)
-        found = message_detail(organization, message.pk)
-        assert found is not None
         if not credential.scopes & {"read", "full"}:  # a key that may only send must not learn what was written
-            return Response(ActedEmailSerializer({"id": message.pk, "last_event": found.state}).data)
-        raw = message_content(organization, message.pk)
-        return Response(EmailSerializer(EmailSerializer.shape(found, raw)).data)
+            state = summary_of(set(recipients.values_list("state", flat=True)))
+            return Response(ActedEmailSerializer({"id": message.pk, "last_event": state}).data)
+        return Response(answers.email(organization, message))
 
 
 class RetryView(ActionView):
@@ -76,19 +75,6 @@ class CancelView(ActionView):
     def post(self, request: Request, message_id: UUID) -> Response:
         """Never deliver to the recipients that still wait. What is delivered already cannot be called back."""
         return self.act(request, message_id, Action.CANCEL)
-
-
-def _message(credential: Credential, organization: Organization, message_id: UUID) -> Message:
-    """The message that this key may act on: it may send, and from the message's domain."""
-    credential.check_may("send")
-    message = Message.objects.of(organization).filter(pk=message_id).first()
-    if message is not None and credential.only_domain:
-        domains = SendingDomain.objects.of(organization).filter(name=credential.only_domain)
-        if not domains.filter(pk=message.domain_id).exists():
-            message = None
-    if message is None:
-        raise Refused("not_found", thing="email")
-    return message
 
 
 def _name_of(credential: Credential) -> str:

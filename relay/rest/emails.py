@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.catalogue import Refused
-from accounts.rest.access import credential_of, reading_organization
+from accounts.rest.access import credential_of
 from relay.models import Door
-from relay.rest.serializers import EmailSerializer, SendEmailSerializer, SentEmailSerializer
-from relay.selectors import message_content, message_detail
+from relay.rest.reading import FindEmailsMixin, ReadEmailMixin
+from relay.rest.serializers import SendEmailSerializer, SentEmailSerializer
 from relay.submission.accept import Submission
 from relay.submission.desk import shared_desk
 from relay.submission.mime import build, parse_mailbox
@@ -22,7 +19,7 @@ from relay.submission.once import request_fingerprint
 from relay.submission.options import Options, check_idempotency_key
 
 
-class EmailsView(APIView):
+class EmailsView(FindEmailsMixin, APIView):
     @extend_schema(operation_id="emails_send", request=SendEmailSerializer, responses={202: SentEmailSerializer})
     def post(self, request: Request) -> Response:
         """Send an email. 202 means stored durably and on its way."""
@@ -56,13 +53,5 @@ class EmailsView(APIView):
         return response
 
 
-class EmailView(APIView):
-    @extend_schema(operation_id="emails_get", responses=EmailSerializer)
-    def get(self, request: Request, message_id: UUID) -> Response:
-        """An email with the state and the timeline of each recipient."""
-        organization = reading_organization(request)
-        found = message_detail(organization, message_id)
-        if found is None:
-            raise Refused("not_found", thing="email")
-        raw = message_content(organization, message_id)
-        return Response(EmailSerializer(EmailSerializer.shape(found, raw)).data)
+class EmailView(ReadEmailMixin, APIView):
+    """One email."""
