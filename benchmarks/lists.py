@@ -124,7 +124,8 @@ _ID = """(lpad(to_hex(%(start)s::bigint + n * %(span)s::bigint / %(rows)s), 12, 
 _LOAD = f"""
     WITH ids AS MATERIALIZED (
         SELECT n, {_ID} AS id,
-               (%(organizations)s::uuid[])[CASE WHEN mod(n, 10) < 9 THEN 1 WHEN mod(n, 20) < 10 THEN 2 ELSE 3 END] AS organization,
+               (%(organizations)s::uuid[])[CASE WHEN mod(n, 10) < 9 THEN 1 WHEN mod(n, 20) = 9 THEN 2 ELSE 3 END]
+                   AS organization,
                to_timestamp((%(start)s::bigint + n * %(span)s::bigint / %(rows)s) / 1000.0) AS moment,
                CASE WHEN mod(n, 100) = 7 THEN 'bounced' ELSE 'delivered' END AS state,
                'r' || mod(n * 7919, 200000) || '@inbox' || mod(n, 50) || '.test' AS address

@@ -9,8 +9,8 @@ partitions, its way to serve ORDER BY, would look for the first match in each of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -27,6 +27,8 @@ from relay.models import Message, Recipient
 SEARCH_S = 5.0
 CANDIDATES_FIRST, CANDIDATES_MOST = 64, 4096  # at a time
 DAY = timedelta(days=1)
+AHEAD = timedelta(hours=1)  # of our clock, by which another machine's may have made an id
+BEGINNING = UUID(int=0)
 EVERYONE, ANYTHING = RecipientFilter(), MessageFilter()
 
 
@@ -59,15 +61,11 @@ def find_messages(
 
     Raises TookTooLong.
     """
-    is_upwards = above is not None
     span = _span(sought.messages, below, above)
     if span.is_empty:
         return []
-    if sought.is_plain:
-        rows = Message.objects.of(organization).filter(**span.on("id"))
-        return list(rows.order_by("id" if is_upwards else "-id")[:most])
-    with within(SEARCH_S) as check:
-        return _Walk(organization, sought, is_upwards=is_upwards, check=check).through(span, most)
+    with nullcontext(_no_check) if sought.is_plain else within(SEARCH_S) as check:
+        return _Walk(organization, sought, is_upwards=above is not None, check=check).through(span, most)
 
 
 # ---- Ranges of ids ---------------------------------------------------------------------------------------------------
@@ -75,40 +73,33 @@ def find_messages(
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Ids from `low` on up to, and without, `high`. None: no bound."""
+    """Ids from `low` on up to, and without, `high`. Bounds on both sides leave all other partitions out of a plan."""
 
-    low: UUID | None = None
-    high: UUID | None = None
+    low: UUID
+    high: UUID
+
+    @classmethod
+    def of(cls, ids: Collection[UUID]) -> Span:
+        return cls(min(ids), _after(max(ids)))
 
     @property
     def is_empty(self) -> bool:
-        return self.low is not None and self.high is not None and self.low >= self.high
+        return self.low >= self.high
 
     def on(self, column: str) -> dict[str, UUID]:
-        bounds = {f"{column}__gte": self.low, f"{column}__lt": self.high}
-        return {name: bound for name, bound in bounds.items() if bound is not None}
+        return {f"{column}__gte": self.low, f"{column}__lt": self.high}
 
-    def of_recipients(self, *, is_closed: bool = False) -> dict[str, UUID]:
-        """The same over recipients, whose ids are made right after their message's (relay.submission.accept).
-
-        `is_closed`: `high` belongs to it.
-        """
-        high = _after(self.high) if self.high and is_closed else self.high
-        ids = Span(self.low, first_id_at(time_of(high) + DAY) if high else None)
-        return Span(self.low, high).on("message_id") | ids.on("id")
+    def of_recipients(self) -> dict[str, UUID]:
+        """The same over recipients, whose ids are made right after their message's (relay.submission.accept)."""
+        return self.on("message_id") | Span(self.low, first_id_at(time_of(self.high) + AHEAD)).on("id")
 
 
 def _span(messages: MessageFilter, below: UUID | None, above: UUID | None) -> Span:
-    lows = [first_id_at(messages.since)] if messages.since else []
-    highs = [first_id_at(messages.until)] if messages.until else []
-    if above is not None:
-        lows.append(_after(above))
-    if below is not None:
-        highs.append(below)
-    # An id is whatever a client sends: one of a time to come is the same as none.
-    end = first_id_at(datetime.now(UTC) + 365 * DAY)
-    low, high = max(lows, default=None), min(highs, default=None)
-    return Span(min(low, end) if low else None, min(high, end) if high else None)
+    """An id is whatever a client sends: one of a time to come is the same as none."""
+    end = first_id_at(datetime.now(UTC) + AHEAD)
+    low = max(first_id_at(messages.since) if messages.since else BEGINNING, _after(above) if above else BEGINNING)
+    high = min(first_id_at(messages.until) if messages.until else end, below or end)
+    return Span(min(low, end), min(high, end))
 
 
 def _after(identifier: UUID) -> UUID:
@@ -143,16 +134,15 @@ class _Walk:
     # The first window is within one day, then they double.
 
     def _downwards(self, span: Span) -> Iterator[Span]:
-        edge, width = _midnight(time_of(span.high) if span.high else datetime.now(UTC)), DAY
-        yield Span(max(first_id_at(edge), span.low) if span.low else first_id_at(edge), span.high)
-        bottom = time_of(span.low) if span.low else self._time_of_first()
+        edge, width = _midnight(time_of(span.high)), DAY
+        yield Span(max(first_id_at(edge), span.low), span.high)
+        bottom = time_of(span.low) if span.low > BEGINNING else self._time_of_first()
         while bottom and bottom < edge:
             upper, edge, width = edge, max(edge - width, bottom), width * 2
-            yield Span(span.low if edge == bottom and span.low else first_id_at(edge), first_id_at(upper))
+            yield Span(max(first_id_at(edge), span.low), first_id_at(upper))
 
     def _upwards(self, span: Span) -> Iterator[Span]:
-        assert span.low is not None
-        low, end = span.low, time_of(span.high) if span.high else datetime.now(UTC)
+        low, end = span.low, time_of(span.high)
         edge, width = _midnight(time_of(low)) + DAY, DAY
         while edge < end:
             yield Span(low, first_id_at(edge))
@@ -181,7 +171,7 @@ class _Walk:
 
     def _fitting(self, ids: Sequence[UUID]) -> list[Message]:
         """Those of the candidates to which the other table agrees, too."""
-        exactly = Span(min(ids), _after(max(ids)))
+        exactly = Span.of(ids)
         if not self.sought.recipients.is_indexed:
             wanted = self._recipients(exactly).filter(message_id__in=ids)
             ids = list(wanted.values_list("message_id", flat=True).distinct())
@@ -201,6 +191,10 @@ def _midnight(moment: datetime) -> datetime:
 
 
 # ---- Patience --------------------------------------------------------------------------------------------------------
+
+
+def _no_check() -> None:
+    """For what takes no time."""
 
 
 @contextmanager

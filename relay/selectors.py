@@ -107,9 +107,7 @@ def messages_page(
     more, messages = len(messages) > limit, messages[:limit]
     recipients: dict[UUID, list[Recipient]] = defaultdict(list)
     if messages:
-        oldest = messages[-1].id
-        of_these = Recipient.objects.of(organization).filter(message_id__in=[m.id for m in messages], id__gte=oldest)
-        for recipient in of_these.order_by("id"):
+        for recipient in _of_messages(organization, [m.id for m in messages]).order_by("id"):
             recipients[recipient.message_id].append(recipient)
     rows = [MessageRow(m, of := recipients[m.id], [r for r in of if wanted.matches(r)]) for m in messages]
     return MessagePage(rows, messages[-1].id if more else None)
@@ -179,8 +177,7 @@ def reach(organization: Organization, messages: Sequence[Message], *, addresses_
 def _of_messages(organization: Organization, ids: Sequence[UUID]) -> QuerySet[Recipient]:
     if not ids:
         return Recipient.objects.none()
-    span = Span(min(ids), max(ids))
-    return Recipient.objects.of(organization).filter(message_id__in=ids, **span.of_recipients(is_closed=True))
+    return Recipient.objects.of(organization).filter(message_id__in=ids, **Span.of(ids).of_recipients())
 
 
 def with_events(organization: Organization, recipients: Sequence[Recipient]) -> list[RecipientTimeline]:
