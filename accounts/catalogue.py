@@ -198,6 +198,12 @@ _ROWS = [
     Refusal("not_found", 550, "5.1.1", 404, "Not found",
             "There is no such {thing}.",
             "Check the id; it must belong to the organization of your API key.", "not_found"),
+    Refusal("search_took_too_long", 451, "4.3.0", 422, "The search took too long",
+            "The search was ended after {seconds} seconds: it went through too many emails.",
+            "Give a time range with `since` and `until`, a recipient's whole address, or a state such as bounced."),
+    Refusal("content_expired", 550, "5.1.1", 410, "The content is not kept any more",
+            "The content of this email is not kept any more: its retention is over.",
+            "What became of it is still told by `GET /api/v1/emails/<id>`.", "not_found"),
     Refusal("nothing_to_act_on", 554, "5.5.1", 409, "Nothing left to act on",
             "{action} applies to no recipient of this email: {states}.",
             "Only mail that waits in the queue can be retried, held or cancelled, only held mail released, and only mail "

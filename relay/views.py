@@ -22,11 +22,11 @@ from relay.actions import Action, possible_actions
 from relay.filters import read_filter
 from relay.models import ExchangerGroup, Message, Recipient, RecipientState, Suppression, Template
 from relay.preview import PREVIEW_POLICY, preview, safe_html
+from relay.search import TookTooLong
 from relay.selectors import (
     GOING_ON,
     MessageDetail,
     RecipientTimeline,
-    TookTooLong,
     message_content,
     message_detail,
     messages_page,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -69,3 +69,18 @@ class SameIdField(serializers.UUIDField):
         if value != self.context["id"]:
             raise serializers.ValidationError("Is not the id in the address.")
         return value
+
+
+class MomentField(serializers.DateTimeField):
+    """ISO 8601 with its zone: a time without one would be a different moment to each reader."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
+            pass
+        raise serializers.ValidationError(
+            "Write a time with its zone, as in 2026-11-25T10:00:00Z (a + in an address is written %2B)."
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import status
@@ -13,11 +12,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.catalogue import Refused
-from accounts.rest.access import credential_of, reading_organization
+from accounts.rest.access import credential_of
 from relay.rest.actions import RescheduleMixin
+from relay.rest.reading import FindEmailsMixin, ReadEmailMixin
 from relay.rest.requests import idempotency_key_of, names_files, submission_of
-from relay.rest.serializers import EmailSerializer, SendEmailSerializer, SentEmailSerializer
-from relay.selectors import message_content, message_detail
+from relay.rest.serializers import SendEmailSerializer, SentEmailSerializer
 from relay.submission.desk import shared_desk
 from relay.submission.once import by_key, request_fingerprint
 
@@ -50,7 +49,7 @@ EXAMPLES = [
 ]
 
 
-class EmailsView(APIView):
+class EmailsView(FindEmailsMixin, APIView):
     @extend_schema(
         operation_id="emails_send",
         parameters=[IDEMPOTENCY_KEY],
@@ -85,13 +84,5 @@ def sent_response(answer: Any, *, is_repeat: bool, status_code: int = status.HTT
     return Response(answer, status=status_code, headers={"Idempotent-Replayed": "true"} if is_repeat else None)
 
 
-class EmailView(RescheduleMixin, APIView):
-    @extend_schema(operation_id="emails_get", responses=EmailSerializer)
-    def get(self, request: Request, message_id: UUID) -> Response:
-        """An email with the state and the timeline of each recipient."""
-        organization = reading_organization(request)
-        found = message_detail(organization, message_id)
-        if found is None:
-            raise Refused("not_found", thing="email")
-        raw = message_content(organization, message_id)
-        return Response(EmailSerializer(EmailSerializer.shape(found, raw)).data)
+class EmailView(ReadEmailMixin, RescheduleMixin, APIView):
+    """One email."""

@@ -2,12 +2,16 @@
 
 from django.urls import path
 
-from relay.rest import actions, attachments, batch, emails, templates
+from relay.rest import actions, attachments, batch, emails, feed, reading, templates
 
 urlpatterns = [
     path("emails", emails.EmailsView.as_view(), name="emails"),
     path("emails/batch", batch.BatchView.as_view(), name="emails_batch"),
     path("emails/<uuid:message_id>", emails.EmailView.as_view(), name="email"),
+    path("emails/<uuid:message_id>/recipients", reading.RecipientsView.as_view(), name="email_recipients"),
+    path("emails/<uuid:message_id>/events", reading.EmailEventsView.as_view(), name="email_events"),
+    path("emails/<uuid:message_id>/raw", reading.RawView.as_view(), name="email_raw"),
+    path("events", feed.EventsView.as_view(), name="events"),
     path("emails/<uuid:message_id>/retry", actions.RetryView.as_view(), name="email_retry"),
     path("emails/<uuid:message_id>/hold", actions.HoldView.as_view(), name="email_hold"),
     path("emails/<uuid:message_id>/release", actions.ReleaseView.as_view(), name="email_release"),
