@@ -130,10 +130,17 @@ _ROWS = [
             "Look at its Received fields: a forwarding rule sends what PlugSend delivers back to PlugSend. Break the "
             "circle there."),
     # ---- Never twice
-    Refusal("invalid_idempotent_request", 554, "5.5.4", 409, "Idempotency key used for another message",
-            "The idempotency key {key} was used in the last 24 hours for another message.",
-            "Use a new key for each message; repeat a key only to send the same message again.",
+    Refusal("invalid_idempotency_key", 554, "5.5.4", 400, "Idempotency key not valid",
+            "The idempotency key is not 1 to 256 visible ASCII characters.",
+            "Use a random UUID, or an id of your own such as order-42; no spaces.", "invalid_idempotency_key"),
+    Refusal("invalid_idempotent_request", 554, "5.5.4", 409, "Idempotency key used for something else",
+            "The idempotency key {key} was used in the last 24 hours for something else.",
+            "Use a new key for each message and each request; repeat a key only to send the same again.",
             "invalid_idempotent_request"),
+    Refusal("concurrent_idempotent_requests", 451, "4.5.0", 409, "The same request is being worked on",
+            "A request with the idempotency key {key} is being worked on at this moment.",
+            "Repeat it after the seconds in Retry-After, with the same key: you get the first request's answer.",
+            "concurrent_idempotent_requests"),
     # ---- REST in general
     Refusal("not_found", 550, "5.1.1", 404, "Not found",
             "There is no such {thing}.",

@@ -41,6 +41,8 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         response["WWW-Authenticate"] = 'Bearer realm="PlugSend API"'  # RFC 6750, 3
     elif refused.refusal.http == 503:
         response["Retry-After"] = "5"
+    elif refused.code == "concurrent_idempotent_requests":
+        response["Retry-After"] = "1"
     return response
 
 

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.catalogue import Refused
+from accounts.fingerprints import request_fingerprint
 from accounts.rest.access import credential_of, reading_organization
 from relay.models import Door
 from relay.rest.serializers import EmailSerializer, SendEmailSerializer, SentEmailSerializer
@@ -18,7 +19,6 @@ from relay.selectors import message_content, message_detail
 from relay.submission.accept import Submission
 from relay.submission.desk import shared_desk
 from relay.submission.mime import build, parse_mailbox
-from relay.submission.once import request_fingerprint
 from relay.submission.options import Options, check_idempotency_key
 
 
