@@ -138,9 +138,13 @@ def test_a_refused_request_does_nothing_and_does_not_take_the_key(acme: Organiza
 
 
 def test_a_crash_before_the_commit_leaves_nothing(acme: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(idempotency, "seal", lambda _: (_ for _ in ()).throw(SystemExit))
-        post(acme)
+    def crash(_: bytes) -> bytes:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(idempotency, "seal", crash)
+        with pytest.raises(SystemExit):
+            post(acme)
     assert (ApiKey.objects.count(), IdempotentAnswer.objects.count()) == (0, 0)
     assert post(acme).status_code == 201
 
