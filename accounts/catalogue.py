@@ -192,7 +192,7 @@ _ROWS = [
             "{address} is disabled. Create the SMTP user anew.",
             "A disabled SMTP user stays so; its name is free for a new one."),
     Refusal("key_restricted_to_domain", 550, "5.7.1", 403, "The API key is for one domain only",
-            "This API key is for {domain} only; {what}.",
+            "This API key is for {domain} only, and this concerns {what}.",
             "Use a key that is not restricted to a domain.", "restricted_api_key"),
     # ---- REST in general
     Refusal("not_found", 550, "5.1.1", 404, "Not found",

@@ -6,15 +6,17 @@ that direction.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Model, QuerySet
+from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from accounts.rest.fields import StrictSerializer
+from accounts.rest.fields import ObjectField, StrictSerializer
 
 M = TypeVar("M", bound=Model)
 LIMIT_DEFAULT = 20
@@ -59,5 +61,16 @@ def read_query(request: Request, query: type[ListQuery] = ListQuery) -> tuple[Pa
     return Page(values.pop("limit"), values.pop("after", None), values.pop("before", None)), values
 
 
-def list_answer(data: list[Any], *, has_more: bool) -> dict[str, Any]:
-    return {"object": "list", "has_more": has_more, "data": data}
+def list_schema(item: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+    """What `extend_schema` is told of a list of these."""
+    name = item.__name__.removesuffix("Serializer")
+    fields: dict[str, serializers.Field[Any, Any, Any, Any]] = {
+        "object": ObjectField("list"),
+        "has_more": serializers.BooleanField(),
+        "data": item(many=True),
+    }
+    return inline_serializer(f"{name}List", fields)
+
+
+def list_answer(data: Iterable[Any], *, has_more: bool) -> dict[str, Any]:
+    return {"object": "list", "has_more": has_more, "data": list(data)}
