@@ -104,7 +104,7 @@ class DomainView(APIView):
     @extend_schema(
         operation_id="domains_update",
         request=UpdateDomainSerializer,
-        responses=DomainNameSerializer,
+        responses={200: DomainNameSerializer},
         examples=[OpenApiExample("What is so anyway", {"open_tracking": False}, request_only=True)],
     )
     def patch(self, request: Request, domain_id: UUID) -> Response:
@@ -116,7 +116,7 @@ class DomainView(APIView):
 
     @extend_schema(
         operation_id="domains_delete",
-        responses=DeletedDomainSerializer,
+        responses={200: DeletedDomainSerializer},
         examples=[OpenApiExample("Deleted", {"object": "domain", "id": ID, "deleted": True}, response_only=True)],
     )
     def delete(self, request: Request, domain_id: UUID) -> Response:
@@ -131,7 +131,7 @@ class VerifyDomainView(APIView):
     @extend_schema(
         operation_id="domains_verify",
         request=None,
-        responses=CheckedDomainSerializer,
+        responses={200: CheckedDomainSerializer},
         examples=[OpenApiExample("Checked", {"object": "domain", "id": ID, "status": "verified"}, response_only=True)],
     )
     def post(self, request: Request, domain_id: UUID) -> Response:

@@ -103,7 +103,7 @@ class ApiKeyView(APIView):
     @extend_schema(
         operation_id="api_keys_update",
         request=RenameApiKeySerializer,
-        responses=ApiKeyNameSerializer,
+        responses={200: ApiKeyNameSerializer},
         examples=[OpenApiExample("Another name", {"name": "Staging web app"}, request_only=True)],
     )
     def patch(self, request: Request, api_key_id: UUID) -> Response:
@@ -117,7 +117,7 @@ class ApiKeyView(APIView):
 
     @extend_schema(
         operation_id="api_keys_delete",
-        responses=DeletedApiKeySerializer,
+        responses={200: DeletedApiKeySerializer},
         examples=[
             OpenApiExample(
                 "Revoked",

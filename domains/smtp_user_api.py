@@ -100,7 +100,7 @@ class SmtpUserView(APIView):
 
     @extend_schema(
         operation_id="smtp_users_delete",
-        responses=DeletedSmtpUserSerializer,
+        responses={200: DeletedSmtpUserSerializer},
         examples=[
             OpenApiExample(
                 "Deleted", {"object": "smtp_user", "id": SMTP_USER["id"], "deleted": True}, response_only=True
@@ -117,7 +117,7 @@ class SmtpUserView(APIView):
 
 class SmtpUserPasswordView(APIView):
     @extend_schema(
-        operation_id="smtp_users_replace_password", request=None, responses=NewSmtpUserSerializer, examples=[NEW]
+        operation_id="smtp_users_replace_password", request=None, responses={200: NewSmtpUserSerializer}, examples=[NEW]
     )
     @idempotent("smtp_users.replace_password")
     def post(self, request: Request, smtp_user_id: UUID) -> Response:
@@ -128,7 +128,7 @@ class SmtpUserPasswordView(APIView):
 
 
 class DisableSmtpUserView(APIView):
-    @extend_schema(operation_id="smtp_users_disable", request=None, responses=SmtpUserSerializer, examples=[OLD])
+    @extend_schema(operation_id="smtp_users_disable", request=None, responses={200: SmtpUserSerializer}, examples=[OLD])
     def post(self, request: Request, smtp_user_id: UUID) -> Response:
         """End an SMTP user and keep it in the list. Its name may be given out again."""
         smtp_user = _find(request, managing_organization(request), smtp_user_id)
