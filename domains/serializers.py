@@ -24,8 +24,8 @@ class CapabilitiesSerializer(StrictSerializer):
     receiving = FixedField("disabled", "PlugSend receives no mail for you: leave it out, or give “disabled”.")
 
 
-class UpdateDomainSerializer(StrictSerializer):
-    """What Resend lets one change of a domain. Here nothing of it can be changed: values that say what is so are taken."""
+class DomainSettingsSerializer(StrictSerializer):
+    """What Resend lets one set of a domain. Here nothing of it can be changed: values that say what is so are taken."""
 
     open_tracking = FixedField(False, NO_TRACKING)
     click_tracking = FixedField(False, NO_TRACKING)
@@ -49,7 +49,13 @@ class UpdateDomainSerializer(StrictSerializer):
         return value
 
 
-class CreateDomainSerializer(UpdateDomainSerializer):
+class UpdateDomainSerializer(DomainSettingsSerializer):
+    """`PATCH /api/v1/domains/{id}`."""
+
+    id = StrictUUIDField(required=False, help_text="That of the address; Resend's Python client repeats it here.")
+
+
+class CreateDomainSerializer(DomainSettingsSerializer):
     """`POST /api/v1/domains`."""
 
     name = StrictCharField(max_length=1000, allow_blank=True, help_text="U-labels and upper case are fine.")

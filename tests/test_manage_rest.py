@@ -271,6 +271,12 @@ def test_settings_of_resends_are_taken_where_they_are_so_and_refused_by_name_els
         refused(created, 422, "validation_failed", pointer)
 
 
+def test_an_update_may_repeat_the_id_of_its_address(api: Api, acme: Organization) -> None:
+    domain = make_domain(acme)
+    assert api.patch(f"domains/{domain.pk}", {"id": str(domain.pk)}).status_code == 200
+    refused(api.patch(f"domains/{domain.pk}", {"id": str(uuid4())}), 422, "validation_failed", "/id")
+
+
 def test_enforced_tls_is_so_where_the_organization_wishes_it(api: Api, acme: Organization) -> None:
     domain = make_domain(acme)
     acme.outgoing_tls = OutgoingTls.ENCRYPTED
