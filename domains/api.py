@@ -106,7 +106,10 @@ class DomainView(APIView):
         operation_id="domains_update",
         request=UpdateDomainSerializer,
         responses={200: DomainNameSerializer},
-        examples=[OpenApiExample("What is so anyway", {"open_tracking": False}, request_only=True)],
+        examples=[
+            OpenApiExample("What is so anyway", {"open_tracking": False}, request_only=True),
+            OpenApiExample("Taken", {"object": "domain", "id": ID}, response_only=True),
+        ],
     )
     def patch(self, request: Request, domain_id: UUID) -> Response:
         """For Resend's clients: takes settings that say what is so, and refuses by name what PlugSend does not have."""

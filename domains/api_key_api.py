@@ -104,7 +104,10 @@ class ApiKeyView(APIView):
         operation_id="api_keys_update",
         request=RenameApiKeySerializer,
         responses={200: ApiKeyNameSerializer},
-        examples=[OpenApiExample("Another name", {"name": "Staging web app"}, request_only=True)],
+        examples=[
+            OpenApiExample("Another name", {"name": "Staging web app"}, request_only=True),
+            OpenApiExample("Renamed", {"object": "api_key", "id": API_KEY["id"]}, response_only=True),
+        ],
     )
     def patch(self, request: Request, api_key_id: UUID) -> Response:
         """Rename an API key."""

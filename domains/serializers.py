@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
@@ -69,7 +69,9 @@ _RECORD = {
     RecordPurpose.RETURN_PATH: "SPF",
     RecordPurpose.DMARC: "DMARC",
 }
+DomainWord = Literal["not_started", "pending", "verified", "failed"]
 RecordWord = Literal["not_started", "pending", "verified", "failed", "temporary_failure"]
+DOMAIN_WORDS, RECORD_WORDS = get_args(DomainWord), get_args(RecordWord)  # by which the OpenAPI document names the two
 _RECORD_STATUS: dict[RecordStatus, RecordWord] = {
     RecordStatus.UNCHECKED: "not_started",
     RecordStatus.FOUND: "verified",
@@ -124,7 +126,7 @@ class CheckedDomainSerializer(DomainNameSerializer):
         help_text="failed: all records are there, but another organization holds the domain."
     )
 
-    def get_status(self, domain: SendingDomain) -> Literal["not_started", "pending", "verified", "failed"]:
+    def get_status(self, domain: SendingDomain) -> DomainWord:
         if domain.is_verified:
             return "verified"
         if domain.checked_at is None:

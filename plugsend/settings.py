@@ -278,6 +278,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "DomainStatusEnum": "domains.serializers.DOMAIN_WORDS",
+        "RecordStatusEnum": "domains.serializers.RECORD_WORDS",
+    },
 }
 
 # ---- Admin -----------------------------------------------------------------------------------------------------------

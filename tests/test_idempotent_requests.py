@@ -10,7 +10,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -147,6 +148,26 @@ def test_a_crash_before_the_commit_leaves_nothing(acme: Organization, monkeypatc
             post(acme)
     assert (ApiKey.objects.count(), IdempotentAnswer.objects.count()) == (0, 0)
     assert post(acme).status_code == 201
+
+
+def test_when_the_answer_to_the_commit_is_lost_the_repeat_gets_the_first_result(
+    acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = BaseDatabaseWrapper._commit
+
+    def commit_and_lose(self: Any) -> None:
+        commit(self)
+        raise OperationalError("the connection is lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BaseDatabaseWrapper, "_commit", commit_and_lose)
+        with pytest.raises(OperationalError):
+            post(acme)
+    made = ApiKey.objects.get()
+    again = post(acme)
+    assert (again.status_code, again["Idempotent-Replayed"]) == (201, "true")
+    assert again.data["id"] == str(made.pk)  # type: ignore[index]
+    assert ApiKey.objects.count() == 1
 
 
 def test_a_key_that_may_less_is_not_told_the_answer(acme: Organization) -> None:

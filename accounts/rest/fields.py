@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from rest_framework import serializers
 
 from accounts.catalogue import Refused
@@ -77,17 +78,28 @@ class StrictUUIDField(serializers.UUIDField):
         return super().to_internal_value(data)
 
 
-class FixedField(serializers.ChoiceField):
+class FixedField(serializers.Field[Any, Any, Any, Any]):
     """A choice that Resend has and we do not: only what we do anyway is taken. `otherwise`: what to tell of other values."""
 
     def __init__(self, value: bool | str, otherwise: str) -> None:
-        super().__init__(choices=[value], required=False)
+        super().__init__(required=False)
         self.value, self.otherwise = value, otherwise
+
+    def to_representation(self, value: Any) -> Any:
+        return value
 
     def to_internal_value(self, data: Any) -> Any:
         if type(data) is not type(self.value) or data != self.value:
             raise serializers.ValidationError(self.otherwise)
         return self.value
+
+
+class FixedFieldSchema(OpenApiSerializerFieldExtension):
+    target_class = FixedField
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        value = self.target.value
+        return {"type": "boolean" if isinstance(value, bool) else "string", "const": value}
 
 
 class ObjectField(serializers.CharField):

@@ -53,7 +53,7 @@ _CLAIM = """
 
 KEY_HEADER = OpenApiParameter(
     "Idempotency-Key",
-    OpenApiTypes.STR,
+    {"type": "string", "pattern": f"^{_KEY.pattern}$"},
     OpenApiParameter.HEADER,
     description="1 to 256 visible ASCII characters. A repeat within 24 hours gets the first answer, and nothing is done twice.",
 )
