@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from rest_framework import serializers
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
+
+from accounts.catalogue import Refused
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -84,3 +89,57 @@ class MomentField(serializers.DateTimeField):
         raise serializers.ValidationError(
             "Write a time with its zone, as in 2026-11-25T10:00:00Z (a + in an address is written %2B)."
         )
+
+
+class StrictUUIDField(serializers.UUIDField):
+    """A UUID's text only: DRF would take numbers."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("Must be a UUID.")
+        return super().to_internal_value(data)
+
+
+class FixedField(serializers.Field[Any, Any, Any, Any]):
+    """A choice that Resend has and we do not: only what we do anyway is taken. `otherwise`: what to tell of other values."""
+
+    def __init__(self, value: bool | str, otherwise: str) -> None:
+        super().__init__(required=False)
+        self.value, self.otherwise = value, otherwise
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+    def to_internal_value(self, data: Any) -> Any:
+        if type(data) is not type(self.value) or data != self.value:
+            raise serializers.ValidationError(self.otherwise)
+        return self.value
+
+
+class FixedFieldSchema(OpenApiSerializerFieldExtension):
+    target_class = FixedField
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        value = self.target.value
+        return {"type": "boolean" if isinstance(value, bool) else "string", "const": value}
+
+
+class ObjectField(serializers.CharField):
+    """The member `object` of an answer: what it is."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(read_only=True, help_text=f"Always `{name}`.")
+        self.name = name
+
+    def get_attribute(self, instance: Any) -> str:
+        return self.name
+
+
+@contextmanager
+def at_field(name: str) -> Iterator[None]:
+    """A refusal raised within is about this member of the body, and says so."""
+    try:
+        yield
+    except Refused as refused:
+        refused.errors = refused.errors or [{"pointer": f"/{name}", "detail": refused.detail}]
+        raise

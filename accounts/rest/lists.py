@@ -7,7 +7,7 @@ that direction. What is a course of things (events, the recipients of an email) 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,7 +18,7 @@ from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from accounts.rest.fields import StrictSerializer
+from accounts.rest.fields import ObjectField, StrictSerializer
 
 _MEMBER = re.compile(r"(\w+)\[(.+)\]", re.DOTALL)  # metadata[order]: OpenAPI's deepObject
 
@@ -88,12 +88,12 @@ def _plain(given: QueryDict, fields: Mapping[str, serializers.Field[Any, Any, An
     return plain
 
 
-def list_answer(data: list[Any], *, has_more: bool, **more: Any) -> dict[str, Any]:
-    return {"object": "list", "has_more": has_more, "data": data, **more}
+def list_answer(data: Iterable[Any], *, has_more: bool, **more: Any) -> dict[str, Any]:
+    return {"object": "list", "has_more": has_more, "data": list(data), **more}
 
 
 def list_of(item: type[serializers.Serializer[Any]], **more: serializers.Field[Any, Any, Any, Any]) -> Any:
     """The answer's shape, for the OpenAPI document."""
-    fields: dict[str, Any] = {"object": serializers.CharField(default="list"), "has_more": serializers.BooleanField()}
+    fields: dict[str, Any] = {"object": ObjectField("list"), "has_more": serializers.BooleanField()}
     name = item.__name__.removesuffix("Serializer") + ("Page" if more else "List")
     return inline_serializer(name, {**fields, **more, "data": item(many=True)})

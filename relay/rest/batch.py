@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 
 from accounts.catalogue import Refused
 from accounts.credentials import Credential
+from accounts.fingerprints import request_fingerprint
 from accounts.rest.access import credential_of
 from accounts.rest.problems import invalid_fields
 from relay.rest.emails import IDEMPOTENCY_KEY, SENT_EXAMPLE, sent_response
@@ -21,7 +22,7 @@ from relay.rest.requests import idempotency_key_of, names_files, submission_of
 from relay.rest.serializers import SendEmailSerializer, SentBatchSerializer
 from relay.submission.accept import Accepted, DomainFact, Parcel, Submission
 from relay.submission.desk import ThreadedDesk, shared_desk
-from relay.submission.once import by_batch_key, request_fingerprint
+from relay.submission.once import by_batch_key
 
 EXAMPLE = {
     "from": "Acme <hello@yourdomain.com>",

@@ -12,13 +12,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.catalogue import Refused
+from accounts.fingerprints import request_fingerprint
 from accounts.rest.access import credential_of
 from relay.rest.actions import RescheduleMixin
 from relay.rest.reading import FindEmailsMixin, ReadEmailMixin
 from relay.rest.requests import idempotency_key_of, names_files, submission_of
 from relay.rest.serializers import SendEmailSerializer, SentEmailSerializer
 from relay.submission.desk import shared_desk
-from relay.submission.once import by_key, request_fingerprint
+from relay.submission.once import by_key
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[!-~]+$"}, OpenApiParameter.HEADER,

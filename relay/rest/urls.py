@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from relay.rest import actions, attachments, batch, emails, feed, reading, templates
+from relay.rest import actions, attachments, batch, emails, feed, reading, suppressions, templates
 
 urlpatterns = [
     path("emails", emails.EmailsView.as_view(), name="emails"),
@@ -38,4 +38,9 @@ urlpatterns = [
         templates.TemplateVersionView.as_view(),
         name="template_version",
     ),
+    path("suppressions", suppressions.SuppressionsView.as_view(), name="api_suppressions"),
+    path("suppressions/batch/add", suppressions.AddSuppressionsView.as_view(), name="api_suppressions_add"),
+    path("suppressions/batch/remove", suppressions.RemoveSuppressionsView.as_view(), name="api_suppressions_remove"),
+    # An address may hold a slash (RFC 5321, 4.1.2).
+    path("suppressions/<path:which>", suppressions.SuppressionView.as_view(), name="api_suppression"),
 ]
