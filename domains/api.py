@@ -5,7 +5,6 @@ from __future__ import annotations
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -115,10 +114,8 @@ class DomainView(APIView):
         """For Resend's clients: takes settings that say what is so, and refuses by name what PlugSend does not have."""
         organization = managing_organization(request)
         domain = find_domain(request, organization, domain_id)
-        serializer = UpdateDomainSerializer(organization, data=request.data)
+        serializer = UpdateDomainSerializer(organization, data=request.data, context={"id": domain_id})
         serializer.is_valid(raise_exception=True)
-        if serializer.validated_data.get("id", domain_id) != domain_id:
-            raise serializers.ValidationError({"id": ["This is not the id in the address."]})
         return Response(DomainNameSerializer(domain).data)
 
     @extend_schema(

@@ -9,7 +9,14 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.models import ApiKey, Organization, OutgoingTls, Scope
-from accounts.rest.fields import FixedField, ObjectField, StrictCharField, StrictSerializer, StrictUUIDField
+from accounts.rest.fields import (
+    FixedField,
+    ObjectField,
+    SameIdField,
+    StrictCharField,
+    StrictSerializer,
+    StrictUUIDField,
+)
 from accounts.rest.lists import ListQuery
 from domains.models import DnsRecord, RecordPurpose, RecordStatus, SendingDomain, SmtpUser
 from domains.names import registrable_part
@@ -52,7 +59,7 @@ class DomainSettingsSerializer(StrictSerializer):
 class UpdateDomainSerializer(DomainSettingsSerializer):
     """`PATCH /api/v1/domains/{id}`."""
 
-    id = StrictUUIDField(required=False, help_text="That of the address; Resend's Python client repeats it here.")
+    id = SameIdField()
 
 
 class CreateDomainSerializer(DomainSettingsSerializer):

@@ -60,22 +60,6 @@ class AddressesField(serializers.ListField):
         return cast(list[str], super().to_internal_value([data] if isinstance(data, str) else data))
 
 
-class SameIdField(serializers.UUIDField):
-    """The id that stands in the address already: Resend's Python SDK says it in the body of a PATCH, too. Never required.
-
-    The serializer is given it as `context={"id": …}`.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(required=False, help_text="The id in the address, or nothing.", **kwargs)
-
-    def to_internal_value(self, data: Any) -> UUID:
-        value: UUID = super().to_internal_value(data)
-        if value != self.context["id"]:
-            raise serializers.ValidationError("Is not the id in the address.")
-        return value
-
-
 class MomentField(serializers.DateTimeField):
     """ISO 8601 with its zone: a time without one would be a different moment to each reader."""
 
@@ -98,6 +82,22 @@ class StrictUUIDField(serializers.UUIDField):
         if not isinstance(data, str):
             raise serializers.ValidationError("Must be a UUID.")
         return super().to_internal_value(data)
+
+
+class SameIdField(StrictUUIDField):
+    """The id that stands in the address already: Resend's Python SDK says it in the body of a PATCH, too. Never required.
+
+    The serializer is given it as `context={"id": …}`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, help_text="The id in the address, or nothing.", **kwargs)
+
+    def to_internal_value(self, data: Any) -> UUID:
+        value: UUID = super().to_internal_value(data)
+        if value != self.context["id"]:
+            raise serializers.ValidationError("Is not the id in the address.")
+        return value
 
 
 class FixedField(serializers.Field[Any, Any, Any, Any]):

@@ -34,7 +34,7 @@ class DomainNameField(serializers.CharField):
         try:
             return normalize_domain(super().to_internal_value(data))
         except DomainRefused as refused:
-            raise serializers.ValidationError(refused.message) from None
+            raise serializers.ValidationError(refused.detail) from None
 
 
 class RecipientAddressField(serializers.CharField):

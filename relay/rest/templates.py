@@ -10,6 +10,7 @@ from rest_framework.views import APIView
 
 from accounts.catalogue import Refused
 from accounts.rest.access import managing_organization, reading_organization
+from accounts.rest.idempotency import idempotent
 from accounts.rest.lists import ListQuery, list_answer, read_query
 from relay import templates
 from relay.models import Template, TemplateVersion
@@ -74,6 +75,7 @@ class TemplatesView(APIView):
             _TOLD,
         ],
     )
+    @idempotent("templates.create")
     def post(self, request: Request) -> Response:
         """Make a template. Its first version is a draft until it is published."""
         organization = managing_organization(request)
@@ -153,6 +155,7 @@ class DuplicateTemplateView(APIView):
     @extend_schema(
         operation_id="templates_duplicate", request=None, responses={201: TemplateIdSerializer}, examples=[_TOLD]
     )
+    @idempotent("templates.duplicate")
     def post(self, request: Request, reference: str) -> Response:
         """Copy the newest version into a template of its own, as a draft without alias."""
         template = templates.find_template(managing_organization(request), reference)
