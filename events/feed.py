@@ -29,7 +29,7 @@ _Row = tuple[UUID, str, UUID]  # id, type, message_id
 
 # A writing transaction has an id of its own; one that waits for a lock before its first write is about to get one.
 _HORIZON = """
-    SELECT clock_timestamp() - make_interval(secs => %s)
+    SELECT least(clock_timestamp(), min(xact_start)) - make_interval(secs => %s)
     FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
       AND (backend_xid IS NOT NULL OR wait_event_type = 'Lock')
