@@ -138,7 +138,7 @@ class _Walk:
         yield Span(max(first_id_at(edge), span.low), span.high)
         bottom = time_of(span.low) if span.low > BEGINNING else self._time_of_first()
         while bottom and bottom < edge:
-            upper, edge, width = edge - DAY, max(edge - width, bottom), width * 2
+            upper, edge, width = edge, max(edge - width, bottom), width * 2
             yield Span(max(first_id_at(edge), span.low), first_id_at(upper))
 
     def _upwards(self, span: Span) -> Iterator[Span]:
