@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 
 from accounts.catalogue import Refused
 from accounts.rest.access import credential_of, reading_organization
-from accounts.rest.lists import list_answer, list_of, read_query
+from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
 from events.models import Event
 from relay.actions import recipients_of
 from relay.filters import RecipientFilter
@@ -92,7 +92,7 @@ class RecipientsView(APIView):
 class EmailEventsView(APIView):
     @extend_schema(
         operation_id="emails_events",
-        parameters=[EMAIL_ID],
+        parameters=[EMAIL_ID, ListQuery],
         responses=list_of(ListedEventSerializer),
         examples=[OpenApiExample("A page", examples.EVENT_LIST, response_only=True)],
     )
