@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -70,46 +70,32 @@ class Options:
 
 def read_options(parsed: Parsed) -> Options:
     """Raises `Refused` for an option that is malformed, given twice, or unknown: a typo must not pass as silence."""
-    key, tags, metadata, expires, send_at = "", [], None, None, None
-    template, variables = "", None
+    given: dict[str, Any] = {}
+    tags = []
     for found in parsed.fields:
         if not found.name.startswith(OPTION_PREFIX):
             continue
-        option, value = found.name[len(OPTION_PREFIX) :], found.value
-        if option == b"idempotency-key":
-            if key:
-                raise _malformed("Idempotency-Key", "it stands in the message twice")
-            key = check_idempotency_key(value, "X-PlugSend-Idempotency-Key")
-        elif option == b"tag":
-            tags.append(_tag(value))
-        elif option == b"metadata":
-            if metadata is not None:
-                raise _malformed("Metadata", "it stands in the message twice")
-            metadata = _metadata(value)
-        elif option == b"expires":
-            if expires is not None:
-                raise _malformed("Expires", "it stands in the message twice")
-            expires = _expires(value)
-        elif option == b"send-at":
-            if send_at is not None:
-                raise _malformed("Send-At", "it stands in the message twice")
-            send_at = _send_at(value)
-        elif option == b"template":
-            if template:
-                raise _malformed("Template", "it stands in the message twice")
-            template = _template(value)
-        elif option == b"variables":
-            if variables is not None:
-                raise _malformed("Variables", "it stands in the message twice")
-            variables = _variables(value)
+        option = found.name[len(OPTION_PREFIX) :].decode("ascii", "replace").title()
+        if option == "Tag":
+            tags.append(_tag(found.value))
+        elif option not in _READERS:
+            raise _malformed(option, "there is no such option")
+        elif option in given:
+            raise _malformed(option, "it stands in the message twice")
         else:
-            raise _malformed(option.decode(), "there is no such option")
+            given[option] = _READERS[option](found.value)
     if len(tags) > MOST_TAGS:
         raise _malformed("Tag", f"at most {MOST_TAGS} tags")
-    if variables is not None and not template:
+    if "Variables" in given and "Template" not in given:
         raise _malformed("Variables", "there is no X-PlugSend-Template beside it")
-    call = TemplateCall(template, variables or {}) if template else None
-    return Options(key, tuple(dict.fromkeys(tags)), metadata or {}, expires, send_at, call)
+    return Options(
+        idempotency_key=given.get("Idempotency-Key", ""),
+        tags=tuple(dict.fromkeys(tags)),
+        metadata=given.get("Metadata", {}),
+        expires=given.get("Expires"),
+        send_at=given.get("Send-At"),
+        template=TemplateCall(given["Template"], given.get("Variables", {})) if "Template" in given else None,
+    )
 
 
 def check_idempotency_key(key: str, where: str) -> str:
@@ -194,3 +180,13 @@ def _is_storable(text: str) -> bool:
 
 def _malformed(option: str, problem: str) -> Refused:
     return Refused("malformed_option_header", header=f"X-PlugSend-{option}"[:100], problem=problem)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "Idempotency-Key": lambda value: check_idempotency_key(value, "X-PlugSend-Idempotency-Key"),
+    "Metadata": _metadata,
+    "Expires": _expires,
+    "Send-At": _send_at,
+    "Template": _template,
+    "Variables": _variables,
+}
