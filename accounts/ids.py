@@ -3,9 +3,10 @@
 import os
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+_EPOCH, _MILLISECOND = datetime.fromtimestamp(0, UTC), timedelta(milliseconds=1)
 _lock = threading.Lock()
 _last = 0  # the 60 leading bits (48 of milliseconds, 12 of a counter) given out last
 
@@ -26,5 +27,5 @@ def time_of(identifier: UUID) -> datetime:
 
 
 def first_id_at(moment: datetime) -> UUID:
-    """The least UUIDv7 of a moment: a bound for partitions and for pages by time."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
+    """The least UUIDv7 of a moment: a bound for partitions and for pages by time. Before 1970 nothing was."""
+    return UUID(int=max(0, (moment - _EPOCH) // _MILLISECOND) << 80)

@@ -1,5 +1,25 @@
 """Routes below `/api/v1/`."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from domains import api, api_key_api, smtp_user_api
+
+urlpatterns = [
+    path("domains", api.DomainsView.as_view(), name="api_domains"),
+    path("domains/<uuid:domain_id>", api.DomainView.as_view(), name="api_domain"),
+    path("domains/<uuid:domain_id>/verify", api.VerifyDomainView.as_view(), name="api_domain_verify"),
+    path("smtp-users", smtp_user_api.SmtpUsersView.as_view(), name="api_smtp_users"),
+    path("smtp-users/<uuid:smtp_user_id>", smtp_user_api.SmtpUserView.as_view(), name="api_smtp_user"),
+    path(
+        "smtp-users/<uuid:smtp_user_id>/password",
+        smtp_user_api.SmtpUserPasswordView.as_view(),
+        name="api_smtp_user_password",
+    ),
+    path(
+        "smtp-users/<uuid:smtp_user_id>/disable",
+        smtp_user_api.DisableSmtpUserView.as_view(),
+        name="api_smtp_user_disable",
+    ),
+    path("api-keys", api_key_api.ApiKeysView.as_view(), name="api_api_keys"),
+    path("api-keys/<uuid:api_key_id>", api_key_api.ApiKeyView.as_view(), name="api_api_key"),
+]

@@ -1,9 +1,7 @@
 """DKIM keys: made, encrypted at rest, loaded for signing."""
 
 import base64
-from functools import lru_cache
 
-from cryptography.fernet import Fernet, MultiFernet
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import (
@@ -13,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_der_private_key,
 )
-from django.conf import settings
 
+from accounts.sealed_box import seal, unseal
 from domains.models import DkimAlgorithm, DkimKey, SendingDomain
 
 PrivateKey = RSAPrivateKey | Ed25519PrivateKey
@@ -51,7 +49,7 @@ def private_key_of(dkim_key: DkimKey) -> PrivateKey:
 def encrypt_private_key(private_key: PrivateKey) -> bytes:
     """PKCS#8 DER (RFC 5958) under Fernet: the form that the database holds."""
     der = private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    return _cipher(settings.FIELD_ENCRYPTION_KEY).encrypt(der)
+    return seal(der)
 
 
 def decrypt_private_key(stored: bytes | memoryview) -> PrivateKey:
@@ -59,7 +57,7 @@ def decrypt_private_key(stored: bytes | memoryview) -> PrivateKey:
 
     Raises cryptography.fernet.InvalidToken when FIELD_ENCRYPTION_KEY is not the one that encrypted it.
     """
-    der = _cipher(settings.FIELD_ENCRYPTION_KEY).decrypt(bytes(stored))
+    der = unseal(stored)
     # OpenSSL's check of the primes takes 36 ms. It guards against hostile keys; this one we made ourselves, and Fernet
     # has just authenticated it.
     key = load_der_private_key(der, password=None, unsafe_skip_rsa_key_validation=True)
@@ -87,9 +85,3 @@ def _next_selector(domain: SendingDomain, algorithm: DkimAlgorithm) -> str:
     taken = set(domain.dkim_keys.values_list("selector", flat=True))
     prefix = SELECTOR_PREFIX[algorithm]
     return next(name for number in range(1, len(taken) + 2) if (name := f"{prefix}{number}") not in taken)
-
-
-@lru_cache(maxsize=4)
-def _cipher(keys: str) -> MultiFernet:
-    """Several comma-separated keys: the first encrypts, all decrypt, so that a key can be replaced at leisure."""
-    return MultiFernet([Fernet(key.strip()) for key in keys.split(",")])

@@ -8,19 +8,16 @@ import idna
 from django.conf import settings
 from publicsuffixlist import PublicSuffixList
 
+from accounts.catalogue import Refused
+
 # RFC 1035, 2.3.4: a name holds 255 octets on the wire, 253 characters as text. The longest name that we ask for below a
 # domain is an Ed25519 DKIM key's, `pse99._domainkey.`.
 LONGEST_NAME = 253
 LONGEST_DOMAIN = LONGEST_NAME - len("pse99._domainkey.")
 
 
-class DomainRefused(Exception):
-    """A domain that cannot be taken. `code` is stable; `message` says what is wrong with which value and what to do."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+class DomainRefused(Refused):
+    """A domain that cannot be taken."""
 
 
 def normalize_domain(text: str) -> str:
@@ -30,7 +27,7 @@ def normalize_domain(text: str) -> str:
     """
     typed = text.strip()
     if not typed:
-        raise DomainRefused("domain_empty", "Type the domain that you want to send from, for example example.com.")
+        raise DomainRefused("domain_empty")
     _refuse_ip_address(typed)
     _refuse_other_things(typed)
     name = typed.rstrip(".。．｡")
@@ -57,26 +54,17 @@ def check_sendable(name: str, *, for_platform: bool = False) -> None:
     _refuse_ip_address(name)
     shown = to_unicode(name)
     if "." not in name:
-        raise DomainRefused(
-            "domain_single_label", f"“{shown}” has no ending. Type the whole domain, for example {shown}.com."
-        )
+        raise DomainRefused("domain_single_label", name=shown)
     if is_public_suffix(name):
-        raise DomainRefused(
-            "domain_public_suffix",
-            f"“{shown}” is an ending under which anyone can register names, so it cannot be yours alone. "
-            f"Type your own domain, for example example.{shown}.",
-        )
+        raise DomainRefused("domain_public_suffix", name=shown)
     if len(name) > LONGEST_DOMAIN:
         raise DomainRefused(
             "domain_too_long",
-            f"“{shown}” is {len(name)} characters long. At most {LONGEST_DOMAIN} leave room for the DNS records "
-            "that go below it. Use a shorter domain.",
+            typed=shown,
+            problem=f"it has {len(name)} characters, and at most {LONGEST_DOMAIN} leave room for the DNS records below it",
         )
     if not for_platform and name in platform_names():
-        raise DomainRefused(
-            "domain_of_platform",
-            f"“{shown}” belongs to this PlugSend installation itself. Type a domain of your own.",
-        )
+        raise DomainRefused("domain_of_platform", name=shown)
 
 
 def is_public_suffix(name: str) -> bool:
@@ -86,6 +74,11 @@ def is_public_suffix(name: str) -> bool:
     them, and only they can publish the records. An unlisted top level (.test) counts as a suffix; names below do not.
     """
     return _suffixes().privatesuffix(name) is None
+
+
+def registrable_part(name: str) -> str:
+    """The domain that was registered, of which the name is a part or the whole: mail.example.co.uk gives example.co.uk."""
+    return _suffixes().privatesuffix(name) or name
 
 
 def platform_names() -> frozenset[str]:
@@ -112,10 +105,7 @@ def _refuse_ip_address(text: str) -> None:
         ip_address(bare)
     except ValueError:
         return
-    raise DomainRefused(
-        "domain_is_ip",
-        f"“{text}” is an IP address. Mail is sent from a domain: type its name, for example example.com.",
-    )
+    raise DomainRefused("domain_is_ip", typed=text)
 
 
 def _refuse_other_things(typed: str) -> None:
@@ -123,30 +113,25 @@ def _refuse_other_things(typed: str) -> None:
     if "://" in typed or "/" in typed:
         host = re.sub(r"^.*?://", "", typed)
         host = re.split(r"[/?#:]", host.rpartition("@")[2] if "@" in host.split("/")[0] else host)[0]
-        raise DomainRefused(
-            "domain_is_url", f"“{typed}” is a web address. Type the domain alone: {host or 'for example example.com'}."
-        )
+        raise DomainRefused("domain_is_url", typed=typed, meant=host or "for example example.com")
     if "@" in typed:
         domain = typed.rpartition("@")[2].rstrip(">")
-        raise DomainRefused(
-            "domain_is_address",
-            f"“{typed}” is an e-mail address. Type what stands after the @: {domain or 'for example example.com'}.",
-        )
+        raise DomainRefused("domain_is_address", typed=typed, meant=domain or "for example example.com")
 
 
 def _malformed(typed: str, name: str, error: Exception) -> DomainRefused:
     labels = re.split("[.。．｡]", name)
     if any(not label for label in labels):
-        return DomainRefused(
-            "domain_invalid", f"“{typed}” has nothing between two of its dots. Type it like example.com."
-        )
+        return DomainRefused("domain_invalid", typed=typed, problem="it has nothing between two of its dots")
     # RFC 1035, 2.3.4: 63 octets a label, counted in A-label form; `idna` says so in its message only.
     if "too long" in str(error).lower():
         return DomainRefused(
             "domain_too_long",
-            f"“{typed}” is too long: a domain has at most {LONGEST_NAME} characters, and at most 63 between two dots.",
+            typed=typed,
+            problem=f"a domain has at most {LONGEST_NAME} characters, and at most 63 between two dots",
         )
     return DomainRefused(
         "domain_invalid",
-        f"“{typed}” is not a domain name. Names are letters, digits and hyphens, in parts joined by dots: example.com.",
+        typed=typed,
+        problem="names are letters, digits and hyphens, in parts joined by dots, as in example.com",
     )

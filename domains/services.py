@@ -8,6 +8,7 @@ from django.utils import timezone
 from email_validator import EmailNotValidError, validate_email
 
 from accounts.api_keys import NewKey, create_api_key, revoke_api_key
+from accounts.catalogue import Refused
 from accounts.models import ApiKey, Organization, Scope, User
 from domains.dkim_keys import create_dkim_key
 from domains.models import DkimAlgorithm, DnsRecord, DomainStatus, SendingDomain, SmtpUser
@@ -17,13 +18,8 @@ from domains.records import expected_records
 TOKEN_OCTETS = 20
 
 
-class SmtpUserRefused(Exception):
-    """An SMTP user that cannot be made or changed. `code` is stable; `message` says why and what to do."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+class SmtpUserRefused(Refused):
+    """An SMTP user that cannot be made or changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +65,32 @@ def add_domain(organization: Organization, name: str) -> SendingDomain:
     return domain
 
 
-def remove_domain(domain: SendingDomain) -> None:
-    """Deletes the domain with its records, DKIM keys and SMTP users; their passwords stop working at once."""
+def remove_domain(domain: SendingDomain) -> bool:
+    """Deletes the domain with its records, DKIM keys and SMTP users; their passwords stop working at once.
+
+    False: it was gone already.
+    """
     with transaction.atomic():
-        for api_key in ApiKey.objects.filter(smtp_user__domain=domain):
-            revoke_api_key(api_key)
-        domain.delete()
+        # First the domain, as its verification does, then its SMTP users, as a change of a password does: then none waits
+        # for another in a circle, and no password made meanwhile is missed.
+        current = SendingDomain.objects.select_for_update().filter(pk=domain.pk).first()
+        if current is None:
+            return False
+        for smtp_user in current.smtp_users.select_for_update().order_by("pk"):
+            revoke_api_key(smtp_user.api_key)
+        current.delete()
+    return True
 
 
 def _check_free(organization: Organization, name: str) -> None:
     if SendingDomain.objects.of(organization).filter(name=name).exists():
         raise _already_added(name)
     if SendingDomain.objects.filter(name=name, status=DomainStatus.VERIFIED).exists():
-        raise DomainRefused(
-            "domain_verified_elsewhere",
-            f"“{to_unicode(name)}” is verified by another organization. If it is yours, remove it from the other "
-            "account or write to support.",
-        )
+        raise DomainRefused("domain_verified_elsewhere", name=to_unicode(name))
 
 
 def _already_added(name: str) -> DomainRefused:
-    return DomainRefused(
-        "domain_already_added", f"“{to_unicode(name)}” is among your domains already. Open it from the list of domains."
-    )
+    return DomainRefused("domain_already_added", name=to_unicode(name))
 
 
 # ---- SMTP users ------------------------------------------------------------------------------------------------------
@@ -108,19 +107,13 @@ def create_smtp_user(domain: SendingDomain, local_part: str, *, created_by: User
             # Read again: what the caller holds may be old, and the domain must not go while the user is made.
             current = SendingDomain.objects.select_for_update().filter(pk=domain.pk).first()
             if current is None or not current.is_verified:
-                raise SmtpUserRefused(
-                    "smtp_user_domain_not_verified",
-                    f"“{domain.display_name}” is not verified yet. Publish its DNS records first, then add SMTP users.",
-                )
+                raise SmtpUserRefused("smtp_user_domain_not_verified", name=domain.display_name)
             key = _new_key(current, address, created_by)
             smtp_user = SmtpUser.objects.create(
                 organization_id=current.organization_id, domain=current, address=address, api_key=key.api_key
             )
     except IntegrityError:
-        raise SmtpUserRefused(
-            "smtp_user_exists",
-            f"There is an SMTP user {address} already. Choose another name, or replace that one's password.",
-        ) from None
+        raise SmtpUserRefused("smtp_user_exists", address=address) from None
     return NewSmtpUser(smtp_user, key.secret)
 
 
@@ -130,11 +123,9 @@ def replace_password(smtp_user: SmtpUser) -> str:
     Raises SmtpUserRefused: smtp_user_disabled.
     """
     with transaction.atomic():
-        current = (
-            SmtpUser.objects.select_for_update(of=("self",)).select_related("api_key", "domain").get(pk=smtp_user.pk)
-        )
-        if current.disabled_at is not None:
-            raise SmtpUserRefused("smtp_user_disabled", f"{current.address} is disabled. Create the SMTP user anew.")
+        current = _locked(smtp_user)
+        if current is None or current.disabled_at is not None:
+            raise SmtpUserRefused("smtp_user_disabled", address=smtp_user.address)
         old = current.api_key
         key = _new_key(current.domain, current.address, old.created_by)
         current.api_key = key.api_key
@@ -147,10 +138,33 @@ def replace_password(smtp_user: SmtpUser) -> str:
 def disable_smtp_user(smtp_user: SmtpUser) -> None:
     """Ends the SMTP user and revokes its key. Idempotent; the address may then be given out again."""
     with transaction.atomic():
-        revoke_api_key(smtp_user.api_key)
-        if smtp_user.disabled_at is None:
-            smtp_user.disabled_at = timezone.now()
-            smtp_user.save(update_fields=["disabled_at"])
+        current = _locked(smtp_user)
+        if current is None:
+            return  # removed meanwhile, which ended it too
+        revoke_api_key(current.api_key)
+        if current.disabled_at is None:
+            current.disabled_at = timezone.now()
+            current.save(update_fields=["disabled_at"])
+    smtp_user.disabled_at = current.disabled_at
+
+
+def remove_smtp_user(smtp_user: SmtpUser) -> bool:
+    """Deletes the SMTP user and revokes its key. False: it was gone already."""
+    with transaction.atomic():
+        current = _locked(smtp_user)
+        if current is None:
+            return False
+        revoke_api_key(current.api_key)
+        current.delete()
+    return True
+
+
+def _locked(smtp_user: SmtpUser) -> SmtpUser | None:
+    """As it is now: what the caller holds may be old. None: it is gone.
+
+    Its key is read afterwards: a join would drop the row when another request replaced the key while this one waited.
+    """
+    return SmtpUser.objects.select_for_update().filter(pk=smtp_user.pk).first()
 
 
 def _new_key(domain: SendingDomain, address: str, created_by: User | None) -> NewKey:
@@ -172,7 +186,8 @@ def _address(domain: SendingDomain, typed: str) -> str:
     if "@" in local_part:
         raise SmtpUserRefused(
             "smtp_user_invalid",
-            f"“{typed.strip()}” is not on {domain.display_name}. Type what stands before the @, for example admin.",
+            typed=typed.strip(),
+            problem=f"it is not on {domain.display_name}. Type what stands before the @, for example admin",
         )
     try:
         # The domain was checked when it was added; RFC 6761 names (.test) are for the sandbox.
@@ -187,6 +202,7 @@ def _address(domain: SendingDomain, typed: str) -> str:
     except EmailNotValidError:
         raise SmtpUserRefused(
             "smtp_user_invalid",
-            f"“{typed.strip()}” is not a user name: up to 64 letters (a to z), digits and . _ + -, for example admin.",
+            typed=typed.strip(),
+            problem="what stands before the @ is up to 64 letters (a to z), digits and . _ + -, for example admin",
         ) from None
     return f"{local_part}@{domain.name}"

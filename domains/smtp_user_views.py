@@ -38,7 +38,7 @@ def smtp_user_create(request: OrganizationRequest) -> HttpResponse:
         try:
             new = services.create_smtp_user(domain, local_part, created_by=request.user)
         except services.SmtpUserRefused as refused:
-            form.add_error("local_part", refused.message)
+            form.add_error("local_part", refused.detail)
         else:
             return _render_secret(request, new.smtp_user, new.secret, is_new=True)
     domains = SendingDomain.objects.of(request.organization)

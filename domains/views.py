@@ -27,7 +27,7 @@ def domain_add(request: OrganizationRequest) -> HttpResponse:
         try:
             domain = services.add_domain(request.organization, form.cleaned_data["name"])
         except DomainRefused as refused:
-            form.add_error("name", refused.message)
+            form.add_error("name", refused.detail)
         else:
             return redirect("domain", domain.pk)
     return render(request, "domains/add.html", {"form": form})

@@ -21,6 +21,10 @@ class EventType(models.TextChoices):
     RETRY_REQUESTED = "retry_requested", "Retry requested"
 
 
+# What nearly every recipient has; the others are few.
+COMMON_TYPES = (EventType.SUBMITTED, EventType.DELIVERED)
+
+
 class Event(models.Model):
     """What happened to one recipient of a message. Partitioned by day of `id` (UUIDv7); updates are refused by a trigger."""
 
@@ -44,6 +48,12 @@ class Event(models.Model):
         indexes = [
             models.Index(fields=["message_id"], name="event_by_message"),
             models.Index(fields=["organization", "-id"], name="event_by_organization"),
+            # For the feed of bounces and the like. Mail that is delivered at once never enters it.
+            models.Index(
+                fields=["organization", "type", "id"],
+                name="event_by_type",
+                condition=~models.Q(type__in=["submitted", "delivered"]),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -16,6 +16,10 @@ from drf_spectacular.renderers import OpenApiJsonRenderer
 from plugsend.api_reference import Group, read
 
 KEPT = "public, max-age=300"
+# Nothing of the page comes from anywhere else.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'"
+)
 
 
 @cache
@@ -40,4 +44,6 @@ def openapi(request: HttpRequest) -> HttpResponse:
 @require_safe
 def reference(request: HttpRequest) -> HttpResponse:
     """A page of our own: Redoc asks a CDN for its logo, and has no dark form; Swagger UI is for trying, not for reading."""
-    return render(request, "api/reference.html", {"groups": groups(), "base_url": f"{settings.WEB_URL}/api/v1"})
+    page = render(request, "api/reference.html", {"groups": groups(), "base_url": f"{settings.WEB_URL}/api/v1"})
+    page["Content-Security-Policy"], page["Cache-Control"] = POLICY, KEPT
+    return page

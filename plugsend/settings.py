@@ -288,6 +288,10 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "accounts.rest.openapi.complete",
     ],
+    "ENUM_NAME_OVERRIDES": {
+        "DomainStatusEnum": "domains.serializers.DOMAIN_WORDS",
+        "RecordStatusEnum": "domains.serializers.RECORD_WORDS",
+    },
 }
 
 # ---- Admin -----------------------------------------------------------------------------------------------------------

@@ -1,14 +1,20 @@
-"""Which recipients somebody means: by state, by destination, by a part of the address. No I/O.
+"""Which recipients and which messages somebody means. No I/O.
 
-The message list shows by it, and `relay.actions` acts by it, so that what is seen is what is acted on.
+The message list and REST show by it (`relay.search`), and `relay.actions` acts by it, so that what is seen is what is acted on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from urllib.parse import urlencode
+from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import F, Func, Q, TextField, Value
+from django.db.models.functions import Lower
+from django.db.models.lookups import Exact, Regex
 
 from domains.names import DomainRefused, normalize_domain, to_unicode
 from relay.models import Recipient, RecipientState
@@ -31,7 +37,7 @@ _STATE_WORDS = {OPEN: "in the queue", RecipientState.UNKNOWN_OUTCOME.value: "who
 
 @dataclass(frozen=True, slots=True)
 class RecipientFilter:
-    """Empty parts do not narrow. `text` is a part of an address, or a whole one where `is_whole`."""
+    """Empty parts do not narrow. `text` is a part of an address; where `is_whole`, it is one whose domain is `destination`."""
 
     state: str = ""  # OPEN or a RecipientState
     destination: str = ""  # A-label form, lower case
@@ -41,6 +47,11 @@ class RecipientFilter:
 
     def __bool__(self) -> bool:
         return bool(self.state or self.destination or self.text)
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether an index over recipients leads to them."""
+        return self.is_whole or self.state == OPEN or self.state in INDEXED_STATES | OPEN_STATES
 
     @property
     def is_quick(self) -> bool:
@@ -76,7 +87,15 @@ class RecipientFilter:
         if self.destination:
             condition &= Q(destination=self.destination)
         if self.text:
-            condition &= Q(address__iexact=self.text) if self.is_whole else Q(address__icontains=self.text)
+            condition &= self._is_whole_address() if self.is_whole else Q(address__icontains=self.text)
+        return condition
+
+    def _is_whole_address(self) -> Q:
+        """In whatever way a client wrote the domain. By the index `recipient_by_address`."""
+        local = self.text.rpartition("@")[0]
+        condition = Q()
+        for domain in {self.destination, to_unicode(self.destination)}:
+            condition |= Q(Exact(Lower("address"), Lower(Value(f"{local}@{domain}"))))
         return condition
 
     def matches(self, recipient: Recipient) -> bool:
@@ -88,7 +107,50 @@ class RecipientFilter:
         if self.destination and self.destination != recipient.destination:
             return False
         text, address = self.text.lower(), recipient.address.lower()
-        return text == address if self.is_whole else text in address
+        if self.is_whole:
+            return text.rpartition("@")[0] == address.rpartition("@")[0]
+        return text in address
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """Empty parts do not narrow. Of ids any one will do; None does not narrow, an empty set leaves nothing."""
+
+    domain_ids: frozenset[UUID] | None = None  # of the sending domain
+    smtp_user_ids: frozenset[UUID] | None = None
+    api_key_ids: frozenset[UUID] | None = None
+    subject: str = ""  # a part of it
+    tags: tuple[str, ...] = ()  # all of them; `name` is that tag with any value, `name:value` just that one
+    metadata: Mapping[str, str] = field(default_factory=dict)  # all of them
+    since: datetime | None = None  # by the id, so to the millisecond
+    until: datetime | None = None  # from then on no more
+
+    @property
+    def is_time_only(self) -> bool:
+        ids = (self.domain_ids, self.smtp_user_ids, self.api_key_ids)
+        return not (self.subject or self.tags or self.metadata) and ids == (None, None, None)
+
+    def condition(self) -> Q:
+        """Over `Message`; without the time, which is a range of ids."""
+        condition = Q()
+        if self.domain_ids is not None:
+            condition &= Q(domain_id__in=self.domain_ids)
+        if self.smtp_user_ids is not None:
+            condition &= Q(smtp_user_id__in=self.smtp_user_ids)
+        if self.api_key_ids is not None:
+            condition &= Q(api_key_id__in=self.api_key_ids)
+        if self.subject:
+            condition &= Q(subject__icontains=self.subject)
+        if whole := [tag for tag in self.tags if ":" in tag]:
+            condition &= Q(tags__contains=whole)
+        for name in (tag for tag in self.tags if ":" not in tag):
+            condition &= Q(Regex(_TAG_TEXT, Value(rf"(^|,){re.escape(name)}(:|,|$)")))
+        if self.metadata:
+            condition &= Q(metadata__contains=dict(self.metadata))
+        return condition
+
+
+_TAG_TEXT = Func(F("tags"), Value(","), function="array_to_string", output_field=TextField())  # no tag holds a comma
 
 
 def read_filter(state: str, typed: str) -> RecipientFilter:

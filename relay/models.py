@@ -61,7 +61,15 @@ class Message(models.Model):
     objects = OrganizationQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["organization", "-id"], name="message_by_organization")]
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="message_by_organization"),
+            models.Index(fields=["domain_id", "-id"], name="message_by_domain"),
+            models.Index(
+                fields=["smtp_user_id", "-id"],
+                name="message_by_smtp_user",
+                condition=models.Q(smtp_user_id__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import OperationalError, connection, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import BinaryField, Count, F, Func, QuerySet, Value
 from django.utils import timezone
-from psycopg.errors import QueryCanceled
 
 from accounts.models import Organization
 from events.models import Event
 from events.selectors import timelines
-from relay.filters import INDEXED_STATES, OPEN, OPEN_STATES, RecipientFilter
+from relay.filters import RecipientFilter
 from relay.models import Content, ExchangerGroup, Message, Recipient, RecipientState
+from relay.search import EVERYONE, Sought, Span, find_messages
 
 PAGE_SIZE = 50
-SEARCH_S = 5.0
-EVERYONE = RecipientFilter()
 MOVING = {RecipientState.SUBMITTED, RecipientState.DEFERRED, RecipientState.IN_DOUBT}
 GOING_ON = MOVING | {RecipientState.SCHEDULED}  # nobody need do anything for it to go on
 
@@ -90,13 +86,12 @@ class MessageDetail:
         return any(timeline.recipient.state in GOING_ON for timeline in self.recipients)
 
 
-def summary_state(recipients: list[Recipient]) -> str:
-    states = {recipient.state for recipient in recipients}
+def summary_state(recipients: Iterable[Recipient]) -> str:
+    return summary_of({recipient.state for recipient in recipients})
+
+
+def summary_of(states: Container[str]) -> str:
     return next((state.value for state in _PRECEDENCE if state in states), RecipientState.SUBMITTED.value)
-
-
-class TookTooLong(Exception):
-    """A search that no index answers went through too much."""
 
 
 def messages_page(
@@ -110,47 +105,14 @@ def messages_page(
 
     `wanted`: only messages with such a recipient. Raises TookTooLong.
     """
-    with within(SEARCH_S) if wanted else nullcontext():
-        messages = _messages(organization, before, limit + 1, wanted)
+    messages = find_messages(organization, Sought(wanted), limit + 1, below=before)
     more, messages = len(messages) > limit, messages[:limit]
     recipients: dict[UUID, list[Recipient]] = defaultdict(list)
     if messages:
-        oldest = messages[-1].id
-        of_these = Recipient.objects.of(organization).filter(message_id__in=[m.id for m in messages], id__gte=oldest)
-        for recipient in of_these.order_by("id"):
+        for recipient in _of_messages(organization, [m.id for m in messages]).order_by("id"):
             recipients[recipient.message_id].append(recipient)
     rows = [MessageRow(m, of := recipients[m.id], [r for r in of if wanted.matches(r)]) for m in messages]
     return MessagePage(rows, messages[-1].id if more else None)
-
-
-def _messages(organization: Organization, before: UUID | None, most: int, wanted: RecipientFilter) -> list[Message]:
-    query = Message.objects.of(organization).order_by("-id")
-    recipients = Recipient.objects.of(organization).filter(wanted.condition())
-    if wanted.state == OPEN or wanted.state in INDEXED_STATES | OPEN_STATES:
-        # Those are few beside the delivered ones and have their own indexes: start from them.
-        if before:
-            recipients = recipients.filter(message_id__lt=before)
-        ids = recipients.order_by("-message_id").values_list("message_id", flat=True).distinct()[:most]
-        return list(query.filter(id__in=list(ids)))
-    if before:
-        query = query.filter(id__lt=before)
-    if wanted:
-        query = query.filter(Exists(recipients.filter(message_id=OuterRef("id"), id__gte=OuterRef("id"))))
-    return list(query[:most])
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Ends statements that take longer. Raises TookTooLong."""
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = %s", [int(seconds * 1000)])
-            yield
-            cursor.execute("SET LOCAL statement_timeout = DEFAULT")
-    except OperationalError as error:
-        if isinstance(error.__cause__, QueryCanceled):
-            raise TookTooLong from error
-        raise
 
 
 def message_detail(organization: Organization, message_id: UUID) -> MessageDetail | None:
@@ -188,6 +150,58 @@ def _suspensions(destinations: set[str]) -> dict[str, ExchangerGroup]:
         suspended_until__gt=timezone.now(), destinations__overlap=list(destinations)
     )
     return {destination: group for group in suspended for destination in destinations.intersection(group.destinations)}
+
+
+# ---- For REST: bounded, however many recipients there are ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A message's recipients in short. `addresses` of the envelope are in order, and None where they were not asked for."""
+
+    states: dict[str, int]
+    addresses: list[str] | None
+
+    @property
+    def state(self) -> str:
+        return summary_of(self.states)
+
+
+def reach(organization: Organization, messages: Sequence[Message], *, addresses_most: int) -> dict[UUID, Reach]:
+    """By message. `addresses_most`: those of messages with more recipients are left out."""
+    few = [message.id for message in messages if message.recipient_count <= addresses_most]
+    many = [message.id for message in messages if message.recipient_count > addresses_most]
+    states: dict[UUID, Counter[str]] = defaultdict(Counter)
+    addresses: dict[UUID, list[str]] = {message_id: [] for message_id in few}
+    rows = _of_messages(organization, few).order_by("id").values_list("message_id", "state", "address")
+    for message_id, state, address in rows:
+        states[message_id][state] += 1
+        addresses[message_id].append(address)
+    counted = _of_messages(organization, many).order_by().values("message_id", "state").annotate(number=Count("*"))
+    for message_id, state, number in counted.values_list("message_id", "state", "number"):
+        states[message_id][state] = number
+    return {one.id: Reach(dict(sorted(states[one.id].items())), addresses.get(one.id)) for one in messages}
+
+
+def _of_messages(organization: Organization, ids: Sequence[UUID]) -> QuerySet[Recipient]:
+    if not ids:
+        return Recipient.objects.none()
+    return Recipient.objects.of(organization).filter(message_id__in=ids, **Span.of(ids).of_recipients())
+
+
+def with_events(organization: Organization, recipients: Sequence[Recipient]) -> list[RecipientTimeline]:
+    """Recipients of one message, each with its course, without the transcripts."""
+    if not recipients:
+        return []
+    events = timelines(organization, recipients[0].message_id, [one.id for one in recipients])
+    return [RecipientTimeline(one, events.get(one.id, [])) for one in recipients]
+
+
+def message_heads(ids: Sequence[UUID], octets: int) -> dict[UUID, bytes]:
+    """The first octets of contents, by message. Without those whose retention is over."""
+    head = Func(F("raw"), Value(1), Value(octets), function="substring", output_field=BinaryField())
+    contents = Content.objects.filter(id__in=ids).annotate(head=head)
+    return {message_id: bytes(raw) for message_id, raw in contents.values_list("id", "head")}
 
 
 def message_content(organization: Organization, message_id: UUID) -> bytes | None:

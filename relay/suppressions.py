@@ -7,14 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.db import transaction
+from django.db.models import Q
+
+from accounts.ids import first_id_at
 from accounts.models import Organization
+from accounts.scoping import OrganizationQuerySet
 from events.reasons import REASONS
 from relay.models import Recipient, Suppression
 from relay.submission.addresses import domain_of
 
-MANUAL = "manual"
+MANUAL, COMPLAINT = "manual", "complaint"
+ORIGINS = ["bounce", "complaint", "manual"]  # Resend's words
 PAGE_SIZE = 50
 
 
@@ -53,6 +60,45 @@ def suppress(
     return Suppression.objects.get_or_create(organization_id=organization.pk, address=key, defaults=values)
 
 
+def suppress_all(organization: Organization, addresses: Iterable[str]) -> dict[str, tuple[Suppression, bool]]:
+    """As `suppress`, for many. `addresses`: as from `normalized`; so are the keys of what is returned."""
+    # In the order in which the engine suppresses, so that neither waits for the other in a circle. What is there already is
+    # locked, so that it cannot go before it is read.
+    made = [
+        Suppression(organization_id=organization.pk, address=address, reason=MANUAL)
+        for address in sorted(set(addresses))
+    ]
+    new = {suppression.pk for suppression in made}
+    with transaction.atomic():
+        Suppression.objects.bulk_create(
+            made, update_conflicts=True, unique_fields=["organization", "address"], update_fields=["address"]
+        )
+        found = list(Suppression.objects.of(organization).filter(address__in=[one.address for one in made]))
+    return {one.address: (one, one.pk in new) for one in found}
+
+
+def find_suppression(organization: Organization, which: str) -> Suppression | None:
+    """`which`: its id, or the address in whatever spelling."""
+    query = Suppression.objects.of(organization)
+    try:
+        return query.filter(pk=UUID(which)).first()
+    except ValueError:
+        address = normalized(which)
+        return query.filter(address=address).first() if address else None
+
+
+def remove_suppressions(
+    organization: Organization, *, addresses: Iterable[str] = (), ids: Iterable[UUID] = ()
+) -> list[Suppression]:
+    """Removes those that are there and returns them. `addresses`: as from `normalized`."""
+    condition = Q(address__in=list(addresses)) | Q(pk__in=list(ids))
+    with transaction.atomic():
+        query = Suppression.objects.of(organization).filter(condition).order_by("address")
+        found = list(query.select_for_update())
+        Suppression.objects.of(organization).filter(pk__in=[one.pk for one in found]).delete()
+    return found
+
+
 def unsuppress(organization: Organization, suppression_id: UUID) -> bool:
     """Mail to the address is sent again. False: there was no such suppression."""
     return bool(Suppression.objects.of(organization).filter(pk=suppression_id).delete()[0])
@@ -62,14 +108,31 @@ def suppressions_page(
     organization: Organization, *, search: str = "", before: UUID | None = None, limit: int = PAGE_SIZE
 ) -> SuppressionPage:
     """The newest first. `search`: an address, or a part of one."""
-    query = Suppression.objects.of(organization).order_by("-id")
-    if search:
-        whole = normalized(search)
-        query = query.filter(address=whole) if whole else query.filter(address__contains=search.lower())
+    query = suppressions_like(organization, search=search).order_by("-id")
     if before:
         query = query.filter(id__lt=before)
     rows = list(query[: limit + 1])
     return SuppressionPage(rows[:limit], rows[limit - 1].pk if len(rows) > limit else None)
+
+
+def suppressions_like(
+    organization: Organization, *, search: str = "", origin: str = "", reason: str = "", since: datetime | None = None
+) -> OrganizationQuerySet[Suppression]:
+    """Empty parts do not narrow. `search`: an address, or a part of one; `origin`: of ORIGINS."""
+    query = Suppression.objects.of(organization)
+    if search:
+        whole = normalized(search)
+        query = query.filter(address=whole) if whole else query.filter(address__contains=search.lower())
+    if origin == "bounce":
+        query = query.exclude(reason__in=[MANUAL, COMPLAINT])
+    elif origin:
+        query = query.filter(reason=origin)
+    if reason:
+        query = query.filter(reason=reason)
+    if since:
+        # Ids are made with the rows, give or take a moment, and have an index.
+        query = query.filter(created_at__gte=since, pk__gte=first_id_at(since - timedelta(seconds=60)))
+    return query
 
 
 def suppressions_of(organization: Organization, recipients: Iterable[Recipient]) -> dict[UUID, Suppression]:
@@ -77,6 +140,11 @@ def suppressions_of(organization: Organization, recipients: Iterable[Recipient])
     keys = {recipient.id: _key(recipient.address, recipient.destination) for recipient in recipients}
     found = {one.address: one for one in Suppression.objects.of(organization).filter(address__in=set(keys.values()))}
     return {identifier: found[key] for identifier, key in keys.items() if key in found}
+
+
+def origin_of(reason: str) -> str:
+    """One of ORIGINS."""
+    return reason if reason in {MANUAL, COMPLAINT} else "bounce"
 
 
 def reason_title(reason: str) -> str:

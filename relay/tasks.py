@@ -8,6 +8,7 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 from django.utils import timezone
 
+from accounts.models import IdempotentAnswer
 from events.partitions import ensure_partitions
 from relay import scheduled
 from relay.delivery import worker
@@ -51,7 +52,9 @@ def make_partitions() -> None:
 @shared_task(name="relay.tasks.forget_idempotency_keys")
 def forget_idempotency_keys() -> None:
     """Keys hold for 24 hours; older ones only take room."""
-    IdempotencyKey.objects.filter(created_at__lt=timezone.now() - timedelta(hours=24)).delete()
+    old = timezone.now() - timedelta(hours=24)
+    IdempotencyKey.objects.filter(created_at__lt=old).delete()
+    IdempotentAnswer.objects.filter(created_at__lt=old).delete()
 
 
 @shared_task(name="relay.tasks.forget_exchangers")

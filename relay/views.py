@@ -20,13 +20,13 @@ from events.reasons import REASONS
 from relay.action_words import STATE_CHOICES, Notice, actions_for, in_order
 from relay.actions import Action, possible_actions
 from relay.filters import read_filter
-from relay.models import ExchangerGroup, Message, Recipient, RecipientState, Suppression
+from relay.models import ExchangerGroup, Message, Recipient, RecipientState, Suppression, Template
 from relay.preview import PREVIEW_POLICY, preview, safe_html
+from relay.search import TookTooLong
 from relay.selectors import (
     GOING_ON,
     MessageDetail,
     RecipientTimeline,
-    TookTooLong,
     message_content,
     message_detail,
     messages_page,
@@ -82,6 +82,7 @@ def message_page(request: OrganizationRequest, message_id: UUID) -> HttpResponse
     context = _live_context(request, detail) | {
         "mail": preview(raw) if raw is not None else None,
         "credential": _credential(request, detail.message),
+        "template": _template(request, detail.message),
     }
     return render(request, "messages/message.html", context)
 
@@ -226,6 +227,14 @@ def _credential(request: OrganizationRequest, message: Message) -> SmtpUser | Ap
     if message.api_key_id:
         return ApiKey.objects.of(request.organization).filter(pk=message.api_key_id).first()
     return None
+
+
+def _template(request: OrganizationRequest, message: Message) -> Template | None:
+    return (
+        Template.objects.of(request.organization).filter(pk=message.template_id).first()
+        if message.template_id
+        else None
+    )
 
 
 def _smtp_user(request: OrganizationRequest) -> SmtpUser | None:

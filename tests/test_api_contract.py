@@ -1,18 +1,25 @@
-"""schemathesis against the running server: what the OpenAPI document promises of every operation is what is answered."""
+"""The running server: what the OpenAPI document promises is what is answered, whatever comes and however it comes."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.platform import Platform
 
 pytestmark = pytest.mark.xdist_group("platform")
 
-EXAMPLES = 20  # for each operation and phase
+EXAMPLES = 12  # for each operation
+SETTINGS = """
+[phases.stateful]
+generation.max-examples = 5
+"""
 CHECKS = [
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
     "response_schema_conformance", "negative_data_rejection", "missing_required_header", "unsupported_method",
@@ -21,6 +28,7 @@ CHECKS = [
 
 
 def test_every_answer_is_one_that_is_documented(platform: Platform, tmp_path: Path) -> None:
+    (tmp_path / "schemathesis.toml").write_text(SETTINGS)
     run = subprocess.run(
         [
             sys.executable, "-m", "schemathesis.cli", "run", f"{platform.demo['API_URL']}/openapi.json",
@@ -35,3 +43,28 @@ def test_every_answer_is_one_that_is_documented(platform: Platform, tmp_path: Pa
     tested = re.search(r"Tested: (\d+)", run.stdout)
     assert tested is not None
     assert int(tested[1]) >= 6, run.stdout
+
+
+LETTER = json.dumps({"from": "ada@demo.test", "to": "bob@example.test", "subject": "Hi", "text": "Hello"}).encode()
+TOO_MUCH = 40 * 1024 * 1024  # API_BODY_LIMIT is some 34 MiB
+
+
+def in_pieces(octets: int) -> Iterator[bytes]:
+    """A generator makes `requests` send chunks."""
+    yield LETTER
+    for _ in range(octets // 65_536):
+        yield b" " * 65_536
+
+
+def test_a_body_may_come_in_chunks_and_one_that_is_too_large_is_refused_either_way(platform: Platform) -> None:
+    with requests.Session() as session:
+        session.headers.update(
+            {"Authorization": f"Bearer {platform.demo['API_KEY']}", "Content-Type": "application/json"}
+        )
+        url = platform.demo["API_URL"] + "/emails"
+        assert session.post(url, data=in_pieces(200_000), timeout=20).status_code == 202
+        # The client may send all of it, and then is told.
+        for body in (in_pieces(TOO_MUCH), LETTER + b" " * TOO_MUCH):
+            answer = session.post(url, data=body, timeout=20)
+            assert (answer.status_code, answer.json()["code"]) == (413, "request_too_large")
+        assert session.post(url, data=LETTER, timeout=20).status_code == 202

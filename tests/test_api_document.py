@@ -71,5 +71,5 @@ def test_the_reference_shows_every_operation_and_needs_nothing_from_elsewhere() 
         assert f'id="{name}"' in page
     assert 'href="/errors/rate_limited/"' in page
     assert "expires_in" in page
+    assert answer["Content-Security-Policy"].startswith("default-src 'none'")
     assert 'src="http' not in page
-    assert "@import" not in page

@@ -66,3 +66,9 @@ def test_the_password_of_an_smtp_user_is_not_among_the_keys() -> None:
     assert smtp_user.api_key.prefix not in tenant.client.get("/api-keys/").content.decode()
     revoke = reverse("api_key_revoke", args=[smtp_user.api_key.pk])
     assert tenant.client.post(revoke).status_code == 404
+
+
+def test_a_key_for_one_domain_says_so() -> None:
+    tenant = make_tenant()
+    create_api_key(tenant.organization, "Shop", only_domain="shop.test")
+    assert "for shop.test only" in tenant.client.get("/api-keys/").content.decode()

@@ -63,7 +63,7 @@ def test_other_things_are_refused_in_words(typed: str, code: str, says: str) -> 
     with pytest.raises(DomainRefused) as refused:
         normalize_domain(typed)
     assert refused.value.code == code
-    assert says in refused.value.message
+    assert says in refused.value.detail
 
 
 @given(st.text(max_size=80))

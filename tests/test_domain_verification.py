@@ -290,7 +290,7 @@ def test_verified_domain_cannot_be_added_by_another(verified: SendingDomain) -> 
     with pytest.raises(DomainRefused) as refused:
         add_domain(Organization.objects.create(name="Theirs"), "demo.test")
     assert refused.value.code == "domain_verified_elsewhere"
-    assert "another organization" in refused.value.message
+    assert "another organization" in refused.value.detail
 
 
 def test_second_to_prove_a_domain_stays_pending_and_is_told(domain: SendingDomain, dns_port: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pytest_django.fixtures import Settings
 
-from relay.guarded_fetch import Answer, FetchFailed, TooLarge, fetch_files, read_url
+from relay.guarded_fetch import FILES_AT_ONCE, Answer, FetchFailed, TooLarge, fetch_files, read_url
 from tests.dns_zone import Zone
 from tests.file_hosts import HOST, FileHost, file, running_hosts
 
@@ -15,6 +15,9 @@ FILES = {
     "/a.pdf": file(b"%PDF", "Content-Type: application/pdf; x=y"),
     "/early": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + file(b"late"),
     "/chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\n\r\n",
+    "/chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"190\r\n%b\r\n" % (b"x" * 400) * 3
+    + b"0\r\n\r\n",
     "/open": b"HTTP/1.0 200 OK\r\n\r\nuntil the end",
     "/moved": b"HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1/\r\nContent-Length: 0\r\n\r\n",
     "/gzip": file(b"\x1f\x8b", "Content-Encoding: gzip"),
@@ -65,8 +68,9 @@ def test_a_file_is_fetched(hosts: tuple[Zone, FileHost], path: str, content: byt
         ("/moved", "redirects"),
         ("/missing", "404"),
         ("/gzip", "encoded as gzip"),
-        ("/large", "more than the 1000 octets"),
-        ("/long", "more than the 1000 octets"),
+        ("/large", "room"),
+        ("/long", "room"),
+        ("/chunks", "room"),
         ("/short", "10"),
         ("/ssh", "SSH"),
         ("/drip", "took more than"),
@@ -130,6 +134,12 @@ def test_one_that_fails_leaves_the_others(hosts: tuple[Zone, FileHost]) -> None:
     port = hosts[1].port
     answers = fetch(f"https://{HOST}:{port}/drip", f"https://{HOST}:{port}/a.pdf", "nonsense", within_s=1.0)
     assert [type(answer) for answer in answers] == [FetchFailed, Answer, FetchFailed]
+
+
+def test_files_that_wait_for_others_are_held_to_the_same_deadline(hosts: tuple[Zone, FileHost]) -> None:
+    port = hosts[1].port
+    answers = fetch(*[f"https://{HOST}:{port}/drip"] * FILES_AT_ONCE, f"https://{HOST}:{port}/a.pdf", within_s=0.5)
+    assert [str(answer).startswith("it took") for answer in answers[FILES_AT_ONCE:]] == [True]
 
 
 def test_the_sandbox_takes_plain_http_from_this_machine(tmp_path: Path, settings: Settings) -> None:

@@ -295,8 +295,9 @@ def test_a_key_that_is_held_open_holds_up_nobody_else(organization: Organization
     async def work(intake: Intake) -> None:
         async with holding(Parcel((make_accepted(organization),), once)):
             waiting = [asyncio.ensure_future(intake.commit(message)) for message in repeats]
-            for one in others:
-                assert await intake.commit(one) == Receipt(one.id)
+            async with asyncio.timeout(10):
+                for one in others:
+                    assert await intake.commit(one) == Receipt(one.id)
             assert not any(one.done() for one in waiting)
             answers = await asyncio.gather(*waiting, return_exceptions=True)
             assert {a.code for a in answers if isinstance(a, Refused)} == {"concurrent_idempotent_requests"}

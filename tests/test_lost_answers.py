@@ -4,7 +4,9 @@ where there is something to recognise it by."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,9 +16,9 @@ from events.models import Event
 from relay.database import database_url
 from relay.models import Content, IdempotencyKey, Message, Recipient
 from relay.submission import intake as intake_module
-from relay.submission.accept import Accepted
+from relay.submission.accept import Accepted, Parcel
 from relay.submission.intake import COPIED_OCTETS, Intake
-from relay.submission.once import Once, by_key
+from relay.submission.once import Once, by_batch_key, by_key
 from relay.submission.repeats import Receipt
 from tests.lossy_proxy import lossy_proxy
 from tests.test_intake import NobodyAwake, make_accepted
@@ -33,7 +35,7 @@ def organization() -> Organization:
 
 
 def send_twice(
-    messages: list[Accepted], repeats: list[Accepted], word: bytes, *, cuts: bool
+    messages: Sequence[Accepted | Parcel], repeats: Sequence[Accepted | Parcel], word: bytes, *, cuts: bool
 ) -> tuple[list[object], list[object]]:
     """The answers when the first commit's answer is lost, and those when all is sent again."""
 
@@ -42,9 +44,13 @@ def send_twice(
             intake = Intake(url, NobodyAwake())
             intake.start()
             proxy.lose(word, cuts=cuts)
-            first = await asyncio.gather(*map(intake.commit, messages), return_exceptions=True)
+
+            def commit(one: Accepted | Parcel) -> Coroutine[Any, Any, Receipt]:
+                return intake.commit_together(one) if isinstance(one, Parcel) else intake.commit(one)
+
+            first = await asyncio.gather(*map(commit, messages), return_exceptions=True)
             await asyncio.wait_for(proxy.is_done.wait(), 10)
-            second = await asyncio.gather(*map(intake.commit, repeats), return_exceptions=True)
+            second = await asyncio.gather(*map(commit, repeats), return_exceptions=True)
             await intake.stop()
             return list(first), list(second)
 
@@ -83,6 +89,22 @@ def test_the_repeat_of_a_message_whose_commit_was_not_answered_is_recognised(
     assert second == Receipt(message.id, is_repeat=True)
     assert_whole(1)
     assert IdempotencyKey.objects.get().message_id == message.id
+
+
+@pytest.mark.parametrize("octets", [100, COPIED_OCTETS], ids=["small", "large"])
+def test_the_repeat_of_a_batch_whose_commit_was_not_answered_gets_its_answer(
+    organization: Organization, octets: int, cuts: bool
+) -> None:
+    def parcel(answer: str) -> Parcel:
+        messages = (replace(make_accepted(organization), content=b"x" * octets) for _ in range(3))
+        return Parcel(tuple(messages), by_batch_key("order-42", b"f" * 32), {"data": answer})
+
+    sent = parcel("first")
+    [first], [second] = send_twice([sent], [parcel("second")], COMMIT, cuts=cuts)
+    assert isinstance(first, Refused)
+    assert first.code == "temporarily_unavailable"
+    assert second == Receipt(sent.id, is_repeat=True, answer={"data": "first"})
+    assert_whole(3)
 
 
 @pytest.mark.parametrize(

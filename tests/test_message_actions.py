@@ -34,7 +34,8 @@ from relay.database import database_url
 from relay.filters import read_filter
 from relay.lanes import Lane
 from relay.models import Message, Recipient, RecipientState
-from relay.selectors import TookTooLong, messages_page, within
+from relay.search import TookTooLong, within
+from relay.selectors import messages_page
 from relay.submission.desk import shared_desk
 from tests.factories import Tenant, add_recipient, make_domain, make_message, make_tenant
 from tests.platform import Platform, wait_for
@@ -543,7 +544,12 @@ def test_a_program_acts_and_is_answered_with_the_email(verb: Action) -> None:
     # Once more is no error; a key that may only send learns nothing of the content.
     again = call(sending.secret, message.pk, verb)
     assert again.status_code == 200, again.content
-    assert again.json() == {"object": "email", "id": str(message.pk), "last_event": email["last_event"]}
+    assert again.json() == {
+        "object": "email",
+        "id": str(message.pk),
+        "last_event": email["last_event"],
+        "state": email["state"],
+    }
 
 
 @pytest.mark.usefixtures("_own_desk")

@@ -6,8 +6,9 @@ from uuid import UUID
 import pytest
 
 from accounts.catalogue import Refused
+from accounts.fingerprints import request_fingerprint
 from relay.submission.headers import parse
-from relay.submission.once import by_content, message_fingerprint, request_fingerprint
+from relay.submission.once import by_content, message_fingerprint
 from relay.submission.options import Options, read_options
 
 

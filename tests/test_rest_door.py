@@ -60,10 +60,27 @@ def test_an_email_is_sent_delivered_and_its_timeline_read(platform: Platform) ->
     assert [event["type"] for event in email["recipients"][0]["events"]] == ["submitted", "delivered"]
     assert email["recipients"][0]["events"][1]["detail"]["reply"]["code"] == 250
 
+    [listed] = call(platform, "GET", "/emails", params={"recipient": "BCC@rest.test", "tag": "kind:welcome"}).json()[
+        "data"
+    ]
+    assert listed == {name: email[name] for name in listed}
+    events = call(platform, "GET", f"/emails/{message_id}/events").json()["data"]
+    feed = wait_for(lambda: feed_of(platform, message_id), "the feed has them")
+    assert sorted(events, key=lambda event: event["id"]) == feed
+    source = call(platform, "GET", f"/emails/{message_id}/raw", headers={"Accept": "message/rfc822"})
+    assert b"Subject: =?utf-8?" in source.content
+
     raw, dkim, domain, _ = platform.inbox("bcc@rest.test")[0]
     assert (dkim, domain) == ("pass", "demo.test")
     assert b"X-Order: 42" in raw
     assert b"bcc@rest.test" not in raw
+
+
+def feed_of(platform: Platform, message_id: UUID) -> list[dict[str, Any]] | None:
+    """Its six events, as soon as the feed has come to them."""
+    page = call(platform, "GET", "/events", params={"limit": 1000, "tag": "kind:welcome"}).json()
+    found = [event for event in page["data"] if event["email_id"] == str(message_id)]
+    return found if len(found) == 6 else None
 
 
 @pytest.mark.parametrize(
@@ -138,7 +155,7 @@ def test_unknown_things_are_json_too(platform: Platform) -> None:
     refused(call(platform, "GET", f"/emails/{uuid4()}"), 404, "not_found")
     refused(call(platform, "GET", "/emails/not-an-id"), 404, "not_found")
     refused(call(platform, "GET", "/no/such/thing"), 404, "not_found")
-    refused(call(platform, "GET", "/emails"), 405, "method_not_allowed")
+    refused(call(platform, "DELETE", "/emails"), 405, "method_not_allowed")
 
 
 def test_the_schema_is_served(platform: Platform) -> None:

@@ -70,7 +70,7 @@ def test_one_is_rescheduled_one_is_cancelled_one_is_sent_now(platform: Platform)
     answer = call(platform, "PATCH", f"/{sooner}", {"scheduled_at": "in 1 second"})
     assert (answer.status_code, answer.json()) == (200, {"object": "email", "id": str(sooner)})
     cancelled = call(platform, "POST", f"/{never}/cancel").json()
-    assert (cancelled["object"], cancelled["id"], cancelled["last_event"]) == ("email", str(never), "cancelled")
+    assert (cancelled["object"], cancelled["id"], cancelled["last_event"]) == ("email", str(never), "canceled")
     assert call(platform, "POST", f"/{now}/retry").status_code == 200
 
     for message_id in (sooner, now):

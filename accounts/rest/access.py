@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rest_framework.request import Request
 
+from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from accounts.models import Organization
 
@@ -21,6 +22,19 @@ def reading_organization(request: Request) -> Organization:
 def managing_organization(request: Request) -> Organization:
     """The organization whose domains, keys, templates and so on this key may change. Raises `Refused`."""
     return _organization(request, "full")
+
+
+def check_domain(request: Request, name: str) -> None:
+    """`name`: A-label form. Raises `Refused` for another domain than the one that this key is restricted to."""
+    only = credential_of(request).only_domain
+    if only and name != only:
+        raise Refused("key_restricted_to_domain", domain=only, what=name)
+
+
+def check_unrestricted(request: Request) -> None:
+    """For what concerns all domains alike. Raises `Refused`."""
+    if only := credential_of(request).only_domain:
+        raise Refused("key_restricted_to_domain", domain=only, what="the whole organization")
 
 
 def _organization(request: Request, scope: str) -> Organization:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from rest_framework import serializers
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
+
+from accounts.catalogue import Refused
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -55,7 +60,31 @@ class AddressesField(serializers.ListField):
         return cast(list[str], super().to_internal_value([data] if isinstance(data, str) else data))
 
 
-class SameIdField(serializers.UUIDField):
+class MomentField(serializers.DateTimeField):
+    """ISO 8601 with its zone: a time without one would be a different moment to each reader."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
+            pass
+        raise serializers.ValidationError(
+            "Write a time with its zone, as in 2026-11-25T10:00:00Z (a + in an address is written %2B)."
+        )
+
+
+class StrictUUIDField(serializers.UUIDField):
+    """A UUID's text only: DRF would take numbers."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("Must be a UUID.")
+        return super().to_internal_value(data)
+
+
+class SameIdField(StrictUUIDField):
     """The id that stands in the address already: Resend's Python SDK says it in the body of a PATCH, too. Never required.
 
     The serializer is given it as `context={"id": …}`.
@@ -69,3 +98,48 @@ class SameIdField(serializers.UUIDField):
         if value != self.context["id"]:
             raise serializers.ValidationError("Is not the id in the address.")
         return value
+
+
+class FixedField(serializers.Field[Any, Any, Any, Any]):
+    """A choice that Resend has and we do not: only what we do anyway is taken. `otherwise`: what to tell of other values."""
+
+    def __init__(self, value: bool | str, otherwise: str) -> None:
+        super().__init__(required=False)
+        self.value, self.otherwise = value, otherwise
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+    def to_internal_value(self, data: Any) -> Any:
+        if type(data) is not type(self.value) or data != self.value:
+            raise serializers.ValidationError(self.otherwise)
+        return self.value
+
+
+class FixedFieldSchema(OpenApiSerializerFieldExtension):
+    target_class = FixedField
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        value = self.target.value
+        return {"type": "boolean" if isinstance(value, bool) else "string", "const": value}
+
+
+class ObjectField(serializers.CharField):
+    """The member `object` of an answer: what it is."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(read_only=True, help_text=f"Always `{name}`.")
+        self.name = name
+
+    def get_attribute(self, instance: Any) -> str:
+        return self.name
+
+
+@contextmanager
+def at_field(name: str) -> Iterator[None]:
+    """A refusal raised within is about this member of the body, and says so."""
+    try:
+        yield
+    except Refused as refused:
+        refused.errors = refused.errors or [{"pointer": f"/{name}", "detail": refused.detail}]
+        raise

@@ -17,17 +17,14 @@ from accounts.credentials import Credential
 from accounts.models import ApiKey, Organization
 from accounts.rest.access import credential_of
 from accounts.rest.openapi import may_refuse
-from domains.models import SendingDomain
 from relay import actions
 from relay.actions import Acted, Action
-from relay.models import Message, Recipient
-from relay.rest.serializers import (
-    ActedEmailSerializer,
-    EmailSerializer,
-    RescheduledEmailSerializer,
-    RescheduleSerializer,
-)
-from relay.selectors import message_content, message_detail
+from relay.models import Recipient
+from relay.rest import answers
+from relay.rest.access import visible_message
+from relay.rest.answers import LAST_EVENTS, ActedEmailSerializer, EmailSerializer
+from relay.rest.serializers import RescheduledEmailSerializer, RescheduleSerializer
+from relay.selectors import summary_of
 from relay.submission.send_at import scheduled_for
 
 ANSWER = PolymorphicProxySerializer(
@@ -42,17 +39,18 @@ class ActionView(APIView):
         """On all recipients whom it applies to. The same request once more is no error. Raises `Refused`."""
         credential = credential_of(request)
         organization = Organization(pk=credential.organization_id)
-        message = _message(credential, organization, message_id)
+        credential.check_may("send")
+        message = visible_message(credential, message_id)
         acted = actions.act_on_message(action, organization, message.pk, by=_name_of(credential))
         recipients = actions.recipients_of(organization, message.pk)
         if not acted.changed and not actions.is_done_already(action, recipients):
             raise _why_not(action.value, acted, recipients)
-        found = message_detail(organization, message.pk)
-        assert found is not None
         if not credential.scopes & {"read", "full"}:  # a key that may only send must not learn what was written
-            return Response(ActedEmailSerializer({"id": message.pk, "last_event": found.state}).data)
-        raw = message_content(organization, message.pk)
-        return Response(EmailSerializer(EmailSerializer.shape(found, raw)).data)
+            state = summary_of(set(recipients.values_list("state", flat=True)))
+            return Response(
+                ActedEmailSerializer({"id": message.pk, "last_event": LAST_EVENTS[state], "state": state}).data
+            )
+        return Response(answers.email(organization, message))
 
 
 class RetryView(ActionView):
@@ -106,7 +104,8 @@ class RescheduleMixin:
         """Another time for an email that is scheduled. What is being delivered, or was sent already, is not touched."""
         credential = credential_of(request)
         organization = Organization(pk=credential.organization_id)
-        message = _message(credential, organization, message_id)
+        credential.check_may("send")
+        message = visible_message(credential, message_id)
         serializer = RescheduleSerializer(data=request.data, context={"id": message_id})
         serializer.is_valid(raise_exception=True)
         send_at = scheduled_for(serializer.validated_data["scheduled_at"], timezone.now())
@@ -122,19 +121,6 @@ def _why_not(action: str, acted: Acted, recipients: QuerySet[Recipient]) -> Refu
     states = Counter(recipients.values_list("state", flat=True))
     told = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
     return Refused("nothing_to_act_on", action=action, states=told)
-
-
-def _message(credential: Credential, organization: Organization, message_id: UUID) -> Message:
-    """The message that this key may act on: it may send, and from the message's domain."""
-    credential.check_may("send")
-    message = Message.objects.of(organization).filter(pk=message_id).first()
-    if message is not None and credential.only_domain:
-        domains = SendingDomain.objects.of(organization).filter(name=credential.only_domain)
-        if not domains.filter(pk=message.domain_id).exists():
-            message = None
-    if message is None:
-        raise Refused("not_found", thing="email")
-    return message
 
 
 def _name_of(credential: Credential) -> str:

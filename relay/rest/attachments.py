@@ -42,19 +42,20 @@ EXAMPLE = {
     "size": 48213,
     "content_type": "application/pdf",
     "content_disposition": "attachment",
-    "content_id": None,
     "download_url": f"https://mail.example.com/api/v1/emails/019a7c1e-5d2b-7c3a-9f10-2b7c8d9e0f11/attachments/{_ID}/content?token=…",
     "expires_at": "2026-11-25T11:00:00Z",
 }
 
 
 class SentAttachmentSerializer(serializers.Serializer[Any]):
+    """As in Resend's answers, what a part does not have is left out."""
+
     id = serializers.UUIDField()
-    filename = serializers.CharField(allow_null=True)
+    filename = serializers.CharField(required=False)
     size = serializers.IntegerField(help_text="In octets, decoded.")
     content_type = serializers.CharField()
     content_disposition = serializers.ChoiceField(choices=["attachment", "inline"])
-    content_id = serializers.CharField(allow_null=True)
+    content_id = serializers.CharField(required=False)
     download_url = serializers.URLField(help_text="Gives the content to whoever has it, until expires_at.")
     expires_at = serializers.DateTimeField()
 
@@ -161,7 +162,8 @@ def _linked(organization: Organization, message_id: UUID, attachment: SentAttach
     names = ("id", "filename", "size", "content_type", "content_disposition", "content_id")
     token = signing.dumps([organization.pk.hex, message_id.hex, attachment.id.hex], salt=_SALT)
     place = reverse("email_attachment_content", args=[message_id, attachment.id])
-    return {name: getattr(attachment, name) for name in names} | {
+    told = {name: getattr(attachment, name) for name in names}
+    return {name: value for name, value in told.items() if value is not None} | {
         "download_url": f"{settings.WEB_URL}{place}?token={token}",
         "expires_at": now + LINK_LIFE,
     }

@@ -35,7 +35,8 @@ class BatchView(APIView):
         request=SendEmailSerializer(many=True),
         responses={200: SentBatchSerializer},
         examples=[
-            OpenApiExample("Two emails", [EXAMPLE, EXAMPLE | {"to": ["eve@example.com"]}], request_only=True),
+            # drf-spectacular makes a list of it.
+            OpenApiExample("A batch", EXAMPLE, request_only=True),
             OpenApiExample(
                 "All accepted", response_only=True,
                 value={"data": [SENT_EXAMPLE, {"id": "019b6d2c-1f63-7e51-b2c4-5d2f8a7e4b11"}]},

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.catalogue import Refused
-from accounts.rest.access import credential_of, reading_organization
+from accounts.rest.access import credential_of
 from relay.rest.actions import RescheduleMixin
+from relay.rest.reading import FindEmailsMixin, ReadEmailMixin
 from relay.rest.sending import Order, Sent, send_email
-from relay.rest.serializers import EmailSerializer, SendEmailSerializer, SentEmailSerializer
-from relay.selectors import message_content, message_detail
+from relay.rest.serializers import SendEmailSerializer, SentEmailSerializer
 from relay.submission.desk import shared_desk
 
 IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER,
+    "Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[!-~]+$"}, OpenApiParameter.HEADER,
     description="1 to 256 visible ASCII characters. The same key and body within 24 hours get the first answer again, with "
     "the header `Idempotent-Replayed: true`, and nothing is sent twice.",
 )  # fmt: skip
@@ -46,7 +43,7 @@ EXAMPLES = [
 ]
 
 
-class EmailsView(APIView):
+class EmailsView(FindEmailsMixin, APIView):
     @extend_schema(
         operation_id="emails_send",
         parameters=[IDEMPOTENCY_KEY],
@@ -65,13 +62,5 @@ def sent_response(sent: Sent) -> Response:
     return Response(sent.body, status=sent.status, headers=sent.headers)
 
 
-class EmailView(RescheduleMixin, APIView):
-    @extend_schema(operation_id="emails_get", responses=EmailSerializer)
-    def get(self, request: Request, message_id: UUID) -> Response:
-        """An email with the state and the timeline of each recipient."""
-        organization = reading_organization(request)
-        found = message_detail(organization, message_id)
-        if found is None:
-            raise Refused("not_found", thing="email")
-        raw = message_content(organization, message_id)
-        return Response(EmailSerializer(EmailSerializer.shape(found, raw)).data)
+class EmailView(ReadEmailMixin, RescheduleMixin, APIView):
+    """One email."""

@@ -12,6 +12,7 @@ from accounts.credentials import Credential
 from relay.guarded_fetch import Answer, FetchFailed, fetch_files, read_url
 from relay.models import Door
 from relay.rest.serializers import SendEmailSerializer
+from relay.rest.template_use import filled_in
 from relay.submission.accept import Limits, Submission, check_size, size_limit
 from relay.submission.header_writing import is_line
 from relay.submission.media_types import UNKNOWN, guess_media_type, read_media_type
@@ -40,10 +41,10 @@ def submission_of(
     data: Any, credential: Credential, limits: Limits, *, client: str, once: Once | None = None
 ) -> Submission:
     """One email as `POST /api/v1/emails` takes it. Raises `Refused` and DRF's ValidationError, which name the field by a JSON
-    pointer into `data`. Blocks where files are to be fetched (`names_files`)."""
+    pointer into `data`. Blocks where `waits_for_others`."""
     least = _least_octets(data)
     check_size(least, credential, limits)
-    asked = _SEND_EMAIL.run_validation(data)
+    asked, template = filled_in(_SEND_EMAIL.run_validation(data), credential)
     attachments = attachments_of(asked.get("attachments", ()), room=size_limit(credential, limits) - least)
     built = build(letter_of(asked, attachments))
     return Submission(
@@ -54,6 +55,7 @@ def submission_of(
         recipients=built.recipients,
         content=built.content,
         client=client,
+        template=template,
         options=options_of(asked, once.key if once else ""),
         fingerprint=once.fingerprint if once else b"",
     )
@@ -128,6 +130,11 @@ def _attachment(asked: Mapping[str, Any], file: Answer | FetchFailed | None) -> 
         told = file.header.get("content-type", "")
         content_type = told if read_media_type(told) else ""
     return Attachment(file.body, filename, content_type, asked.get("content_id", ""))
+
+
+def waits_for_others(data: Any) -> bool:
+    """Whether there is something to fetch, or a template to be filled in. No field needs to be valid."""
+    return names_files(data) or (isinstance(data, dict) and bool(data.get("template")))
 
 
 def names_files(data: Any) -> bool:

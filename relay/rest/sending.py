@@ -16,11 +16,12 @@ from rest_framework.exceptions import ValidationError
 
 from accounts.catalogue import Refused
 from accounts.credentials import Credential
+from accounts.fingerprints import request_fingerprint
 from accounts.rest.problems import invalid_fields
-from relay.rest.requests import idempotency_key_of, names_files, submission_of
-from relay.submission.accept import Accepted, Limits, Parcel, Submission
+from relay.rest.requests import idempotency_key_of, names_files, submission_of, waits_for_others
+from relay.submission.accept import Accepted, DomainFact, Draft, Limits, Parcel, examine
 from relay.submission.desk import Desk
-from relay.submission.once import by_batch_key, by_key, request_fingerprint
+from relay.submission.once import Once, by_batch_key, by_key
 
 LIGHT_OCTETS = 64 * 1024  # of a request that is read and built on the loop, in a millisecond or less
 THREADS = 8  # for the others
@@ -68,23 +69,19 @@ async def send_email(order: Order, data: Any, desk: Desk, *, is_light: bool) -> 
     """Durable when it returns. Raises `Refused` and DRF's ValidationError."""
     credential, key = order.credential, order.idempotency_key
     once = by_key(key, await _do(is_light, lambda: request_fingerprint(data))) if key else None
-    has_files = names_files(data)
     receipt = None
-    if once and has_files:  # they may be gone by now
+    if once and names_files(data):  # they may be gone by now
         receipt = await desk.first_answer(credential, once)
     if receipt is None:
         try:
-            submission = await _do(
-                is_light and not has_files,
-                lambda: submission_of(data, credential, desk.limits, client=order.client, once=once),
-            )
+            draft = await _do(is_light and not waits_for_others(data), lambda: _draft(data, order, desk.limits, once))
         except (Refused, ValidationError):
             # A repeat gets the first answer even where it would be refused by now.
             receipt = await desk.first_answer(credential, once) if once else None
             if receipt is None:
                 raise
         else:
-            receipt = await desk.submit(submission)
+            receipt = await desk.submit_draft(draft)
     return Sent(202, {"id": str(receipt.message_id)}, receipt.is_repeat)
 
 
@@ -110,6 +107,10 @@ async def send_batch(order: Order, data: Any, desk: Desk, *, is_light: bool) -> 
     if receipt is not None and receipt.is_repeat:
         return Sent(200, receipt.answer, is_repeat=True)
     return Sent(200, answer)
+
+
+def _draft(data: Any, order: Order, limits: Limits, once: Once | None = None) -> Draft:
+    return examine(submission_of(data, order.credential, limits, client=order.client, once=once), limits)
 
 
 async def _do(is_light: bool, work: Callable[[], T]) -> T:
@@ -154,11 +155,13 @@ def _is_permissive(meta: Mapping[str, Any]) -> bool:
 async def _read(data: object, order: Order, desk: Desk, *, is_light: bool) -> _Batch:
     """Raises `Refused` for what concerns the batch as a whole, and for trouble of ours."""
     batch = _Batch()
+    facts: dict[str, DomainFact | None] = {}
     recipients = octets = 0
     for index, item in enumerate(_items(data)):
         try:
-            submission = await _do(is_light, lambda item=item: _submission(item, order, desk.limits))  # type: ignore[misc]
-            accepted = await desk.prepare(submission)
+            is_quick = is_light and not waits_for_others(item)
+            draft = await _do(is_quick, lambda item=item: _draft_of_batch(item, order, desk.limits))  # type: ignore[misc]
+            accepted = await desk.prepare(draft, facts)
         except Refused as refused:
             if refused.refusal.http >= 500:
                 raise
@@ -183,13 +186,13 @@ def _items(data: object) -> Sequence[object]:
     return data
 
 
-def _submission(item: object, order: Order, limits: Limits) -> Submission:
+def _draft_of_batch(item: object, order: Order, limits: Limits) -> Draft:
     if names_files(item):  # a hundred times the time that one request may take to fetch
         raise Refused(
             "validation_failed", pointer="/attachments", problem="files by path are possible in single emails only"
         )
     try:
-        return submission_of(item, order.credential, limits, client=order.client)
+        return _draft(item, order, limits)
     except ValidationError as error:
         raise invalid_fields(error) from None
 

@@ -1,10 +1,8 @@
-"""The wire shape of `/api/v1/emails`: Resend's names where the two overlap."""
+"""What `/api/v1/emails` takes: Resend's names where the two overlap. What it answers: `relay.rest.answers`."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from typing import Any
 
 from django.utils import timezone
@@ -13,11 +11,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.rest.fields import AddressesField, SameIdField, SecondsField, StrictCharField, StrictSerializer
-from events.models import Event
 from relay.delivery.retry import HORIZON
-from relay.models import Door
 from relay.rest.attachment_fields import AttachmentsField
-from relay.selectors import MessageDetail, RecipientTimeline
+from relay.rest.template_serializers import TemplateOfEmailSerializer
 from relay.submission.options import (
     METADATA_KEY_LENGTH,
     METADATA_KEYS,
@@ -61,7 +57,8 @@ class SendEmailSerializer(StrictSerializer):
     """`POST /api/v1/emails`."""
 
     to = AddressesField(min_length=1, max_length=1000)
-    subject = StrictCharField(max_length=2000, allow_blank=True, trim_whitespace=False)
+    subject = StrictCharField(max_length=2000, required=False, allow_blank=True, trim_whitespace=False)
+    template = TemplateOfEmailSerializer(required=False, help_text="In place of text and html.")
     text = StrictCharField(required=False, allow_blank=True, allow_null=True, trim_whitespace=False)
     html = StrictCharField(required=False, allow_blank=True, allow_null=True, trim_whitespace=False)
     cc = AddressesField(required=False)
@@ -83,7 +80,7 @@ class SendEmailSerializer(StrictSerializer):
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         # "from" is a word of Python's, so it cannot be declared as an attribute.
-        return {"from": StrictCharField(max_length=1000), **super().get_fields()}
+        return {"from": StrictCharField(max_length=1000, required=False), **super().get_fields()}
 
     def validate_metadata(self, value: dict[str, str]) -> dict[str, str]:
         if len(value) > METADATA_KEYS:
@@ -93,8 +90,15 @@ class SendEmailSerializer(StrictSerializer):
         return value
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs.get("text") is None and attrs.get("html") is None:
-            raise serializers.ValidationError({"text": ["Give text, html or both."]})
+        bodies = [part for part in ("text", "html") if attrs.get(part) is not None]
+        if "template" in attrs:  # which may have the sender and the subject, too (relay.rest.template_use)
+            errors = {part: ["Give a template or the body itself."] for part in bodies}
+        else:
+            errors = {part: ["This field is required."] for part in ("from", "subject") if part not in attrs}
+            if not bodies:
+                errors["text"] = ["Give text, html, both or a template."]
+        if errors:
+            raise serializers.ValidationError(errors)
         return attrs
 
 
@@ -131,100 +135,3 @@ class RescheduleSerializer(StrictSerializer):
 class RescheduledEmailSerializer(serializers.Serializer[Any]):
     object = serializers.CharField(default="email")
     id = serializers.UUIDField()
-
-
-class EventSerializer(serializers.Serializer[Event]):
-    type = serializers.CharField()
-    occurred_at = serializers.DateTimeField()
-    attempt = serializers.IntegerField()
-    reason = serializers.CharField()
-    detail = serializers.JSONField()
-
-
-class RecipientSerializer(serializers.Serializer[RecipientTimeline]):
-    address = serializers.CharField(source="recipient.address")
-    state = serializers.CharField(source="recipient.state")
-    reason = serializers.CharField(source="recipient.reason")
-    attempts = serializers.IntegerField(source="recipient.attempts")
-    next_attempt_at = serializers.DateTimeField(source="recipient.next_attempt_at", allow_null=True)
-    expires_at = serializers.DateTimeField(source="recipient.expires_at")
-    events = EventSerializer(many=True)
-
-
-class EmailSerializer(serializers.Serializer[Any]):
-    """`GET /api/v1/emails/{id}`: the message as submitted, and what became of each recipient."""
-
-    object = serializers.CharField(default="email")
-    id = serializers.UUIDField()
-    to = serializers.ListField(child=serializers.CharField())
-    cc = serializers.ListField(child=serializers.CharField())
-    bcc = serializers.ListField(child=serializers.CharField())
-    reply_to = serializers.ListField(child=serializers.CharField())
-    subject = serializers.CharField()
-    html = serializers.CharField(allow_null=True)
-    text = serializers.CharField(allow_null=True)
-    created_at = serializers.DateTimeField()
-    scheduled_at = serializers.DateTimeField(allow_null=True)
-    last_event = serializers.CharField()
-    message_id = serializers.CharField(help_text="The Message-ID header.")
-    door = serializers.ChoiceField(choices=Door.choices)
-    size_bytes = serializers.IntegerField()
-    tags = TagSerializer(many=True)
-    metadata = serializers.DictField(child=serializers.CharField())
-    recipients = RecipientSerializer(many=True)
-
-    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        return {"from": serializers.CharField(), **super().get_fields()}
-
-    @staticmethod
-    def shape(found: MessageDetail, raw: bytes | None) -> dict[str, Any]:
-        """What the fields are filled from. Content whose retention is over reads as null."""
-        message = found.message
-        parsed = message_from_bytes(raw or b"", policy=policy.default)
-        to, cc, reply_to = (_addresses(parsed, name) for name in ("To", "Cc", "Reply-To"))
-        shown = {address.rpartition("<")[2].rstrip(">").lower() for address in (*to, *cc)}
-        return {
-            "object": "email",
-            "id": message.id,
-            "from": message.header_from,
-            "to": to,
-            "cc": cc,
-            "bcc": [r.recipient.address for r in found.recipients if r.recipient.address.lower() not in shown],
-            "reply_to": reply_to,
-            "subject": message.subject,
-            "html": _body(parsed, "html") if raw else None,
-            "text": _body(parsed, "plain") if raw else None,
-            "created_at": message.submitted_at,
-            "scheduled_at": message.scheduled_at,
-            "last_event": found.state,
-            "message_id": message.message_id_header,
-            "door": message.door,
-            "size_bytes": message.size_bytes,
-            "tags": [dict(zip(("name", "value"), tag.partition(":")[::2], strict=True)) for tag in message.tags],
-            "metadata": message.metadata,
-            "recipients": found.recipients,
-        }
-
-
-class ActedEmailSerializer(serializers.Serializer[Any]):
-    """What a key that may only send is told of an email that it acted on."""
-
-    object = serializers.CharField(default="email")
-    id = serializers.UUIDField()
-    last_event = serializers.CharField()
-
-
-def _addresses(parsed: EmailMessage, name: str) -> list[str]:
-    header = parsed[name]
-    return [str(address) for address in header.addresses] if header is not None else []
-
-
-def _body(parsed: EmailMessage, kind: str) -> str | None:
-    part = parsed.get_body((kind,))
-    if part is None:
-        return None
-    try:
-        return str(part.get_content()).replace("\r\n", "\n")
-    except (LookupError, UnicodeError):  # a charset that nobody knows
-        payload = part.get_payload(decode=True)
-        return payload.decode("latin-1") if isinstance(payload, bytes) else ""

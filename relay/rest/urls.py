@@ -2,12 +2,16 @@
 
 from django.urls import path
 
-from relay.rest import actions, attachments, batch, emails
+from relay.rest import actions, attachments, batch, emails, feed, reading, suppressions, templates
 
 urlpatterns = [
     path("emails", emails.EmailsView.as_view(), name="emails"),
     path("emails/batch", batch.BatchView.as_view(), name="emails_batch"),
     path("emails/<uuid:message_id>", emails.EmailView.as_view(), name="email"),
+    path("emails/<uuid:message_id>/recipients", reading.RecipientsView.as_view(), name="email_recipients"),
+    path("emails/<uuid:message_id>/events", reading.EmailEventsView.as_view(), name="email_events"),
+    path("emails/<uuid:message_id>/raw", reading.RawView.as_view(), name="email_raw"),
+    path("events", feed.EventsView.as_view(), name="events"),
     path("emails/<uuid:message_id>/retry", actions.RetryView.as_view(), name="email_retry"),
     path("emails/<uuid:message_id>/hold", actions.HoldView.as_view(), name="email_hold"),
     path("emails/<uuid:message_id>/release", actions.ReleaseView.as_view(), name="email_release"),
@@ -23,4 +27,20 @@ urlpatterns = [
         attachments.AttachmentContentView.as_view(),
         name="email_attachment_content",
     ),
+    path("templates", templates.TemplatesView.as_view(), name="templates"),
+    path("templates/<str:reference>", templates.TemplateView.as_view(), name="template"),
+    path("templates/<str:reference>/publish", templates.PublishTemplateView.as_view(), name="template_publish"),
+    path("templates/<str:reference>/duplicate", templates.DuplicateTemplateView.as_view(), name="template_duplicate"),
+    path("templates/<str:reference>/render", templates.RenderTemplateView.as_view(), name="template_render"),
+    path("templates/<str:reference>/versions", templates.TemplateVersionsView.as_view(), name="template_versions"),
+    path(
+        "templates/<str:reference>/versions/<int:number>",
+        templates.TemplateVersionView.as_view(),
+        name="template_version",
+    ),
+    path("suppressions", suppressions.SuppressionsView.as_view(), name="api_suppressions"),
+    path("suppressions/batch/add", suppressions.AddSuppressionsView.as_view(), name="api_suppressions_add"),
+    path("suppressions/batch/remove", suppressions.RemoveSuppressionsView.as_view(), name="api_suppressions_remove"),
+    # An address may hold a slash (RFC 5321, 4.1.2).
+    path("suppressions/<path:which>", suppressions.SuppressionView.as_view(), name="api_suppression"),
 ]

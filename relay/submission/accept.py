@@ -21,6 +21,7 @@ from relay.submission.addresses import domain_of
 from relay.submission.content import ContentLimits, read_content
 from relay.submission.once import Once, by_content, by_key, message_fingerprint
 from relay.submission.options import Options, read_options
+from relay.templating.published import TemplateUse
 
 NULL_SENDER = ""  # MAIL FROM:<> (RFC 5321, 4.5.5)
 
@@ -37,6 +38,7 @@ class Submission:
     content: bytes  # CRLF line ends, transparency dots already taken out
     client: str = ""  # the client's address, kept in the submitted event, never in the mail
     options: Options | None = None  # None: they stand in X-PlugSend headers
+    template: TemplateUse | None = None  # what the content was made from
     fingerprint: bytes = b""  # of the request behind an idempotency key; empty: told from the message
 
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -25,10 +26,14 @@ from relay.loops import new_loop
 from relay.submission.accept import Accepted, DomainFact, Draft, Limits, Parcel, Submission, accept, examine
 from relay.submission.content import ContentLimits
 from relay.submission.directory import Directory
+from relay.submission.filling import with_template
 from relay.submission.intake import Intake
 from relay.submission.once import Once
+from relay.submission.options import TemplateCall
 from relay.submission.repeats import Receipt, first_answer
 from relay.submission.wake_up import WakeUps
+from relay.templating.press import PRESSES
+from relay.templating.published import StoredVersion
 
 T = TypeVar("T")
 SUBMIT_TIMEOUT_S = 60
@@ -53,6 +58,8 @@ class Desk:
                                          kwargs={"autocommit": True})  # fmt: skip
         self._directory = Directory(self._pool)
         self._intake = Intake(database_url, self._wake_ups)
+        # Threads of their own, so that what waits for a press delays nothing else.
+        self._fillers = ThreadPoolExecutor(PRESSES, thread_name_prefix="templates")
 
     async def open(self) -> None:
         await self._pool.open()
@@ -61,6 +68,7 @@ class Desk:
     async def close(self) -> None:
         await self._intake.stop()
         await self._pool.close()
+        self._fillers.shutdown(wait=False)
         await asyncio.to_thread(self._wake_ups.stop)
 
     async def smtp_credential(self, user_name: str, digest: bytes) -> Credential | None:
@@ -79,24 +87,33 @@ class Desk:
     async def sending_domain(self, credential: Credential, name: str) -> DomainFact | None:
         return await _or_unavailable(self._directory.sending_domain(credential.organization_id, name))
 
+    async def template(self, credential: Credential, reference: str) -> StoredVersion:
+        """What is published of one of the organization's templates. Raises `Refused`."""
+        return await _or_unavailable(self._directory.template(credential.organization_id, reference))
+
     async def submit(self, submission: Submission) -> Receipt:
         """Durable when it returns. Raises `Refused`, with nothing stored.
 
         A repeat gets the first answer even where it would be refused by now: its domain has lost a record since, say.
         """
-        draft = examine(submission, self.limits)
+        return await self.submit_draft(examine(submission, self.limits))
+
+    async def submit_draft(self, draft: Draft) -> Receipt:
+        """The same for what has been examined, perhaps in another thread, with these limits."""
         try:
             accepted = await self._accept(draft)
         except Refused:
-            receipt = await self.first_answer(submission.credential, draft.once) if draft.once else None
+            receipt = await self.first_answer(draft.submission.credential, draft.once) if draft.once else None
             if receipt is None:
                 raise
             return receipt
         return await self._intake.commit(accepted)
 
-    async def prepare(self, submission: Submission) -> Accepted:
-        """What `submit_together` is to be given. Raises `Refused`."""
-        return await self._accept(examine(submission, self.limits))
+    async def prepare(self, draft: Draft, facts: dict[str, DomainFact | None]) -> Accepted:
+        """For `submit_together`. `facts`: what was looked up for the others of the parcel; grows. Raises `Refused`."""
+        for name in draft.sender_domains - facts.keys():
+            facts[name] = await self.sending_domain(draft.submission.credential, name)
+        return accept(draft, facts, hostname=settings.HOSTNAME)
 
     async def submit_together(self, parcel: Parcel) -> Receipt:
         """All messages are durable when it returns. Raises `Refused`, with nothing stored."""
@@ -112,8 +129,16 @@ class Desk:
 
     async def _accept(self, draft: Draft) -> Accepted:
         credential = draft.submission.credential
+        if draft.options.template:
+            draft = await self._filled_in(draft, draft.options.template)
         facts = {name: await self.sending_domain(credential, name) for name in draft.sender_domains}
         return accept(draft, facts, hostname=settings.HOSTNAME)
+
+    async def _filled_in(self, draft: Draft, call: TemplateCall) -> Draft:
+        version = await self.template(draft.submission.credential, call.reference)
+        loop = asyncio.get_running_loop()
+        filled = await loop.run_in_executor(self._fillers, version.fill_in, call.variables)
+        return with_template(draft, filled, self.limits)
 
 
 async def _or_unavailable(look_up: Coroutine[Any, Any, T]) -> T:
@@ -141,24 +166,14 @@ class ThreadedDesk:
         assert thread.ident
         return cls(desk, loop, thread.ident)
 
-    @property
-    def limits(self) -> Limits:
-        return self._desk.limits
-
     def submit(self, submission: Submission) -> Receipt:
         return self._run(self._desk.submit(submission))
 
-    def prepare(self, submission: Submission) -> Accepted:
-        return self._run(self._desk.prepare(submission))
-
-    def submit_together(self, parcel: Parcel) -> Receipt:
-        return self._run(self._desk.submit_together(parcel))
-
-    def first_answer(self, credential: Credential, once: Once) -> Receipt | None:
-        return self._run(self._desk.first_answer(credential, once))
-
     def api_credential(self, secret: str) -> Credential | None:
         return self._desk.known_api_credential(secret) or self._run(self._desk.api_credential(secret))
+
+    def template(self, credential: Credential, reference: str) -> StoredVersion:
+        return self._run(self._desk.template(credential, reference))
 
     def system_credential(self) -> Credential | None:
         return self._run(self._desk.system_credential())

@@ -1,4 +1,4 @@
-"""Facts that accept needs: credentials and sending domains, read from PostgreSQL and kept for seconds.
+"""Facts that accept needs: credentials, sending domains and published templates, read from PostgreSQL and kept for seconds.
 
 Only good answers are kept, so a new key or a domain just verified works at once; one that was revoked stops within
 `KEPT_SECONDS`.
@@ -16,13 +16,18 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool
 
 from accounts.api_keys import digest_of, is_well_formed
+from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from domains.models import DomainStatus
 from relay.submission.accept import DomainFact
+from relay.templating.press import Source
+from relay.templating.published import StoredVersion
+from relay.templating.variables import Variable
 
 ANSWER_WITHIN_S = 8.0
 KEPT_SECONDS = 3.0
 KEPT_MOST = 50_000
+KEPT_TEMPLATE_OCTETS = 16 * 1024 * 1024
 
 _CREDENTIAL_COLUMNS = """
     k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend,
@@ -47,6 +52,18 @@ _API_CREDENTIAL = f"""
 
 _DOMAIN = "SELECT id, name, status = %s FROM domains_sendingdomain WHERE organization_id = %s AND name = %s"
 
+_TEMPLATE = """
+    SELECT t.id, t.name, v.number, v.sender, v.reply_to, v.subject, v.html, v.text, v.variables
+    FROM relay_template t
+    LEFT JOIN LATERAL (
+        SELECT * FROM relay_templateversion
+        WHERE template_id = t.id AND published_at IS NOT NULL ORDER BY number DESC LIMIT 1
+    ) v ON true
+    WHERE t.organization_id = %s AND {}
+"""
+_TEMPLATE_BY_ID = _TEMPLATE.format("t.id = %s")
+_TEMPLATE_BY_ALIAS = _TEMPLATE.format("t.alias = %s AND t.alias <> ''")
+
 _SYSTEM_ORGANIZATION = "SELECT id FROM accounts_organization WHERE is_system"
 
 T = TypeVar("T")
@@ -58,6 +75,7 @@ class Directory:
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
         self._kept: dict[object, tuple[float, Any]] = {}
+        self._template_octets = 0  # of the templates that are kept
 
     async def smtp_credential(self, user_name: str, digest: bytes) -> Credential | None:
         """The credential behind an SMTP user's name and its key's digest; None when either is wrong or out of use."""
@@ -83,6 +101,42 @@ class Directory:
             if fact and fact.is_verified:
                 self._remember(("domain", organization_id, name), fact)
         return fact
+
+    async def template(self, organization_id: UUID, reference: str) -> StoredVersion:
+        """What is published of a template, by id or alias. Raises `Refused`."""
+        key = ("template", organization_id, reference)
+        version: StoredVersion | None = self._recall(key)
+        if version is None:
+            version = await self._template(organization_id, reference)
+            self._template_octets += version.octets
+            if self._template_octets > KEPT_TEMPLATE_OCTETS:
+                self._forget_templates()
+            self._remember(key, version)
+        return version
+
+    async def _template(self, organization_id: UUID, reference: str) -> StoredVersion:
+        try:
+            row = await self._row(_TEMPLATE_BY_ID, organization_id, UUID(reference))
+        except ValueError:
+            row = await self._row(_TEMPLATE_BY_ALIAS, organization_id, reference)
+        if row is None:
+            raise Refused("template_unknown", template=reference[:60])
+        identifier, name, number, sender, reply_to, subject, html, text, variables = row
+        if number is None:
+            raise Refused("template_not_published", template=name)
+        return StoredVersion(
+            template_id=identifier,
+            name=name,
+            number=number,
+            sender=sender,
+            reply_to=tuple(reply_to),
+            source=Source(subject, html, text),
+            variables=tuple(Variable.of(variable) for variable in variables),
+        )
+
+    def _forget_templates(self) -> None:
+        self._kept = {key: kept for key, kept in self._kept.items() if not isinstance(kept[1], StoredVersion)}
+        self._template_octets = 0
 
     async def system_credential(self) -> Credential | None:
         """The platform's own credential; None before `manage.py prepare` has made its organization."""

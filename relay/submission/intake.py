@@ -72,6 +72,8 @@ _MESSAGES = Table(
         "metadata": "jsonb",
         "submitted_at": "timestamptz",
         "scheduled_at": "timestamptz",
+        "template_id": "uuid",
+        "template_version": "int2",
     },
 )
 _SCHEDULED = Table(
@@ -269,7 +271,7 @@ def _is_large(batch: list[Accepted]) -> bool:
 
 
 def _message_row(message: Accepted) -> Row:
-    submission, credential = message.submission, message.submission.credential
+    submission, credential, template = message.submission, message.submission.credential, message.submission.template
     return (
         message.id,
         credential.organization_id,
@@ -287,6 +289,8 @@ def _message_row(message: Accepted) -> Row:
         Jsonb(dict(message.options.metadata)),
         message.submitted_at,
         message.scheduled_at,
+        template.template_id if template else None,
+        template.version if template else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +23,16 @@ TAG_WORD = r"[A-Za-z0-9_-]{1,256}"
 
 _KEY = re.compile(r"[!-~]{1,256}")
 _SECONDS = re.compile(r"[0-9]{1,9}")
+_TEMPLATE = re.compile(r"[!-~]{1,60}")
 _TAG = re.compile(rf"({TAG_WORD})(?::({TAG_WORD}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateCall:
+    """A template asked for by id or alias, with its variables."""
+
+    reference: str
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,7 @@ class Options:
     metadata: Mapping[str, str] = field(default_factory=dict)
     expires: timedelta | datetime | None = None
     send_at: datetime | None = None
+    template: TemplateCall | None = None  # by which the desk is to fill in the message; REST's are filled in already
 
     def scheduled_at(self, submitted_at: datetime) -> datetime | None:
         """None: at once. Raises `Refused` for a time in the past or too far ahead."""
@@ -60,34 +70,32 @@ class Options:
 
 def read_options(parsed: Parsed) -> Options:
     """Raises `Refused` for an option that is malformed, given twice, or unknown: a typo must not pass as silence."""
-    key, tags, metadata, expires, send_at = "", [], None, None, None
+    given: dict[str, Any] = {}
+    tags = []
     for found in parsed.fields:
         if not found.name.startswith(OPTION_PREFIX):
             continue
-        option, value = found.name[len(OPTION_PREFIX) :], found.value
-        if option == b"idempotency-key":
-            if key:
-                raise _malformed("Idempotency-Key", "it stands in the message twice")
-            key = check_idempotency_key(value, "X-PlugSend-Idempotency-Key")
-        elif option == b"tag":
-            tags.append(_tag(value))
-        elif option == b"metadata":
-            if metadata is not None:
-                raise _malformed("Metadata", "it stands in the message twice")
-            metadata = _metadata(value)
-        elif option == b"expires":
-            if expires is not None:
-                raise _malformed("Expires", "it stands in the message twice")
-            expires = _expires(value)
-        elif option == b"send-at":
-            if send_at is not None:
-                raise _malformed("Send-At", "it stands in the message twice")
-            send_at = _send_at(value)
+        option = found.name[len(OPTION_PREFIX) :].decode("ascii", "replace").title()
+        if option == "Tag":
+            tags.append(_tag(found.value))
+        elif option not in _READERS:
+            raise _malformed(option, "there is no such option")
+        elif option in given:
+            raise _malformed(option, "it stands in the message twice")
         else:
-            raise _malformed(option.decode(), "there is no such option")
+            given[option] = _READERS[option](found.value)
     if len(tags) > MOST_TAGS:
         raise _malformed("Tag", f"at most {MOST_TAGS} tags")
-    return Options(key, tuple(dict.fromkeys(tags)), metadata or {}, expires, send_at)
+    if "Variables" in given and "Template" not in given:
+        raise _malformed("Variables", "there is no X-PlugSend-Template beside it")
+    return Options(
+        idempotency_key=given.get("Idempotency-Key", ""),
+        tags=tuple(dict.fromkeys(tags)),
+        metadata=given.get("Metadata", {}),
+        expires=given.get("Expires"),
+        send_at=given.get("Send-At"),
+        template=TemplateCall(given["Template"], given.get("Variables", {})) if "Template" in given else None,
+    )
 
 
 def check_idempotency_key(key: str, where: str) -> str:
@@ -145,6 +153,22 @@ def _metadata(value: str) -> dict[str, str]:
     return metadata
 
 
+def _template(value: str) -> str:
+    if not _TEMPLATE.fullmatch(value):
+        raise _malformed("Template", "give a template's id or alias")
+    return value
+
+
+def _variables(value: str) -> dict[str, Any]:
+    try:
+        variables: Any = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise _malformed("Variables", f"it is not JSON: {error}"[:200]) from None
+    if not isinstance(variables, dict):
+        raise _malformed("Variables", "it is not a JSON object")
+    return variables
+
+
 def is_metadata_key(name: str) -> bool:
     return name.isprintable() and 1 <= len(name) <= METADATA_KEY_LENGTH
 
@@ -156,3 +180,13 @@ def _is_storable(text: str) -> bool:
 
 def _malformed(option: str, problem: str) -> Refused:
     return Refused("malformed_option_header", header=f"X-PlugSend-{option}"[:100], problem=problem)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "Idempotency-Key": lambda value: check_idempotency_key(value, "X-PlugSend-Idempotency-Key"),
+    "Metadata": _metadata,
+    "Expires": _expires,
+    "Send-At": _send_at,
+    "Template": _template,
+    "Variables": _variables,
+}

@@ -1,0 +1,161 @@
+"""Sending domains over REST: `/api/v1/domains`."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.catalogue import Refused
+from accounts.models import Organization
+from accounts.rest.access import check_domain, credential_of, managing_organization, reading_organization
+from accounts.rest.fields import at_field
+from accounts.rest.idempotency import idempotent
+from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
+from accounts.scoping import OrganizationQuerySet
+from domains import services, verification
+from domains.models import SendingDomain
+from domains.names import normalize_domain
+from domains.serializers import (
+    CheckedDomainSerializer,
+    CreateDomainSerializer,
+    DeletedDomainSerializer,
+    DomainFactsSerializer,
+    DomainNameSerializer,
+    DomainSerializer,
+    UpdateDomainSerializer,
+)
+
+ID = "0199c6a1-7c00-7d3e-9b1c-5a2f3e4d5c6b"
+FACTS = {
+    "object": "domain",
+    "id": ID,
+    "status": "pending",
+    "name": "example.com",
+    "created_at": "2026-11-26T08:00:00Z",
+    "region": None,
+    "capabilities": {"sending": "enabled", "receiving": "disabled"},
+    "open_tracking": False,
+    "click_tracking": False,
+    "display_name": "example.com",
+    "verified_at": None,
+    "checked_at": "2026-11-26T08:01:00Z",
+    "next_check_at": "2026-11-26T08:01:15Z",
+}
+RECORD = {
+    "record": "SPF",
+    "name": "psrp",
+    "type": "CNAME",
+    "ttl": "Auto",
+    "status": "failed",
+    "value": "returns.plugsend.example",
+    "fqdn": "psrp.example.com",
+    "purpose": "return_path",
+    "required": True,
+    "found": ["elsewhere.example"],
+    "explanation": "The CNAME points elsewhere. Point it to returns.plugsend.example.",
+    "checked_at": "2026-11-26T08:01:00Z",
+}
+DOMAIN = OpenApiExample("A domain that waits for DNS", FACTS | {"records": [RECORD]}, response_only=True)
+
+
+class DomainsView(APIView):
+    @extend_schema(
+        operation_id="domains_list",
+        parameters=[ListQuery],
+        responses=list_of(DomainFactsSerializer),
+        examples=[OpenApiExample("Domains", list_answer([FACTS], has_more=False), response_only=True)],
+    )
+    def get(self, request: Request) -> Response:
+        """The organization's sending domains, the newest first."""
+        domains = visible_domains(request, reading_organization(request)).prefetch_related("records")
+        page, _ = read_query(request)
+        rows, has_more = page.cut(domains)
+        return Response(list_answer(DomainFactsSerializer(rows, many=True).data, has_more=has_more))
+
+    @extend_schema(
+        operation_id="domains_create",
+        request=CreateDomainSerializer,
+        responses={201: DomainSerializer},
+        examples=[OpenApiExample("A domain", {"name": "example.com"}, request_only=True), DOMAIN],
+    )
+    @idempotent("domains.create")
+    def post(self, request: Request) -> Response:
+        """Add a sending domain. The answer lists the DNS records to publish."""
+        organization = managing_organization(request)
+        serializer = CreateDomainSerializer(organization, data=request.data)
+        serializer.is_valid(raise_exception=True)
+        with at_field("name"):
+            name = normalize_domain(serializer.validated_data["name"])
+            check_domain(request, name)
+            domain = services.add_domain(Organization.objects.get(pk=organization.pk), name)
+        return Response(DomainSerializer(domain).data, status=201)
+
+
+class DomainView(APIView):
+    @extend_schema(operation_id="domains_get", responses=DomainSerializer, examples=[DOMAIN])
+    def get(self, request: Request, domain_id: UUID) -> Response:
+        """A domain with its DNS records: what is expected, what DNS holds, and what to do."""
+        return Response(DomainSerializer(find_domain(request, reading_organization(request), domain_id)).data)
+
+    @extend_schema(
+        operation_id="domains_update",
+        request=UpdateDomainSerializer,
+        responses={200: DomainNameSerializer},
+        examples=[
+            OpenApiExample("What is so anyway", {"open_tracking": False}, request_only=True),
+            OpenApiExample("Taken", {"object": "domain", "id": ID}, response_only=True),
+        ],
+    )
+    def patch(self, request: Request, domain_id: UUID) -> Response:
+        """For Resend's clients: takes settings that say what is so, and refuses by name what PlugSend does not have."""
+        organization = managing_organization(request)
+        domain = find_domain(request, organization, domain_id)
+        serializer = UpdateDomainSerializer(organization, data=request.data, context={"id": domain_id})
+        serializer.is_valid(raise_exception=True)
+        return Response(DomainNameSerializer(domain).data)
+
+    @extend_schema(
+        operation_id="domains_delete",
+        responses={200: DeletedDomainSerializer},
+        examples=[OpenApiExample("Deleted", {"object": "domain", "id": ID, "deleted": True}, response_only=True)],
+    )
+    def delete(self, request: Request, domain_id: UUID) -> Response:
+        """Remove a domain with its SMTP users. Their passwords stop working at once."""
+        domain = find_domain(request, managing_organization(request), domain_id)
+        if not services.remove_domain(domain):
+            raise Refused("not_found", thing="domain")
+        return Response(DeletedDomainSerializer(domain).data)
+
+
+class VerifyDomainView(APIView):
+    @extend_schema(
+        operation_id="domains_verify",
+        request=None,
+        responses={200: CheckedDomainSerializer},
+        examples=[OpenApiExample("Checked", {"object": "domain", "id": ID, "status": "verified"}, response_only=True)],
+    )
+    def post(self, request: Request, domain_id: UUID) -> Response:
+        """Ask DNS for the domain's records now. Answers when DNS has (some seconds at most)."""
+        organization = managing_organization(request)
+        verification.check_domain(find_domain(request, organization, domain_id))
+        # DNS takes its time: the domain may be gone by now.
+        return Response(CheckedDomainSerializer(find_domain(request, organization, domain_id)).data)
+
+
+def visible_domains(request: Request, organization: Organization) -> OrganizationQuerySet[SendingDomain]:
+    """The domains that the request's key may see: all of its organization, or the one that it is for."""
+    domains = SendingDomain.objects.of(organization)
+    only = credential_of(request).only_domain
+    return domains.filter(name=only) if only else domains
+
+
+def find_domain(request: Request, organization: Organization, domain_id: UUID) -> SendingDomain:
+    """Raises `Refused`."""
+    domain = visible_domains(request, organization).filter(pk=domain_id).prefetch_related("records").first()
+    if domain is None:
+        raise Refused("not_found", thing="domain")
+    return domain
