@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import condition, require_safe
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.renderers import OpenApiJsonRenderer
+from rest_framework.renderers import JSONRenderer
 
 from plugsend.api_reference import Group, read
 
@@ -26,7 +26,7 @@ POLICY = (
 def document() -> bytes:
     """OpenAPI 3.1 as JSON. Made once in each process: it depends on the code and the settings alone."""
     schema = SchemaGenerator().get_schema(request=None, public=True)
-    return bytes(OpenApiJsonRenderer().render(schema, renderer_context={}))
+    return json.dumps(schema, ensure_ascii=False, separators=(",", ":"), cls=JSONRenderer.encoder_class).encode()
 
 
 @cache

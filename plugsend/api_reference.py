@@ -84,8 +84,9 @@ class _Reader:
 
     def _operation(self, method: str, path: str, operation: dict[str, Any]) -> Operation:
         media = _json(operation.get("requestBody", {}))
-        answers = {status: answer for status, answer in operation["responses"].items() if status < "4"}
-        refused = {status: answer for status, answer in operation["responses"].items() if status >= "4"}
+        responses = {status: self._resolve(answer) for status, answer in operation["responses"].items()}
+        answers = {status: answer for status, answer in responses.items() if status < "4"}
+        refused = {status: answer for status, answer in responses.items() if status >= "4"}
         return Operation(
             id=operation["operationId"],
             method=method.upper(),

@@ -11,35 +11,46 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.platform import Platform
+from tests.platform import Platform, running_platform
 
 pytestmark = pytest.mark.xdist_group("platform")
 
 EXAMPLES = 12  # for each operation
 SETTINGS = """
+[checks]  # what is valid by its form may still be refused: a sender that is not verified, a range that is empty
+positive_data_acceptance.enabled = false
+
 [phases.stateful]
 generation.max-examples = 5
+
+[[operations]]  # answers 200, and names the emails that it refused
+include-operation-id = "emails_batch"
+checks.negative_data_rejection.enabled = false
 """
-CHECKS = [
-    "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
-    "response_schema_conformance", "negative_data_rejection", "missing_required_header", "unsupported_method",
-    "allow_header_conformance", "ignored_auth", "use_after_free", "ensure_resource_availability",
-]  # fmt: skip
 
 
-def test_every_answer_is_one_that_is_documented(platform: Platform, tmp_path: Path) -> None:
+@pytest.fixture
+def victim(tmp_path: Path) -> Iterator[Platform]:
+    """A platform of its own: among the requests are those that delete its domain and its keys."""
+    tmp_path.chmod(0o711)  # as root the engines' account must be able to pass
+    unlimited = dict.fromkeys(["API_KEY_RATE", "API_ORGANIZATION_RATE", "API_ADDRESS_RATE"], "0")
+    with running_platform(tmp_path / "var", LOG_LEVEL="WARNING", **unlimited) as running:
+        yield running
+
+
+def test_every_answer_is_one_that_is_documented(victim: Platform, tmp_path: Path) -> None:
     (tmp_path / "schemathesis.toml").write_text(SETTINGS)
     run = subprocess.run(
         [
-            sys.executable, "-m", "schemathesis.cli", "run", f"{platform.demo['API_URL']}/openapi.json",
-            "--header", f"Authorization: Bearer {platform.demo['API_KEY']}", "--seed", "1",
-            "--max-examples", str(EXAMPLES), "--checks", ",".join(CHECKS), "--max-failures", "20",
+            sys.executable, "-m", "schemathesis.cli", "run", f"{victim.demo['API_URL']}/openapi.json",
+            "--header", f"Authorization: Bearer {victim.demo['API_KEY']}", "--seed", "1",
+            "--max-examples", str(EXAMPLES), "--max-failures", "20",
             "--rate-limit", "auto", "--generation-database", "none", "--no-color", "--request-timeout", "20",
         ],
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=170,
         env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks", "PYTHONPATH": str(Path(__file__).parent.parent)},
     )  # fmt: skip
-    assert run.returncode == 0, f"{run.stdout}\n{run.stderr}\n{platform.log[-5000:]}"
+    assert run.returncode == 0, f"{run.stdout}\n{run.stderr}\n{victim.log[-5000:]}"
     tested = re.search(r"Tested: (\d+)", run.stdout)
     assert tested is not None
     assert int(tested[1]) >= 6, run.stdout

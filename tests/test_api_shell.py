@@ -117,7 +117,7 @@ def test_a_slash_too_much_is_told() -> None:
 def test_an_accident_is_logged_under_the_id_that_is_answered(
     key: str, debug: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("relay.rest.emails.message_detail", lambda *_: 1 / 0)
+    monkeypatch.setattr("relay.rest.reading.visible_message", lambda *_: 1 / 0)
     with override_settings(DEBUG=debug):
         answer = call("GET", f"/api/v1/emails/{uuid4()}", key, **{"X-Request-Id": "order-42"})
     problem = problem_of(answer, 500, "internal_error")
@@ -132,7 +132,7 @@ def test_an_accident_is_logged_under_the_id_that_is_answered(
 def test_a_client_cannot_write_into_our_log(
     key: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("relay.rest.emails.message_detail", lambda *_: 1 / 0)
+    monkeypatch.setattr("relay.rest.reading.visible_message", lambda *_: 1 / 0)
     call("GET", f"/api/v1/emails/{uuid4()}", key, **{"X-Request-Id": "a\x1b[2J all is well"})
     assert "all is well" not in caplog.text
 
@@ -141,7 +141,7 @@ def test_a_database_that_is_away_is_told_as_such(key: str, monkeypatch: pytest.M
     def away(*_: object) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr("relay.rest.emails.message_detail", away)
+    monkeypatch.setattr("relay.rest.reading.visible_message", away)
     answer = call("GET", f"/api/v1/emails/{uuid4()}", key)
     problem_of(answer, 503, "temporarily_unavailable")
     assert int(answer["Retry-After"]) > 0
@@ -185,7 +185,7 @@ def test_bad_bodies_are_told(key: str, body: bytes, content_type: str, status: i
 def test_what_is_missing_has_the_name_that_resends_sdks_expect(key: str) -> None:
     problem = problem_of(call("POST", "/api/v1/emails", key, b"{}"), 422, "validation_failed")
     assert problem["name"] == "missing_required_field"
-    assert {(error["pointer"], error["code"]) for error in problem["errors"]} >= {("/from", "required")}
+    assert {(error["pointer"], error["code"]) for error in problem["errors"]} >= {("/to", "required")}
     typo = problem_of(call("POST", "/api/v1/emails", key, b'{"a~/b": 1}'), 422, "validation_failed")
     assert typo["name"] == "validation_error"
     assert typo["errors"][0]["pointer"] == "/a~0~1b"

@@ -5,7 +5,7 @@ drf-spectacular reads requests and answers from the views; all that the shell ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from string import Formatter
 from typing import Any
 
@@ -21,11 +21,11 @@ EXTENSION = "x-refusals"
 
 # Which rows of the catalogue any operation may answer with, by what it is like.
 _ALWAYS = [
-    "bad_request", "authentication_required", "invalid_credentials", "insufficient_scope", "not_acceptable",
-    "rate_limited", "internal_error", "temporarily_unavailable",
+    "bad_request", "not_acceptable", "rate_limited", "internal_error", "temporarily_unavailable",
 ]  # fmt: skip
+_WITH_KEY = ["authentication_required", "invalid_credentials", "insufficient_scope"]
 _WITH_BODY = ["malformed_json", "request_too_large", "unsupported_media_type", "validation_failed"]
-_CREATING = ["invalid_idempotent_request", "concurrent_idempotent_requests"]
+_CREATING = ["invalid_idempotency_key", "invalid_idempotent_request", "concurrent_idempotent_requests"]
 _SENDING = [
     "organization_suspended", "sender_not_allowed", "sender_domain_unknown", "sender_domain_not_verified", "invalid_sender",
     "invalid_recipient", "no_recipients", "too_many_recipients", "message_too_large", "malformed_header", "header_too_large",
@@ -70,12 +70,6 @@ _HEADERS = {
     "Retry-After": ("Seconds to wait before the next try.", {"type": "integer"}),
     "Idempotent-Replayed": ("`true`: this is the first answer again.", {"type": "string", "enum": ["true"]}),
     "WWW-Authenticate": ("RFC 6750, 3.", {"type": "string"}),
-}
-_IDEMPOTENCY_KEY = {
-    "in": "header",
-    "name": "Idempotency-Key",
-    "description": "Repeat the request with the same key, and it is done once only. Kept 24 hours.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[!-~]+$"},
 }
 _SOME_ID = "0198c5a0-7c1e-7000-8000-000000000000"
 _ON_EVERY_ANSWER = ["X-Request-Id", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]
@@ -127,10 +121,11 @@ def complete(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         name: {"description": description, "schema": schema} for name, (description, schema) in _HEADERS.items()
     }
     _link(result["paths"])
+    answers = components.setdefault("responses", {})
     used, tags = set(), set()
     for path, operations in result["paths"].items():
-        for method, operation in operations.items():
-            used |= _complete(operation, method, path)
+        for operation in operations.values():
+            used |= _complete(operation, path, answers)
             tags |= set(operation["tags"])
     components["examples"] = {code: _example(code) for code in sorted(used)}
     result["info"]["description"] = _INTRODUCTION
@@ -157,9 +152,10 @@ def _link(paths: dict[str, Any]) -> None:
                 made.setdefault("links", {})[operation["operationId"]] = link
 
 
-def _complete(operation: dict[str, Any], method: str, path: str) -> set[str]:
-    """Adds to one operation; returns the codes that it may refuse with."""
-    is_creating = method == "post" and "{" not in path
+def _complete(operation: dict[str, Any], path: str, shared: dict[str, Any]) -> set[str]:
+    """Adds to one operation; returns the codes that it may refuse with. Many refuse alike, so those answers are `shared`."""
+    parameters = operation.get("parameters", [])
+    is_creating = any(parameter["name"] == "Idempotency-Key" for parameter in parameters)
     operation["summary"], _, rest = operation.pop("description", operation["operationId"]).partition(". ")
     operation["summary"] = operation["summary"].rstrip(".")
     if rest:
@@ -168,19 +164,26 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> set[str]:
         answer["description"] = answer.get("description") or "Done."
         names = [*_ON_EVERY_ANSWER, *(["Idempotent-Replayed"] if is_creating else [])]
         answer["headers"] = _headers(names) | answer.get("headers", {})
-    if is_creating:
-        operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     codes = [*_ALWAYS, *operation.pop(EXTENSION, [])]
+    codes += _WITH_KEY if operation.get("security") else []
     codes += _WITH_BODY if "requestBody" in operation else []
     codes += _CREATING if is_creating else []
     codes += _SENDING if is_creating and operation["tags"] == ["emails"] else []
     codes += ["not_found"] if "{" in path else []
-    codes += ["validation_failed"] if any(p["in"] == "query" for p in operation.get("parameters", [])) else []
+    codes += ["validation_failed"] if any(parameter["in"] == "query" for parameter in parameters) else []
     known = {code for code in codes if code in REFUSALS}
     for status in sorted({REFUSALS[code].http for code in known}):
         here = sorted(code for code in known if REFUSALS[code].http == status)
-        operation["responses"].setdefault(str(status), _refusal_answer(status, here))
+        if str(status) not in operation["responses"]:
+            name = next((n for n, codes in _codes_of(shared) if codes == here), f"Refused{status}_{len(shared)}")
+            shared.setdefault(name, _refusal_answer(status, here))
+            operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name}"}
     return known
+
+
+def _codes_of(shared: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    for name, answer in shared.items():
+        yield name, list(answer["content"][PROBLEM]["examples"])
 
 
 def _refusal_answer(status: int, codes: list[str]) -> dict[str, Any]:

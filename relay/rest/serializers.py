@@ -9,6 +9,7 @@ from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
 
 from accounts.rest.fields import AddressesField, SameIdField, SecondsField, StrictCharField, StrictSerializer
 from relay.delivery.retry import HORIZON
@@ -53,6 +54,9 @@ class SendAtField(serializers.Field[datetime, str, Any, Any]):
             raise serializers.ValidationError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
 
 
+MISSING = ErrorDetail("This field is required.", "required")
+
+
 class SendEmailSerializer(StrictSerializer):
     """`POST /api/v1/emails`."""
 
@@ -92,11 +96,11 @@ class SendEmailSerializer(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         bodies = [part for part in ("text", "html") if attrs.get(part) is not None]
         if "template" in attrs:  # which may have the sender and the subject, too (relay.rest.template_use)
-            errors = {part: ["Give a template or the body itself."] for part in bodies}
+            errors = {part: [ErrorDetail("Give a template or the body itself.", "invalid")] for part in bodies}
         else:
-            errors = {part: ["This field is required."] for part in ("from", "subject") if part not in attrs}
+            errors = {part: [MISSING] for part in ("from", "subject") if part not in attrs}
             if not bodies:
-                errors["text"] = ["Give text, html, both or a template."]
+                errors["text"] = [ErrorDetail("Give text, html, both or a template.", "required")]
         if errors:
             raise serializers.ValidationError(errors)
         return attrs
