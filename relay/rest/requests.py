@@ -11,6 +11,7 @@ from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from relay.guarded_fetch import Answer, FetchFailed, fetch_files, read_url
 from relay.models import Door
+from relay.rest.plain_requests import read_plain
 from relay.rest.serializers import SendEmailSerializer
 from relay.rest.template_use import filled_in
 from relay.submission.accept import Limits, Submission, check_size, size_limit
@@ -44,7 +45,8 @@ def submission_of(
     pointer into `data`. Blocks where `waits_for_others`."""
     least = _least_octets(data)
     check_size(least, credential, limits)
-    asked, template = filled_in(_SEND_EMAIL.run_validation(data), credential)
+    plain = read_plain(data)
+    asked, template = filled_in(_SEND_EMAIL.run_validation(data) if plain is None else plain, credential)
     attachments = attachments_of(asked.get("attachments", ()), room=size_limit(credential, limits) - least)
     built = build(letter_of(asked, attachments))
     return Submission(
