@@ -1,4 +1,4 @@
-"""The web process's entry: an ASGI application, served by granian.
+"""The web process's entry: an ASGI application (`plugsend.web_server` serves it).
 
 What sends emails goes to the REST door, which works on the event loop; everything else to Django, in threads that keep their
 connections to the database.
@@ -22,7 +22,7 @@ from relay.submission.desk import Desk, open_desk_for_all
 from relay.submission.spool import spool_directory
 
 THREADS = 8  # they wait for the database most of the time
-DRAIN_S = 0.8  # less than granian leaves us (`--workers-kill-timeout`)
+CLOSE_WITHIN_S = 0.8
 
 
 class Application:
@@ -51,7 +51,7 @@ class Application:
                 self._idle.set()
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """The lifespan protocol. granian has turned to no new connection when it tells of the shutdown."""
+        """The lifespan protocol. No connection is accepted any more when the server tells of the shutdown."""
         await receive()
         desk = await open_desk_for_all()
         limiter = LoopLimiter(settings.REDIS_URL, shared_limiter())
@@ -64,7 +64,7 @@ class Application:
     async def _close(self, desk: Desk, limiter: LoopLimiter) -> None:
         """Whoever has been heard is answered, or not answered and nothing is stored."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout(CLOSE_WITHIN_S):
                 while self._in_hand:
                     self._idle.clear()
                     await self._idle.wait()

@@ -345,6 +345,7 @@ LOGGING = {
     "loggers": {
         "celery": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
+        "uvicorn": {"level": "ERROR"},  # which warns of each request that is not HTTP
         "mail.log": {"level": "ERROR"},  # aiosmtpd, which logs every line it reads (the sandbox's exchanger)
     },
 }

@@ -9,7 +9,6 @@ import fcntl
 import http.client
 import json
 import os
-import signal
 import socket
 import sys
 import time
@@ -242,15 +241,7 @@ class Platform:
         yield self._celery("beat", "beat", "-s", str(self._var / "celerybeat-schedule"), "--loglevel", "WARNING")
 
     def _web(self) -> Program:
-        env = self._env
-        listen = ("--host", env["WEB_HOST"], "--port", env["WEB_PORT"])
-        # One worker process. When it dies granian goes too
-        # and both come back at once. HTTP/1 only: a proxy in front speaks nothing else to us.
-        size = ("--workers", "1", "--http", "1", "--no-ws", "--workers-kill-timeout", "1")
-        command = ("-m", "granian", "--interface", "asgi", *listen, *size, "--log-level", "warning")
-        # Killed along with us, granian would leave its worker process behind: let it stop that first.
-        web = self._python("web", WEB, *command, "plugsend.asgi:application")
-        return replace(web, orphan_signal=signal.SIGTERM, hidden=("seems quite high compared to the number of CPU",))
+        return self._manage("web", WEB, "web", "--host", self._env["WEB_HOST"], "--port", self._env["WEB_PORT"])
 
     def _worker(self, name: str) -> Program:
         # Gossip, mingle and heartbeats are talk between workers that nobody here listens to.

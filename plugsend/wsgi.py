@@ -1,4 +1,4 @@
-"""The web process's entry: a WSGI application, served by granian."""
+"""Django as a WSGI application, for `plugsend.asgi` or any server of WSGI's."""
 
 import os
 
