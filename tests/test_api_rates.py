@@ -1,9 +1,11 @@
 """Requests are counted by the generic cell rate algorithm: together in Valkey, alone while it is away."""
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
 from uuid import uuid4
 
 import pytest
@@ -12,7 +14,9 @@ from django.conf import settings
 from django.test import RequestFactory, override_settings
 
 from accounts.credentials import Credential
-from accounts.rest.rates import PAUSE_S, Limiter, Rate, rates_of, rates_of_address
+from accounts.rest.rates import PAUSE_S, Limiter, LoopLimiter, Rate, Standing, rates_of, rates_of_address
+
+T = TypeVar("T")
 
 
 def rate(per_second: int = 1, burst: int = 3, policy: str = "key") -> Rate:
@@ -132,3 +136,72 @@ def test_strangers_are_counted_by_address(behind_proxy: bool, address: str, forw
     request = RequestFactory().get("/api/v1/", REMOTE_ADDR=address, headers={"X-Forwarded-For": forwarded})
     with override_settings(BEHIND_PROXY=behind_proxy):
         assert [rate.name for rate in rates_of_address(request)] == [name]
+
+
+# ---- On an event loop ------------------------------------------------------------------------------------------------
+
+
+def on_loop(work: Callable[[LoopLimiter], Awaitable[T]], url: str = "") -> T:
+    async def run() -> T:
+        limiter = LoopLimiter(url or settings.REDIS_URL, Limiter(url or settings.REDIS_URL))
+        try:
+            return await work(limiter)
+        finally:
+            await limiter.close()
+
+    return asyncio.run(run())
+
+
+def test_on_a_loop_it_counts_as_elsewhere() -> None:
+    mine, other = rate(per_second=1, burst=3), rate(per_second=1, burst=3)
+
+    async def work(limiter: LoopLimiter) -> list[Standing]:
+        one_after_the_other = [await limiter.take(mine) for _ in range(4)]
+        together = await asyncio.gather(*(limiter.take(which) for which in (other, mine, other, other, other)))
+        return [*one_after_the_other, *together]
+
+    standings = on_loop(work)
+    assert [standing.remaining for standing in standings] == [2, 1, 0, 0, 2, 0, 1, 0, 0]
+    assert [standing.is_refused for standing in standings] == [*[False] * 3, True, False, True, False, False, True]
+    assert [standing.reset_s for standing in standings[:4]] == [1, 2, 3, 3]
+
+
+@pytest.mark.parametrize("together", [1, 7, 50])
+def test_two_loops_let_no_more_pass_than_there_is(together: int) -> None:
+    mine = rate(per_second=1, burst=100)
+
+    async def work(one: LoopLimiter) -> list[Standing]:
+        another = LoopLimiter(settings.REDIS_URL, Limiter(settings.REDIS_URL))
+        found = []
+        for _ in range(200 // together):
+            limiters = [(one, another)[number % 2] for number in range(together)]
+            found += await asyncio.gather(*(limiter.take(mine) for limiter in limiters))
+        await another.close()
+        return found
+
+    assert 100 <= sum(not standing.is_refused for standing in on_loop(work)) <= 103  # seconds may have gone by
+
+
+def test_a_hanging_valkey_is_waited_for_once_and_asked_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accounts.rest.rates.LOOP_ANSWER_WITHIN_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mine = rate(burst=2)
+
+        async def work(limiter: LoopLimiter) -> list[bool]:
+            together = await asyncio.gather(*(limiter.take(mine) for _ in range(3)))
+            return [standing.is_refused for standing in (*together, await limiter.take(mine))]
+
+        assert on_loop(work, f"redis://127.0.0.1:{silent.getsockname()[1]}/0") == [False, False, True, True]
+        silent.settimeout(0.2)
+        silent.accept()
+        with pytest.raises(TimeoutError):
+            silent.accept()
+
+    async def again(limiter: LoopLimiter) -> int:
+        limiter._limiter._pause_ends_at = time.monotonic() + 3600
+        other = rate(burst=5)
+        await limiter.take(other)
+        limiter._limiter._pause_ends_at = 0
+        return (await limiter.take(other)).remaining
+
+    assert on_loop(again) == 4  # counted anew, there
