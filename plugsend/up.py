@@ -244,12 +244,12 @@ class Platform:
     def _web(self) -> Program:
         env = self._env
         listen = ("--host", env["WEB_HOST"], "--port", env["WEB_PORT"])
-        # One worker process: its eight threads wait for the database most of the time. When it dies granian goes too
+        # One worker process. When it dies granian goes too
         # and both come back at once. HTTP/1 only: a proxy in front speaks nothing else to us.
-        size = ("--workers", "1", "--blocking-threads", "8", "--http", "1", "--no-ws", "--workers-kill-timeout", "1")
-        command = ("-m", "granian", "--interface", "wsgi", *listen, *size, "--log-level", "warning")
+        size = ("--workers", "1", "--http", "1", "--no-ws", "--workers-kill-timeout", "1")
+        command = ("-m", "granian", "--interface", "asgi", *listen, *size, "--log-level", "warning")
         # Killed along with us, granian would leave its worker process behind: let it stop that first.
-        web = self._python("web", WEB, *command, "plugsend.wsgi:application")
+        web = self._python("web", WEB, *command, "plugsend.asgi:application")
         return replace(web, orphan_signal=signal.SIGTERM, hidden=("seems quite high compared to the number of CPU",))
 
     def _worker(self, name: str) -> Program:

@@ -17,7 +17,7 @@ from domains.models import DomainStatus, SendingDomain
 from events.models import Event
 from relay.database import database_url
 from relay.models import Content, IdempotencyKey, Message, Recipient
-from relay.rest import batch as batch_module
+from relay.rest import sending as sending_module
 from relay.submission import intake as intake_module
 from relay.submission.desk import shared_desk
 from tests.factories import make_domain, make_tenant
@@ -154,7 +154,7 @@ def test_what_is_no_batch_is_refused_whole(key: str, body: Any, code: str, valid
 
 
 def test_the_messages_of_a_batch_are_not_too_large_together(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_module, "MOST_OCTETS", 10_000)
+    monkeypatch.setattr(sending_module, "MOST_OCTETS", 10_000)
     assert_refused(
         send_batch(key, [LETTER | {"text": "x" * 6000}] * 2, validation="permissive"), 422, "batch_too_large"
     )

@@ -8,7 +8,7 @@ import math
 import re
 import time
 from collections.abc import Iterator, Mapping
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from rest_framework.parsers import BaseParser
 
@@ -25,24 +25,36 @@ _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ILL_TEXT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")  # NUL; half of a surrogate pair, perhaps with its other half
 
 
+def announced_octets(environ: Mapping[str, Any]) -> int | None:
+    """Of a request's body. None: it comes in chunks, however many (RFC 9112, 6.3: that overrides Content-Length)."""
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        return None
+    announced = environ.get("CONTENT_LENGTH") or ""
+    return int(announced) if announced.isdecimal() else 0
+
+
+def too_large(limit: int) -> Refused:
+    return Refused("request_too_large", limit=f"{limit:,}")
+
+
 class Body:
     """What a request brings along, as WSGI gives it (PEP 3333): the octets that it announces, or chunks up to their end."""
 
     def __init__(self, environ: Mapping[str, Any], limit: int) -> None:
-        announced = environ.get("CONTENT_LENGTH") or ""
+        announced = announced_octets(environ)
         self._source: IO[bytes] = environ["wsgi.input"]
         self._limit = limit
-        self.is_chunked = "HTTP_TRANSFER_ENCODING" in environ  # RFC 9112, 6.3: it overrides Content-Length
-        self._left = limit + 1 if self.is_chunked else int(announced) if announced.isdecimal() else 0
+        self.is_chunked = announced is None
+        self._left = limit + 1 if announced is None else announced
         self._is_ended = self._left == 0
 
     def read(self, size: int | None = -1) -> bytes:
         """As a file's. Raises `Refused` where more than the limit is announced, before it comes, or comes in chunks."""
         if not self.is_chunked and self._left > self._limit:
-            self._refuse()
+            raise too_large(self._limit)
         parts = list(self._parts(self._left if size is None or size < 0 else min(size, self._left)))
         if self.is_chunked and not self._left:
-            self._refuse()
+            raise too_large(self._limit)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def discard(self, most: int, within_s: float) -> None:
@@ -54,9 +66,6 @@ class Body:
             for _ in self._parts(most if self.is_chunked else self._left):
                 if time.monotonic() > deadline:
                     break
-
-    def _refuse(self) -> NoReturn:
-        raise Refused("request_too_large", limit=f"{self._limit:,}")
 
     def _parts(self, wanted: int) -> Iterator[bytes]:
         while wanted > 0:

@@ -14,6 +14,8 @@ from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 from accounts.catalogue import Refused
 
+ADDRESS_LENGTH = 1000  # of a mailbox, its name included
+
 
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses unknown fields by name, so that a typo is told and not swallowed."""
@@ -54,7 +56,7 @@ class SecondsField(serializers.IntegerField):
 class AddressesField(serializers.ListField):
     """One address or a list of them, as Resend takes either."""
 
-    child = StrictCharField(max_length=1000)
+    child = StrictCharField(max_length=ADDRESS_LENGTH)
 
     def to_internal_value(self, data: Any) -> list[str]:
         return cast(list[str], super().to_internal_value([data] if isinstance(data, str) else data))

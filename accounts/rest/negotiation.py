@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from rest_framework.exceptions import NotAcceptable
@@ -29,15 +30,25 @@ def problem_media_type(accept: str) -> str:
     return JSON if JSON in ranges and not ranges & (_FITTING - {JSON}) else PROBLEM
 
 
+@lru_cache(maxsize=1000)
+def is_acceptable(accept: str) -> bool:
+    """Whether whoever sends this header can be answered in JSON."""
+    ranges = media_ranges(accept)
+    return not ranges or bool(ranges & _FITTING)
+
+
+def media_type_of(content_type: str) -> str:
+    """Without parameters: RFC 8259, 8.1 leaves nothing to them."""
+    return content_type.partition(";")[0].strip().lower()
+
+
 class JsonOnly(BaseContentNegotiation):
     def select_parser(self, request: Request, parsers: Any) -> Any:
-        """By media type alone; RFC 8259, 8.1 leaves nothing to parameters. None: 415."""
-        media = (request.content_type or "").partition(";")[0].strip().lower()
+        """None: 415."""
+        media = media_type_of(request.content_type or "")
         return next((parser for parser in parsers if parser.media_type == media), None)
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
-        accept = request.META.get("HTTP_ACCEPT", "*/*")
-        ranges = media_ranges(accept)
-        if ranges and not ranges & _FITTING:
+        if not is_acceptable(request.META.get("HTTP_ACCEPT", "")):
             raise NotAcceptable(available_renderers=renderers)
         return renderers[0], renderers[0].media_type

@@ -6,6 +6,7 @@ full again. It stands in Valkey, so that all web processes count together, and i
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import math
@@ -13,12 +14,15 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 import redis
+import redis.asyncio
 from django.conf import settings
 from django.http import HttpRequest
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
@@ -28,29 +32,33 @@ from accounts.credentials import Credential
 logger = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S = 0.1
+LOOP_ANSWER_WITHIN_S = 0.25  # nothing stands still meanwhile, and on a loop others may come first
 PAUSE_S = 5.0  # so long Valkey is not asked again: each time-out would be somebody's wait
 KEPT_MOST = 50_000
 MICROSECONDS = 1_000_000
 
-# From each bucket or from none. KEYS: names; ARGV: microseconds a request takes, and those that fit into the bucket, for each.
-# Answers how long to wait (none: it was taken) and how full each bucket is, in microseconds.
+# Takes up to so many requests from all buckets together. KEYS: their names; ARGV: how many requests are wanted, then, for each
+# bucket, the microseconds that one takes and those that fit into it. Answers how many were taken, how long the next one has to
+# wait, and how full each bucket is now, in microseconds.
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local full_at, wait = {}, 0
+local full_at, taken = {}, tonumber(ARGV[1])
 for i, name in ipairs(KEYS) do
   full_at[i] = math.max(tonumber(redis.call('GET', name) or 0), now)
-  wait = math.max(wait, full_at[i] + ARGV[2 * i - 1] - now - ARGV[2 * i])
+  taken = math.min(taken, math.floor((ARGV[2 * i + 1] - (full_at[i] - now)) / ARGV[2 * i]))
 end
-local answer = {wait}
+taken = math.max(taken, 0)
+local wait, levels = 0, {}
 for i, name in ipairs(KEYS) do
-  if wait <= 0 then
-    full_at[i] = full_at[i] + ARGV[2 * i - 1]
+  if taken > 0 then
+    full_at[i] = full_at[i] + taken * ARGV[2 * i]
     redis.call('SET', name, string.format('%.0f', full_at[i]), 'PX', math.ceil((full_at[i] - now) / 1000))
   end
-  answer[i + 1] = full_at[i] - now
+  levels[i] = full_at[i] - now
+  wait = math.max(wait, levels[i] + ARGV[2 * i] - ARGV[2 * i + 1])
 end
-return answer
+return {taken, wait, unpack(levels)}
 """
 _TAKE_DIGEST = hashlib.sha1(_TAKE.encode(), usedforsecurity=False).hexdigest()
 
@@ -117,22 +125,38 @@ class Limiter:
 
     def take(self, *rates: Rate) -> Standing:
         """One request from each rate, or from none when one of them is used up."""
-        wait, *levels = self._there(rates) or self._here(rates)
-        return _standing(rates, wait, levels)
-
-    def _there(self, rates: Sequence[Rate]) -> list[int] | None:
-        """None while Valkey does not answer."""
-        if time.monotonic() < self._pause_ends_at:
-            return None
-        numbers = [number for rate in rates for number in (rate.interval, rate.room)]
-        arguments = (len(rates), *(f"api:rate:{rate.policy}:{rate.name}" for rate in rates), *numbers)
+        if self.is_pausing:
+            return self.take_here(rates)[0]
         try:
-            answer: Any = self._run(arguments)
+            return _standings(rates, 1, self._run(_arguments(rates, 1)))[0]
         except (RedisError, OSError) as error:
-            self._pause_ends_at = time.monotonic() + PAUSE_S
-            logger.warning("Valkey does not answer (%s): requests are counted in this process for %g s", error, PAUSE_S)
-            return None
-        return list(answer)
+            self.pause(error)
+            return self.take_here(rates)[0]
+
+    @property
+    def is_pausing(self) -> bool:
+        return time.monotonic() < self._pause_ends_at
+
+    def pause(self, error: Exception) -> None:
+        self._pause_ends_at = time.monotonic() + PAUSE_S
+        logger.warning("Valkey does not answer (%s): requests are counted in this process for %g s", error, PAUSE_S)
+
+    def take_here(self, rates: Sequence[Rate], wanted: int = 1) -> list[Standing]:
+        """As the script does, in this process's memory."""
+        now = time.monotonic() * MICROSECONDS
+        with self._lock:
+            if len(self._full_at) > KEPT_MOST:
+                self._full_at = {name: at for name, at in self._full_at.items() if at > now}
+            levels = [max(self._full_at.get(f"{rate.policy}:{rate.name}", 0.0) - now, 0.0) for rate in rates]
+            fitting = [int((rate.room - level) // rate.interval) for rate, level in zip(rates, levels, strict=True)]
+            taken = max(0, min(wanted, *fitting))
+            levels = [level + taken * rate.interval for rate, level in zip(rates, levels, strict=True)]
+            if taken:
+                self._full_at.update(
+                    {f"{rate.policy}:{rate.name}": now + level for rate, level in zip(rates, levels, strict=True)}
+                )
+        wait = max(level + rate.interval - rate.room for rate, level in zip(rates, levels, strict=True))
+        return _standings(rates, wanted, [taken, math.ceil(wait), *map(math.ceil, levels)])
 
     def _run(self, arguments: tuple[Any, ...]) -> Any:
         try:
@@ -140,18 +164,91 @@ class Limiter:
         except NoScriptError:  # flushed, or another server
             return self._valkey.eval(_TAKE, *arguments)
 
-    def _here(self, rates: Sequence[Rate]) -> list[int]:
-        now = time.monotonic() * MICROSECONDS
-        with self._lock:
-            if len(self._full_at) > KEPT_MOST:
-                self._full_at = {name: at for name, at in self._full_at.items() if at > now}
-            full_at = [max(self._full_at.get(f"{rate.policy}:{rate.name}", 0.0), now) for rate in rates]
-            pairs = list(zip(rates, full_at, strict=True))
-            wait = max(0.0, *(at + rate.interval - now - rate.room for rate, at in pairs))
-            if wait <= 0:
-                pairs = [(rate, at + rate.interval) for rate, at in pairs]
-                self._full_at.update({f"{rate.policy}:{rate.name}": at for rate, at in pairs})
-        return [math.ceil(wait), *(math.ceil(at - now) for _, at in pairs)]
+
+class LoopLimiter:
+    """The same for what runs on one event loop. Requests that come while Valkey is being asked are asked for together next."""
+
+    def __init__(self, redis_url: str, limiter: Limiter) -> None:
+        """`limiter` is the threads'; with it the pauses and what is counted meanwhile are shared."""
+        self._valkey = redis.asyncio.Redis.from_url(
+            redis_url,
+            single_connection_client=True,
+            socket_timeout=LOOP_ANSWER_WITHIN_S,
+            socket_connect_timeout=LOOP_ANSWER_WITHIN_S,
+            retry=AsyncRetry(NoBackoff(), 0),
+        )
+        self._limiter = limiter
+        self._waiting: dict[tuple[Rate, ...], list[asyncio.Future[Standing]]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def take(self, *rates: Rate) -> Standing:
+        """As `Limiter.take`."""
+        if self._limiter.is_pausing:
+            return self._limiter.take_here(rates)[0]
+        answer: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(rates, []).append(answer)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        return await answer
+
+    async def close(self) -> None:
+        if self._asking is not None:
+            await self._asking
+        await self._valkey.aclose()
+
+    async def _ask(self) -> None:
+        while self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            try:
+                answers = await self._run([_arguments(rates, len(asked)) for rates, asked in waiting.items()])
+            except Exception as error:  # whatever it is, the others who wait here must not wait forever
+                self._limiter.pause(error)
+                answers = []
+            for number, (rates, asked) in enumerate(waiting.items()):
+                if answers:
+                    standings = _standings(rates, len(asked), answers[number])
+                else:
+                    standings = self._limiter.take_here(rates, len(asked))
+                for answer, standing in zip(asked, standings, strict=True):
+                    if not answer.done():  # its client has gone
+                        answer.set_result(standing)
+        self._asking = None
+
+    async def _run(self, all_arguments: list[tuple[Any, ...]]) -> list[Any]:
+        if len(all_arguments) == 1:
+            return [await self._run_one(*all_arguments)]
+        pipeline = self._valkey.pipeline(transaction=False)
+        for arguments in all_arguments:
+            pipeline.evalsha(_TAKE_DIGEST, *arguments)
+        answers = await pipeline.execute(raise_on_error=False)
+        for number, answer in enumerate(answers):
+            if isinstance(answer, Exception):
+                answers[number] = await self._run_one(all_arguments[number])
+        return list(answers)
+
+    async def _run_one(self, arguments: tuple[Any, ...]) -> Any:
+        try:
+            return await self._valkey.evalsha(_TAKE_DIGEST, *arguments)
+        except NoScriptError:
+            return await self._valkey.eval(_TAKE, *arguments)
+
+
+def _arguments(rates: Sequence[Rate], wanted: int) -> tuple[Any, ...]:
+    """Of the script: how many keys, the keys, the other arguments."""
+    numbers = [number for rate in rates for number in (rate.interval, rate.room)]
+    return len(rates), *[f"api:rate:{rate.policy}:{rate.name}" for rate in rates], wanted, *numbers
+
+
+def _standings(rates: Sequence[Rate], wanted: int, answer: Sequence[int]) -> list[Standing]:
+    """Of each request that was wanted, as if they had come one after the other."""
+    taken, wait, *levels = answer
+    standings = []
+    for later in range(taken - 1, -1, -1):
+        before = [level - later * rate.interval for rate, level in zip(rates, levels, strict=True)]
+        standings.append(_standing(rates, 0, before))
+    if taken < wanted:
+        standings += [_standing(rates, wait, levels)] * (wanted - taken)
+    return standings
 
 
 def _standing(rates: Sequence[Rate], wait: int, levels: Sequence[int]) -> Standing:
@@ -185,9 +282,12 @@ def rates_of_address(request: HttpRequest) -> list[Rate]:
 
 def _rates(policy: str, name: object, per_second: int) -> list[Rate]:
     """None where the rate is not limited."""
-    if not per_second:
-        return []
-    return [Rate(policy, str(name), per_second, per_second * settings.API_BURST_SECONDS)]
+    return [_rate(policy, name, per_second, per_second * settings.API_BURST_SECONDS)] if per_second else []
+
+
+@lru_cache(maxsize=10_000)
+def _rate(policy: str, name: object, per_second: int, burst: int) -> Rate:
+    return Rate(policy, str(name), per_second, burst)
 
 
 def client_address(request: HttpRequest) -> str:

@@ -41,7 +41,7 @@ class ApiRequest(HttpRequest):
     standing: Standing | None  # None: not limited
     is_known: bool  # by its key
     is_counted: bool
-    _stream: Body  # type: ignore[assignment]  # what `read` and `body` read from
+    _stream: Body  # type: ignore[assignment]  # what `read` and `body` read from; none on an event loop
 
 
 def api_shell(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponseBase]:
@@ -59,31 +59,42 @@ def charge(request: HttpRequest, credential: Credential) -> None:
     """Counts a request on its key and its organization. Raises `Refused`."""
     ours = cast(ApiRequest, request)
     ours.is_known = True
-    _take(ours, *rates_of(credential))
+    _take(ours, rates_of(credential))
+
+
+def begin(request: ApiRequest) -> None:
+    request.request_id, request.standing = uuid7(), None
+    request.is_known = request.is_counted = False
 
 
 def _answer(plain: HttpRequest) -> HttpResponseBase:
     request = cast(ApiRequest, plain)
-    request.request_id, request.standing = uuid7(), None
-    request.is_known = request.is_counted = False
+    begin(request)
     request._stream = Body(request.META, settings.API_BODY_LIMIT)
     response = _guarded(request, _serve)
     if not request.is_counted:  # whatever key it shows, nobody looked at it or knows it
         response = _guarded(request, _charge_address) or response
-    _finish(request, response)
-    return response
+    finish(request, response)
+    if may_discard(request):
+        request._stream.discard(DISCARDED_MOST, DISCARD_WITHIN_S)
+    return cast(HttpResponseBase, response)
 
 
 def _guarded(request: ApiRequest, act: Callable[[ApiRequest], Any]) -> Any:
     try:
         return act(request)
     except Exception as error:
-        refused = refusal_of(error)
-        if refused is None:
-            got_request_exception.send(sender=None, request=request)
-            logger.exception("%s %s failed, request %s", request.method, request.path, _ids(request))
-            refused = Refused("internal_error")
-        return plain_problem(refused, request)
+        return problem_of(error, request)
+
+
+def problem_of(error: Exception, request: ApiRequest) -> HttpResponse:
+    """A problem document; what is an accident is logged."""
+    refused = refusal_of(error)
+    if refused is None:
+        got_request_exception.send(sender=None, request=request)
+        logger.error("%s %s failed, request %s", request.method, request.path, _ids(request), exc_info=error)
+        refused = Refused("internal_error")
+    return plain_problem(refused, request)
 
 
 def _serve(request: ApiRequest) -> HttpResponseBase:
@@ -106,20 +117,25 @@ def _serve(request: ApiRequest) -> HttpResponseBase:
 
 
 def _charge_address(request: ApiRequest) -> None:
-    _take(request, *rates_of_address(request))
+    _take(request, rates_of_address(request))
 
 
-def _take(request: ApiRequest, *rates: Rate) -> None:
+def _take(request: ApiRequest, rates: list[Rate]) -> None:
     request.is_counted = True
-    if not rates:
-        return
-    request.standing = standing = shared_limiter().take(*rates)
+    if rates:
+        keep_to(shared_limiter().take(*rates), request)
+
+
+def keep_to(standing: Standing, request: ApiRequest) -> None:
+    """Raises `Refused` where a rate is used up."""
+    request.standing = standing
     if standing.is_refused:
         rate = standing.rate
         raise Refused("rate_limited", rate=rate.per_second, whose=_WHOSE[rate.policy])
 
 
-def _finish(request: ApiRequest, response: HttpResponseBase) -> None:
+def finish(request: ApiRequest, response: HttpResponseBase) -> None:
+    """The header fields that every answer has."""
     headers = response.headers
     headers["X-Request-Id"] = str(request.request_id)
     headers.setdefault("Cache-Control", "no-store")
@@ -138,8 +154,12 @@ def _finish(request: ApiRequest, response: HttpResponseBase) -> None:
     elif response.status_code == 503:
         headers.setdefault("Retry-After", RETRY_AFTER_S)
     response._has_been_logged = True  # type: ignore[attr-defined]  # a client's mistakes are no news to us
-    if request.is_known and "HTTP_EXPECT" not in request.META:  # who waits for 100 Continue has sent nothing yet
-        request._stream.discard(DISCARDED_MOST, DISCARD_WITHIN_S)  # strangers must not hold a thread
+
+
+def may_discard(request: ApiRequest) -> bool:
+    """Whether to read what is left of its body: strangers must not hold a thread, and who waits for 100 Continue has sent
+    nothing yet."""
+    return request.is_known and "HTTP_EXPECT" not in request.META
 
 
 def _ids(request: ApiRequest) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
@@ -12,14 +15,22 @@ from accounts.rest.shell import charge
 from relay.submission.desk import shared_desk
 
 
+def bearer_secret(meta: Mapping[str, Any]) -> str | None:
+    """What the Authorization header shows; empty: nothing of this kind. None: there is none."""
+    scheme, _, secret = meta.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if not scheme:
+        return None
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """`request.user` becomes the key's `Credential`."""
 
     def authenticate(self, request: Request) -> tuple[Credential, None] | None:
-        scheme, _, secret = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if not scheme:
+        secret = bearer_secret(request.META)
+        if secret is None:
             return None
-        credential = shared_desk().api_credential(secret.strip()) if scheme.lower() == "bearer" else None
+        credential = shared_desk().api_credential(secret) if secret else None
         if credential is None:
             raise Refused("invalid_credentials")
         charge(request._request, credential)

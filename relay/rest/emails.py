@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
-from rest_framework import status
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.catalogue import Refused
-from accounts.fingerprints import request_fingerprint
 from accounts.rest.access import credential_of
 from relay.rest.actions import RescheduleMixin
 from relay.rest.reading import FindEmailsMixin, ReadEmailMixin
-from relay.rest.requests import idempotency_key_of, names_files, submission_of
+from relay.rest.sending import Order, Sent, send_email
 from relay.rest.serializers import SendEmailSerializer, SentEmailSerializer
 from relay.submission.desk import shared_desk
-from relay.submission.once import by_key
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[!-~]+$"}, OpenApiParameter.HEADER,
@@ -60,29 +53,13 @@ class EmailsView(FindEmailsMixin, APIView):
     )
     def post(self, request: Request) -> Response:
         """Send an email. 202 means stored durably and on its way."""
-        credential = credential_of(request)
-        credential.check_may_send()
-        key, data, desk = idempotency_key_of(request), request.data, shared_desk()
-        once = by_key(key, request_fingerprint(data)) if key else None
-        receipt = None
-        if once and names_files(data):  # they may be gone by now
-            receipt = desk.first_answer(credential, once)
-        if receipt is None:
-            try:
-                submission = submission_of(data, credential, client=request.META.get("REMOTE_ADDR", ""), once=once)
-            except (Refused, ValidationError):
-                # A repeat gets the first answer even where it would be refused by now.
-                receipt = desk.first_answer(credential, once) if once else None
-                if receipt is None:
-                    raise
-            else:
-                receipt = desk.submit(submission)
-        answer = {"id": receipt.message_id}
-        return sent_response(answer, is_repeat=receipt.is_repeat, status_code=status.HTTP_202_ACCEPTED)
+        order = Order.of(credential_of(request), request.META)
+        data = request.data
+        return sent_response(shared_desk().run(lambda desk: send_email(order, data, desk, is_light=False)))
 
 
-def sent_response(answer: Any, *, is_repeat: bool, status_code: int = status.HTTP_200_OK) -> Response:
-    return Response(answer, status=status_code, headers={"Idempotent-Replayed": "true"} if is_repeat else None)
+def sent_response(sent: Sent) -> Response:
+    return Response(sent.body, status=sent.status, headers=sent.headers)
 
 
 class EmailView(ReadEmailMixin, RescheduleMixin, APIView):

@@ -7,16 +7,14 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from rest_framework.request import Request
-
 from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from relay.guarded_fetch import Answer, FetchFailed, fetch_files, read_url
 from relay.models import Door
+from relay.rest.plain_requests import read_plain
 from relay.rest.serializers import SendEmailSerializer
 from relay.rest.template_use import filled_in
-from relay.submission.accept import Submission, check_size, size_limit
-from relay.submission.desk import shared_desk
+from relay.submission.accept import Limits, Submission, check_size, size_limit
 from relay.submission.header_writing import is_line
 from relay.submission.media_types import UNKNOWN, guess_media_type, read_media_type
 from relay.submission.mime import Attachment, Letter, build
@@ -32,21 +30,23 @@ _SEND_EMAIL = SendEmailSerializer()
 _fetching = threading.BoundedSemaphore(FETCHING_AT_ONCE)
 
 
-def idempotency_key_of(request: Request) -> str:
+def idempotency_key_of(meta: Mapping[str, Any]) -> str:
     """Empty where the request has none. Raises `Refused`: a key that is empty by accident must not pass as none."""
-    key = request.headers.get("Idempotency-Key")
+    key = meta.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not is_idempotency_key(key):
         raise Refused("invalid_idempotency_key")
     return key or ""
 
 
-def submission_of(data: Any, credential: Credential, *, client: str, once: Once | None = None) -> Submission:
+def submission_of(
+    data: Any, credential: Credential, limits: Limits, *, client: str, once: Once | None = None
+) -> Submission:
     """One email as `POST /api/v1/emails` takes it. Raises `Refused` and DRF's ValidationError, which name the field by a JSON
-    pointer into `data`."""
-    limits = shared_desk().limits
+    pointer into `data`. Blocks where `waits_for_others`."""
     least = _least_octets(data)
     check_size(least, credential, limits)
-    asked, template = filled_in(_SEND_EMAIL.run_validation(data), credential)
+    plain = read_plain(data)
+    asked, template = filled_in(_SEND_EMAIL.run_validation(data) if plain is None else plain, credential)
     attachments = attachments_of(asked.get("attachments", ()), room=size_limit(credential, limits) - least)
     built = build(letter_of(asked, attachments))
     return Submission(
@@ -132,6 +132,11 @@ def _attachment(asked: Mapping[str, Any], file: Answer | FetchFailed | None) -> 
         told = file.header.get("content-type", "")
         content_type = told if read_media_type(told) else ""
     return Attachment(file.body, filename, content_type, asked.get("content_id", ""))
+
+
+def waits_for_others(data: Any) -> bool:
+    """Whether there is something to fetch, or a template to be filled in. No field needs to be valid."""
+    return names_files(data) or (isinstance(data, dict) and bool(data.get("template")))
 
 
 def names_files(data: Any) -> bool:

@@ -11,7 +11,14 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
-from accounts.rest.fields import AddressesField, SameIdField, SecondsField, StrictCharField, StrictSerializer
+from accounts.rest.fields import (
+    ADDRESS_LENGTH,
+    AddressesField,
+    SameIdField,
+    SecondsField,
+    StrictCharField,
+    StrictSerializer,
+)
 from relay.delivery.retry import HORIZON
 from relay.rest.attachment_fields import AttachmentsField
 from relay.rest.template_serializers import TemplateOfEmailSerializer
@@ -25,6 +32,9 @@ from relay.submission.options import (
     is_metadata_key,
 )
 from relay.submission.send_at import read_send_at
+
+MOST_TO = 1000
+SUBJECT_LENGTH, HEADER_LENGTH = 2000, 5000  # characters
 
 
 class TagWordField(serializers.RegexField):
@@ -60,15 +70,15 @@ MISSING = ErrorDetail("This field is required.", "required")
 class SendEmailSerializer(StrictSerializer):
     """`POST /api/v1/emails`."""
 
-    to = AddressesField(min_length=1, max_length=1000)
-    subject = StrictCharField(max_length=2000, required=False, allow_blank=True, trim_whitespace=False)
+    to = AddressesField(min_length=1, max_length=MOST_TO)
+    subject = StrictCharField(max_length=SUBJECT_LENGTH, required=False, allow_blank=True, trim_whitespace=False)
     template = TemplateOfEmailSerializer(required=False, help_text="In place of text and html.")
     text = StrictCharField(required=False, allow_blank=True, allow_null=True, trim_whitespace=False)
     html = StrictCharField(required=False, allow_blank=True, allow_null=True, trim_whitespace=False)
     cc = AddressesField(required=False)
     bcc = AddressesField(required=False)
     reply_to = AddressesField(required=False)
-    headers = serializers.DictField(child=StrictCharField(allow_blank=True, max_length=5000), required=False)
+    headers = serializers.DictField(child=StrictCharField(allow_blank=True, max_length=HEADER_LENGTH), required=False)
     tags = serializers.ListField(child=TagSerializer(), required=False, max_length=MOST_TAGS)
     metadata = serializers.DictField(
         child=StrictCharField(allow_blank=True, max_length=METADATA_VALUE_LENGTH), required=False
@@ -84,7 +94,7 @@ class SendEmailSerializer(StrictSerializer):
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         # "from" is a word of Python's, so it cannot be declared as an attribute.
-        return {"from": StrictCharField(max_length=1000, required=False), **super().get_fields()}
+        return {"from": StrictCharField(max_length=ADDRESS_LENGTH, required=False), **super().get_fields()}
 
     def validate_metadata(self, value: dict[str, str]) -> dict[str, str]:
         if len(value) > METADATA_KEYS:

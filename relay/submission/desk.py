@@ -1,7 +1,7 @@
 """The desk behind both doors: directory, accept, intake and wake-ups on one event loop.
 
-The SMTP process opens a desk on its own loop. Processes without a loop (web, Celery, commands) share one that runs in a
-thread: `shared_desk()`.
+The SMTP process opens a desk on its own loop, and so does the web process (`open_desk_for_all`). Threads use their process's
+desk through `shared_desk()`: where none is open yet (Celery, commands), on a loop that runs in a thread.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import UUID
@@ -96,15 +96,24 @@ class Desk:
 
         A repeat gets the first answer even where it would be refused by now: its domain has lost a record since, say.
         """
-        draft = examine(submission, self.limits)
+        return await self.submit_draft(examine(submission, self.limits))
+
+    async def submit_draft(self, draft: Draft) -> Receipt:
+        """The same for what has been examined, perhaps in another thread, with these limits."""
         try:
             accepted = await self._accept(draft)
         except Refused:
-            receipt = await self.first_answer(submission.credential, draft.once) if draft.once else None
+            receipt = await self.first_answer(draft.submission.credential, draft.once) if draft.once else None
             if receipt is None:
                 raise
             return receipt
         return await self._intake.commit(accepted)
+
+    async def prepare(self, draft: Draft, facts: dict[str, DomainFact | None]) -> Accepted:
+        """For `submit_together`. `facts`: what was looked up for the others of the parcel; grows. Raises `Refused`."""
+        for name in draft.sender_domains - facts.keys():
+            facts[name] = await self.sending_domain(draft.submission.credential, name)
+        return accept(draft, facts, hostname=settings.HOSTNAME)
 
     async def submit_together(self, parcel: Parcel) -> Receipt:
         """All messages are durable when it returns. Raises `Refused`, with nothing stored."""
@@ -141,35 +150,24 @@ async def _or_unavailable(look_up: Coroutine[Any, Any, T]) -> T:
 
 
 class ThreadedDesk:
-    """A desk on a loop in a thread, for callers that block."""
+    """A desk for callers that block, on a loop in another thread."""
 
-    def __init__(self, database_url: str) -> None:
-        self._loop = new_loop()
-        threading.Thread(target=self._loop.run_forever, name="desk", daemon=True).start()
-        self._desk = self._run(_open_desk(database_url))
+    def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop, thread_id: int) -> None:
+        """`thread_id`: of the thread in which the loop runs."""
+        self._desk, self._loop, self._thread_id = desk, loop, thread_id
 
-    @property
-    def limits(self) -> Limits:
-        return self._desk.limits
+    @classmethod
+    def open(cls, database_url: str) -> ThreadedDesk:
+        """On a loop of its own."""
+        loop = new_loop()
+        thread = threading.Thread(target=loop.run_forever, name="desk", daemon=True)
+        thread.start()
+        desk = asyncio.run_coroutine_threadsafe(_open_desk(database_url), loop).result(SUBMIT_TIMEOUT_S)
+        assert thread.ident
+        return cls(desk, loop, thread.ident)
 
     def submit(self, submission: Submission) -> Receipt:
         return self._run(self._desk.submit(submission))
-
-    def prepare(self, submission: Submission, facts: dict[str, DomainFact | None]) -> Accepted:
-        """For `submit_together`. Works in the caller's thread, so that a large batch leaves the desk to others.
-
-        `facts`: what was looked up for the others of the parcel; grows. Raises `Refused`.
-        """
-        draft = examine(submission, self._desk.limits)
-        for name in draft.sender_domains - facts.keys():
-            facts[name] = self._run(self._desk.sending_domain(submission.credential, name))
-        return accept(draft, facts, hostname=settings.HOSTNAME)
-
-    def submit_together(self, parcel: Parcel) -> Receipt:
-        return self._run(self._desk.submit_together(parcel))
-
-    def first_answer(self, credential: Credential, once: Once) -> Receipt | None:
-        return self._run(self._desk.first_answer(credential, once))
 
     def api_credential(self, secret: str) -> Credential | None:
         return self._desk.known_api_credential(secret) or self._run(self._desk.api_credential(secret))
@@ -181,10 +179,18 @@ class ThreadedDesk:
         return self._run(self._desk.system_credential())
 
     def close(self) -> None:
+        """Of one that was opened on a loop of its own."""
         self._run(self._desk.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
 
+    def run(self, use: Callable[[Desk], Coroutine[Any, Any, T]]) -> T:
+        """What `use` does with the desk on its loop."""
+        return self._run(use(self._desk))
+
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if threading.get_ident() == self._thread_id:
+            coroutine.close()
+            raise RuntimeError("The desk's own loop would wait for itself.")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result(SUBMIT_TIMEOUT_S)
@@ -206,8 +212,21 @@ _shared: tuple[int, str, ThreadedDesk] | None = None  # of which process, for wh
 def shared_desk() -> ThreadedDesk:
     """This process's desk, opened at first use (a forked child opens its own)."""
     global _shared
-    process, database = os.getpid(), connection.settings_dict["NAME"]
+    process, database = _place()
     with _lock:
         if _shared is None or _shared[:2] != (process, database):
-            _shared = (process, database, ThreadedDesk(database_url()))
+            _shared = (process, database, ThreadedDesk.open(database_url()))
         return _shared[2]
+
+
+async def open_desk_for_all() -> Desk:
+    """Opens this process's desk on the running loop; its threads get the same one from `shared_desk`."""
+    global _shared
+    desk = await _open_desk(database_url())
+    with _lock:
+        _shared = (*_place(), ThreadedDesk(desk, asyncio.get_running_loop(), threading.get_ident()))
+    return desk
+
+
+def _place() -> tuple[int, str]:
+    return os.getpid(), connection.settings_dict["NAME"]

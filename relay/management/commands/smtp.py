@@ -5,7 +5,6 @@ import contextlib
 import logging
 import signal
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +18,7 @@ from relay.submission.smtp import Listening, serve_submission
 from relay.submission.smtp_limits import SessionLimits
 from relay.submission.smtp_reception import Reception
 from relay.submission.smtp_tls import Certificate
+from relay.submission.spool import spool_directory
 
 logger = logging.getLogger("relay.smtp")
 
@@ -74,13 +74,6 @@ async def serve(host: str, ports: list[Listening]) -> None:
     await reception.close(settings.SMTP_DRAIN_SECONDS)
     await desk.close()  # what was received is committed and answered
     await asyncio.sleep(0.05)
-
-
-def spool_directory() -> Path:
-    """Where large messages lie while they arrive, without a name."""
-    directory = settings.VAR / "spool"
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return directory
 
 
 def certificate_files() -> tuple[str, str]:
