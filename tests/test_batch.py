@@ -236,7 +236,7 @@ def test_a_repeat_is_answered_though_it_would_be_refused_by_now(
     again = send_either(key, path, LETTER, "order-42")
     assert (again.status_code, told(again)) == (first.status_code, told(first))
     assert_refused(send_either(key, path, LETTER, "order-43"), 403, "sender_domain_not_verified")
-    assert_refused(send_either(key, path, LETTER | {"text": "x"}, "order-42"), 403, "sender_domain_not_verified")
+    assert_refused(send_either(key, path, LETTER | {"text": "x"}, "order-42"), 409, "invalid_idempotent_request")
     assert_stored("Hi")
 
 

@@ -74,7 +74,7 @@ def test_tags_and_metadata_over_smtp_are_seen_by_rest(platform: Platform) -> Non
     with platform.smtp() as client:
         sent = id_in(submit(client, recipient, message(recipient, *options)))
         refused = submit(client, recipient, message(recipient, "X-PlugSend-Tags: typo"))
-    assert refused[1].startswith("5.6.0 malformed_option_header: X-PlugSend-tags: there is no such option")
+    assert refused[1].startswith("5.6.0 malformed_option_header: X-PlugSend-Tags: there is no such option")
     email = requests.get(
         f"{platform.demo['API_URL']}/emails/{sent}",
         headers={"Authorization": f"Bearer {platform.demo['API_KEY']}"},

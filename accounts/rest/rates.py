@@ -12,7 +12,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -270,7 +270,7 @@ def rates_of(credential: Credential) -> list[Rate]:
 
 def rates_of_address(request: HttpRequest) -> list[Rate]:
     """For those who show no key. Whoever has an IPv6 network has all addresses of its /64."""
-    address = client_address(request)
+    address = client_address(request.META)
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -290,11 +290,11 @@ def _rate(policy: str, name: object, per_second: int, burst: int) -> Rate:
     return Rate(policy, str(name), per_second, burst)
 
 
-def client_address(request: HttpRequest) -> str:
+def client_address(meta: Mapping[str, Any]) -> str:
     """Who speaks to us; behind a proxy, who spoke to it."""
-    address = str(request.META.get("REMOTE_ADDR", ""))
+    address = str(meta.get("REMOTE_ADDR", ""))
     if settings.BEHIND_PROXY:
-        forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
+        forwarded = meta.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
         return forwarded or address
     return address
 

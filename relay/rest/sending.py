@@ -18,6 +18,7 @@ from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from accounts.fingerprints import request_fingerprint
 from accounts.rest.problems import invalid_fields
+from accounts.rest.rates import client_address
 from relay.rest.requests import idempotency_key_of, names_files, submission_of, waits_for_others
 from relay.submission.accept import Accepted, DomainFact, Draft, Limits, Parcel, examine
 from relay.submission.desk import Desk
@@ -49,7 +50,7 @@ class Order:
         """`meta` as WSGI has it. Raises `Refused` for all that can be told before the body is read."""
         credential.check_may_send()
         key = idempotency_key_of(meta)
-        return cls(credential, key, meta.get("REMOTE_ADDR", ""), is_batch and _is_permissive(meta))
+        return cls(credential, key, client_address(meta), is_batch and _is_permissive(meta))
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,10 +99,15 @@ async def recognise(cursor: AsyncCursor[Any], batch: list[Parcel]) -> dict[UUID,
 
 
 async def first_answer(cursor: AsyncCursor[Any], organization_id: UUID, once: Once) -> Receipt | None:
-    """The answer that this very submission was given before, if it was."""
+    """The answer that this very submission was given before, if it was. Raises `Refused` where another one has its key."""
     key = (organization_id, once.scope, once.key)
     held = (await _find(cursor, [key])).get(key)
-    return _receipt(held) if held is not None and held.fingerprint == once.fingerprint else None
+    if held is None:
+        return None
+    answer = _answer(once, held)
+    if isinstance(answer, Refused):
+        raise answer
+    return answer
 
 
 class _Held(NamedTuple):
