@@ -258,7 +258,7 @@ class Supervisor:
         process = child.process
         assert process is not None
         code = process.wait()
-        # What a killed child had started (granian's worker) would hold its port against the successor.
+        # What a killed child had started would hold its port against the successor.
         signal_group(process.pid, signal.SIGKILL)
         if process.stdout is not None:
             while process.stdout in self._selector.get_map() and self._selector_ready(process.stdout.fileno()):

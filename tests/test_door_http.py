@@ -156,6 +156,10 @@ def test_everything_else_is_served_as_ever(platform: Platform) -> None:
     assert requests.put(f"{api}/emails", headers=key, timeout=20).status_code == 405
     assert requests.post(f"{api}/emails/", headers=key, json={}, timeout=20).status_code == 404
     assert requests.head(f"{platform.web_url}/healthz", timeout=20).content == b""
+    with closing(socket.create_connection(address(platform))) as connection:
+        connection.settimeout(20)
+        connection.sendall("GET /accounts/login/?next=/é HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert connection.recv(12) == b"HTTP/1.1 200"
 
 
 def test_a_header_with_an_underscore_is_no_other_header(platform: Platform) -> None:

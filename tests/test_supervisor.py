@@ -316,7 +316,7 @@ def test_platform_killed_whole_starts_again_on_the_same_port(tree: Tree) -> None
     for pid in (process.pid, *state["children"].values()):
         os.kill(pid, signal.SIGKILL)
     process.wait()
-    # Granian's worker process is still there, holding the port, when the next one looks.
+    # What is left of the first one must not hold the port when the next one looks.
     port = state["web_url"].rpartition(":")[2]
     assert tree.wait_ready(tree.up("--no-demo", WEB_PORT=port))["web_url"] == state["web_url"]
 

@@ -92,7 +92,7 @@ class PlugSend:
         return dict(json.loads((self._var / "up.json").read_text()))
 
     def _name_process(self, pid: int) -> str:
-        """As the supervisor names its children; granian's and PostgreSQL's own go under their parent's."""
+        """As the supervisor names its children; PostgreSQL's own go under their parent's."""
         if self._process and pid == self._process.pid:
             return "supervisor"
         names = {child: name for name, child in self.children.items()}
