@@ -66,13 +66,14 @@ def is_stored(platform: Platform, message_id: str) -> bool:
         return row == (1,)
 
 
-def test_clients_that_are_slow_keep_nobody_else_waiting(platform: Platform) -> None:
+@pytest.mark.parametrize("path", ["/api/v1/emails", "/api/v1/domains", "/accounts/login/"])
+def test_clients_that_are_slow_keep_nobody_else_waiting(platform: Platform, path: str) -> None:
     connections = []
     try:
         for number in range(SLOW):
             connection = socket.create_connection(address(platform))
             announced = "Transfer-Encoding: chunked" if number % 2 else "Content-Length: 20000000"
-            connection.sendall(head(platform, announced) + b"7\r\n")
+            connection.sendall(head(platform, announced, path=path) + b"7\r\n")
             connections.append(connection)
         with ThreadPoolExecutor(20) as pool:
             answers = list(pool.map(lambda _: post(platform).status_code, range(100)))
