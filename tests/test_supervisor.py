@@ -180,16 +180,23 @@ if command == "prepare":
 if command == "send_demo":
     print("how to sign in" if "--no-send" in sys.argv else "demonstration sent")
     sys.exit(int(os.environ.get("DEMO_EXIT", "0")))
+if command == "web":
+    from plugsend.web_server import server
+    async def application(scope, receive, send):
+        if scope["type"] == "lifespan":
+            for event in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{event}.complete"})
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"ok"})
+    server(application, "127.0.0.1", int(os.environ["WEB_PORT"])).run()
+    sys.exit()
 door = socket.create_server(("127.0.0.1", int(os.environ["SMTP_PORT" if command == "smtp" else "SANDBOX_MX_PORT"])))
 while True:
     connection, _ = door.accept()
     connection.sendall(b"220 ready\\r\\n")
     connection.close()
-"""
-WSGI = """
-def application(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"ok"]
 """
 CELERY = """
 import os
@@ -247,10 +254,9 @@ def tree() -> Iterator[Tree]:
     (root / "accounts").mkdir()
     for name in ("__init__", "files"):
         shutil.copy(REPO / f"accounts/{name}.py", root / "accounts")
-    for name in ("__init__", "children", "forker", "ports", "secrets", "supervisor", "up"):
+    for name in ("__init__", "children", "forker", "ports", "secrets", "supervisor", "up", "web_server"):
         shutil.copy(REPO / f"plugsend/{name}.py", package)
     (package / "preload.py").write_text("import json\n")
-    (package / "wsgi.py").write_text(WSGI)
     (package / "celery.py").write_text(CELERY)
     (root / "manage.py").write_text(MANAGE)
     tree = Tree(root)
