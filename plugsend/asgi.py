@@ -11,7 +11,6 @@ import contextlib
 import contextvars
 import threading
 from typing import Any
-from urllib.parse import quote
 
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
@@ -22,7 +21,6 @@ from relay.rest.door import Door, Receive, Scope, Send
 from relay.submission.desk import Desk, open_desk_for_all
 from relay.submission.spool import spool_directory
 
-_QUERY = "!$&'()*+,;=:@/?%"  # beside letters, digits and -._~ (RFC 3986, 3.4)
 THREADS = 8  # they wait for the database most of the time
 CLOSE_WITHIN_S = 0.8
 
@@ -43,8 +41,6 @@ class Application:
             if scope["type"] == "http":
                 # WSGI cannot tell X_Forwarded_For from X-Forwarded-For, which a proxy sets.
                 scope["headers"] = [pair for pair in scope["headers"] if b"_" not in pair[0]]
-                if not scope["query_string"].isascii():  # a2wsgi takes nothing else
-                    scope["query_string"] = quote(scope["query_string"], safe=_QUERY).encode()
             if self._door and self._door.takes(scope):
                 await self._door(scope, receive, send)
             else:
