@@ -44,7 +44,9 @@ class Application:
             if self._door and self._door.takes(scope):
                 await self._door(scope, receive, send)
             else:
-                await self._pages(scope, receive, send)  # type: ignore[arg-type]
+                whole = await self._door.body_for_django(scope, receive, send) if self._door else receive
+                if whole is not None:
+                    await self._pages(scope, whole, send)  # type: ignore[arg-type]
         finally:
             self._in_hand -= 1
             if not self._in_hand:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from django.http import HttpRequest, HttpResponse
 from django.middleware.security import SecurityMiddleware
 
+from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from accounts.rest.rates import LoopLimiter, Rate, rates_of, rates_of_address
 from accounts.rest.shell import ApiRequest, begin, finish, keep_to, problem_of
@@ -38,6 +39,14 @@ class LoopShell:
         finish(request, response)
         self._security.process_response(request, response)
         return response
+
+    async def refuse(self, request: ApiRequest, refused: Refused) -> HttpResponse:
+        """The answer to a request that comes no further."""
+
+        async def refuse(_: ApiRequest) -> HttpResponse:
+            raise refused
+
+        return await self.answer(request, refuse)
 
     async def charge(self, request: ApiRequest, credential: Credential) -> None:
         """Counts a request on its key and its organization. Raises `Refused`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +38,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 EMAILS, BATCH = "/api/v1/emails", "/api/v1/emails/batch"
+SILENT_S = 30.0  # a client that has begun its body and sends nothing more
+BODY_WITHIN_S = 600.0
 MEMORY_OCTETS = 64 * 1024 * 1024  # of large bodies that are worked off at the same time
 
 
@@ -53,7 +56,7 @@ class Door:
         return scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in (EMAILS, BATCH)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = _request(scope)
+        request = request_of(scope)
         body = Body(request.META, receive, settings.API_BODY_LIMIT, self._spool)
         try:
             response = await self._shell.answer(request, lambda request: self._serve(request, body))
@@ -62,6 +65,26 @@ class Door:
         finally:
             body.close()
         await _send(response, send)
+
+    async def body_for_django(self, scope: Scope, receive: Receive, send: Send) -> Receive | None:
+        """What gives a request's whole body at once, so that no thread waits for a slow client. None: it was refused."""
+        request = request_of(scope)
+        body = Body(request.META, receive, settings.API_BODY_LIMIT, self._spool)
+        if body.is_none or body.is_announced_too_large:  # which is refused unread
+            return receive
+        try:
+            await body.arrive()
+            whole = [{"type": "http.request", "body": body.take(), "more_body": False}]
+        except Refused as refused:
+            await _send(await self._shell.refuse(request, refused), send)
+            return None
+        finally:
+            body.close()
+
+        async def receive_whole() -> Message:
+            return whole.pop() if whole else await receive()
+
+        return receive_whole
 
     async def _serve(self, request: ApiRequest, body: Body) -> HttpResponse:
         meta, is_batch = request.META, request.path == BATCH
@@ -107,12 +130,19 @@ class Body:
     def is_none(self) -> bool:
         return self._announced == 0
 
+    @property
+    def is_announced_too_large(self) -> bool:
+        return self._announced is not None and self._announced > self._limit
+
     async def arrive(self) -> int:
         """Waits for all of it; returns the number of octets. Raises `Refused`."""
         arriving = self._arriving
-        if self._announced is not None and self._announced > self._limit:
+        if self.is_announced_too_large:
             raise too_large(self._limit)
+        deadline = time.monotonic() + BODY_WITHIN_S
         while not self._is_ended:
+            if time.monotonic() > deadline:
+                raise Refused("timed_out")
             arriving.add(await self._more())
             if arriving.is_too_large:
                 raise too_large(self._limit)
@@ -128,7 +158,7 @@ class Body:
 
     async def discard(self, most: int, within_s: float) -> None:
         """A client whose connection ends while it still sends never sees the answer (RFC 9112, 9.6): let it finish."""
-        if self._is_ended or (self._announced is not None and self._announced > most):
+        if self._is_ended or (self._announced or 0) > most:
             return
         with contextlib.suppress(Refused, TimeoutError):
             async with asyncio.timeout(within_s):
@@ -136,7 +166,12 @@ class Body:
                     most -= len(await self._more())
 
     async def _more(self) -> bytes:
-        message = await self._receive()
+        try:
+            async with asyncio.timeout(SILENT_S):
+                message = await self._receive()
+        except TimeoutError:
+            self._is_ended = True
+            raise Refused("timed_out") from None
         if message["type"] == "http.disconnect":
             self._is_ended = True
             raise Refused("bad_request", problem="its body ended early")
@@ -145,7 +180,7 @@ class Body:
         return part
 
 
-def _request(scope: Scope) -> ApiRequest:
+def request_of(scope: Scope) -> ApiRequest:
     request = ApiRequest()
     request.method, request.path, request.path_info = scope["method"], scope["path"], scope["path"]
     request.META = meta = {
