@@ -93,7 +93,7 @@ def record(
     system: PlugSend, title: str, load: Callable[[], dict[str, Any]], options: argparse.Namespace, raw: Path
 ) -> str:
     """Runs the load under py-spy's eyes; returns what is to be told."""
-    command = ["py-spy", "record", "--pid", str(_watched(system, options.process)), "--rate", str(options.rate)]
+    command = ["py-spy", "record", "--pid", str(system.children[options.process]), "--rate", str(options.rate)]
     command += ["--native" if options.native else "--nonblocking"]  # it knows no way to have both
     command += ["--gil"] if options.gil else []
     command += ["--threads", "--duration", "600", "--format", "flamegraph" if options.flame else "raw"]
@@ -109,15 +109,6 @@ def record(
     if options.flame:
         return told
     return told + tops(raw.read_text(), figures["cpu_ms_by_process"].get(options.process, 0.0))
-
-
-def _watched(system: PlugSend, name: str) -> int:
-    """granian serves in a child of the process that the supervisor knows."""
-    pid = system.children[name]
-    if name != "web":
-        return pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(children[0]) if children else pid
 
 
 def tops(stacks: str, cpu_ms: float) -> str:

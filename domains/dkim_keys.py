@@ -78,6 +78,10 @@ def public_part(private_key: PrivateKey) -> str:
 def _generate(algorithm: DkimAlgorithm) -> PrivateKey:
     if algorithm == DkimAlgorithm.ED25519:
         return Ed25519PrivateKey.generate()
+    return make_rsa_key()
+
+
+def make_rsa_key() -> RSAPrivateKey:
     return generate_private_key(public_exponent=65537, key_size=KEY_BITS)
 
 

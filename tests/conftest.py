@@ -2,13 +2,45 @@
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 from asgiref.sync import SyncToAsync
-from django.db import connections
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from django.conf import settings
+from django.db import connection, connections
+from django.test import TransactionTestCase
 
+from domains import dkim_keys
 from tests.platform import Platform, running_platform
+
+KEPT_TABLES = ["django_migrations", "django_content_type", "auth_permission", "django_site"]  # migrations fill them
+KEYS_MADE = 20  # RSA keys of a run; they are real, and making them is not what its tests are about
+
+
+@pytest.fixture(autouse=True, scope="session")
+def what_costs_much_costs_less() -> Iterator[None]:
+    """A third of the run went into hashes of passwords, RSA keys, and emptying tables that were empty."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+    made = (generate_private_key(65537, dkim_keys.KEY_BITS) for _ in range(KEYS_MADE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dkim_keys, "make_rsa_key", partial(next, cycle(made)))
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_what_has_rows)
+        yield
+
+
+def empty_what_has_rows(_: TransactionTestCase) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT string_agg(quote_ident(relname), ', ') FROM pg_class WHERE relkind = 'r' AND pg_relation_size(oid) > 0"
+            " AND relnamespace = current_schema()::regnamespace AND NOT relname = ANY(%s)",
+            [KEPT_TABLES],
+        )
+        if names := cursor.fetchone()[0]:
+            cursor.execute(f"TRUNCATE {names} CASCADE")
+
 
 LONGEST_FIRST = ("crash under load", "worker ends", "platform")
 

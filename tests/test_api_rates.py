@@ -134,7 +134,7 @@ def test_an_organization_may_have_a_rate_of_its_own(own: int | None, expected: d
 )
 def test_strangers_are_counted_by_address(behind_proxy: bool, address: str, forwarded: str, name: str) -> None:
     request = RequestFactory().get("/api/v1/", REMOTE_ADDR=address, headers={"X-Forwarded-For": forwarded})
-    with override_settings(BEHIND_PROXY=behind_proxy):
+    with override_settings(BEHIND_PROXY=behind_proxy, API_ADDRESS_RATE=10):
         assert [rate.name for rate in rates_of_address(request)] == [name]
 
 
