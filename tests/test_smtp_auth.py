@@ -76,7 +76,7 @@ def test_an_unknown_name_and_a_wrong_key_get_the_same_words_after_the_same_time(
             took.append(time.monotonic() - started)
     assert said[0] == said[1]
     assert said[0].startswith("535 5.7.8 invalid_credentials: ")
-    assert min(took) >= 0.1
+    assert min(took) >= 0.099  # a timer may be early by what the clock cannot tell
 
 
 def test_a_key_that_is_revoked_stops_in_open_sessions_within_five_seconds(platform: Platform) -> None:
