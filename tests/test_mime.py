@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from accounts.catalogue import Refused
 from relay.submission import headers
-from relay.submission.content import ContentLimits, read_content
+from relay.submission.content import ContentLimits, read_content, read_own_content
 from relay.submission.header_writing import Mailbox, address_field, encoded_words, text_field
 from relay.submission.media_types import guess_media_type, read_media_type
 from relay.submission.mime import Attachment, Letter, build
@@ -234,6 +234,22 @@ def test_what_is_refused_is_named(change: dict[str, Any], code: str, pointer: st
 
 def told(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+@given(text=TEXT, html=TEXT, subject=ONE_LINE)
+@example(text="x" * 5000, html="ü" * 5000, subject="ü" * 900)
+@example(text="a\r\nb\rc\n\nd ", html=".\n..\nFrom x\n", subject="")
+def test_what_is_plain_needs_no_check(text: str, html: str, subject: str) -> None:
+    """`accept` takes it as it is (`read_own_content`)."""
+    built = build(letter(text=text, html=html, subject=subject, to=("Ü <a@b.test>", "c@b.test")))
+    assert built.is_plain
+    headers.check_octets(built.content)
+    assert read_content(built.content, ContentLimits()) == read_own_content(built.content, ContentLimits())
+
+
+@pytest.mark.parametrize("beside", [{"headers": {"X-Order": "42"}}, {"attachments": (Attachment(b"x", "a.txt"),)}])
+def test_what_has_more_to_it_is_not_plain(beside: dict[str, Any]) -> None:
+    assert not build(letter(**beside)).is_plain
 
 
 @given(text=TEXT, html=TEXT)

@@ -56,6 +56,7 @@ def submission_of(
         envelope_sender=built.sender,
         recipients=built.recipients,
         content=built.content,
+        is_own=built.is_plain,
         client=client,
         template=template,
         options=options_of(asked, once.key if once else ""),

@@ -18,7 +18,7 @@ from accounts.ids import uuid7
 from relay.lanes import Lane
 from relay.submission import headers
 from relay.submission.addresses import domain_of
-from relay.submission.content import ContentLimits, read_content
+from relay.submission.content import ContentLimits, read_content, read_own_content
 from relay.submission.once import Once, by_content, by_key, message_fingerprint
 from relay.submission.options import Options, read_options
 from relay.templating.published import TemplateUse
@@ -36,6 +36,7 @@ class Submission:
     envelope_sender: str  # NULL_SENDER or an address
     recipients: tuple[str, ...]
     content: bytes  # CRLF line ends, transparency dots already taken out
+    is_own: bool = False  # built by us of a text and an HTML alone (relay.submission.mime)
     client: str = ""  # the client's address, kept in the submitted event, never in the mail
     options: Options | None = None  # None: they stand in X-PlugSend headers
     template: TemplateUse | None = None  # what the content was made from
@@ -129,8 +130,11 @@ def examine(submission: Submission, limits: Limits) -> Draft:
     submission.credential.check_may_send()
     check_size(len(submission.content), submission.credential, limits)
     recipients = check_recipients(submission.recipients, limits)
-    headers.check_octets(submission.content)
-    parsed = read_content(submission.content, limits.content)
+    if submission.is_own:
+        parsed = read_own_content(submission.content, limits.content)
+    else:
+        headers.check_octets(submission.content)
+        parsed = read_content(submission.content, limits.content)
     headers.check_single(parsed)
 
     options = submission.options if submission.options is not None else read_options(parsed)

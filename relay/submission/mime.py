@@ -62,6 +62,7 @@ class Built:
     sender: str
     recipients: tuple[str, ...]
     content: bytes
+    is_plain: bool  # a text, an HTML, and no more header fields than these need
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ def build(letter: Letter) -> Built:
         sender=sender.address,
         recipients=tuple(mailbox.address for mailbox in (*to, *cc, *bcc)),
         content=b"".join([head.encode(), *whole.body, ending]),
+        is_plain=not (letter.headers or letter.attachments),
     )
 
 
