@@ -70,7 +70,7 @@ class DomainsView(APIView):
         examples=[OpenApiExample("Domains", list_answer([FACTS], has_more=False), response_only=True)],
     )
     def get(self, request: Request) -> Response:
-        """The organization's sending domains, the newest first."""
+        """List sending domains. The newest first."""
         domains = visible_domains(request, reading_organization(request)).prefetch_related("records")
         page, _ = read_query(request)
         rows, has_more = page.cut(domains)
@@ -98,7 +98,7 @@ class DomainsView(APIView):
 class DomainView(APIView):
     @extend_schema(operation_id="domains_get", responses=DomainSerializer, examples=[DOMAIN])
     def get(self, request: Request, domain_id: UUID) -> Response:
-        """A domain with its DNS records: what is expected, what DNS holds, and what to do."""
+        """Get a domain. With its DNS records: what is expected, what DNS holds, and what to do."""
         return Response(DomainSerializer(find_domain(request, reading_organization(request), domain_id)).data)
 
     @extend_schema(
@@ -111,7 +111,7 @@ class DomainView(APIView):
         ],
     )
     def patch(self, request: Request, domain_id: UUID) -> Response:
-        """For Resend's clients: takes settings that say what is so, and refuses by name what PlugSend does not have."""
+        """Update a domain. Takes settings that say what is so anyway, and refuses by name what PlugSend does not have."""
         organization = managing_organization(request)
         domain = find_domain(request, organization, domain_id)
         serializer = UpdateDomainSerializer(organization, data=request.data, context={"id": domain_id})
@@ -139,7 +139,7 @@ class VerifyDomainView(APIView):
         examples=[OpenApiExample("Checked", {"object": "domain", "id": ID, "status": "verified"}, response_only=True)],
     )
     def post(self, request: Request, domain_id: UUID) -> Response:
-        """Ask DNS for the domain's records now. Answers when DNS has (some seconds at most)."""
+        """Verify a domain. Asks DNS for its records now. Answers when DNS has (some seconds at most)."""
         organization = managing_organization(request)
         verification.check_domain(find_domain(request, organization, domain_id))
         # DNS takes its time: the domain may be gone by now.

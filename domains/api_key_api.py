@@ -50,7 +50,7 @@ class ApiKeysView(APIView):
         examples=[OpenApiExample("API keys", list_answer([API_KEY], has_more=False), response_only=True)],
     )
     def get(self, request: Request) -> Response:
-        """The organization's API keys in use, the newest first. Passwords of SMTP users are not among them."""
+        """List API keys. Those in use, the newest first; passwords of SMTP users are not among them."""
         keys = visible_api_keys(request, reading_organization(request))
         page, _ = read_query(request)
         rows, has_more = page.cut(keys)
@@ -96,7 +96,7 @@ class ApiKeyView(APIView):
         examples=[OpenApiExample("An API key", API_KEY, response_only=True)],
     )
     def get(self, request: Request, api_key_id: UUID) -> Response:
-        """An API key, without the key itself."""
+        """Get an API key. Without the key itself."""
         api_key = _find(request, reading_organization(request), api_key_id)
         return Response(ApiKeySerializer(api_key, context={"credential": credential_of(request)}).data)
 
@@ -130,7 +130,7 @@ class ApiKeyView(APIView):
         ],
     )
     def delete(self, request: Request, api_key_id: UUID) -> Response:
-        """Revoke an API key, the one in use too: within seconds, requests with it are refused."""
+        """Revoke an API key. The one in use too: within seconds, requests with it are refused."""
         api_key = _find(request, managing_organization(request), api_key_id)
         revoke_api_key(api_key)
         return Response(DeletedApiKeySerializer(api_key, context={"credential": credential_of(request)}).data)

@@ -52,7 +52,7 @@ class SmtpUsersView(APIView):
         examples=[OpenApiExample("SMTP users", list_answer([SMTP_USER], has_more=False), response_only=True)],
     )
     def get(self, request: Request) -> Response:
-        """The organization's SMTP users, the newest first, disabled ones too."""
+        """List SMTP users. The newest first, disabled ones too."""
         users = visible_smtp_users(request, reading_organization(request))
         page, wanted = read_query(request, SmtpUserListQuery)
         if "domain" in wanted:
@@ -95,7 +95,7 @@ class SmtpUsersView(APIView):
 class SmtpUserView(APIView):
     @extend_schema(operation_id="smtp_users_get", responses=SmtpUserSerializer, examples=[OLD])
     def get(self, request: Request, smtp_user_id: UUID) -> Response:
-        """An SMTP user and how to connect."""
+        """Get an SMTP user. And how to connect."""
         return Response(SmtpUserSerializer(_find(request, reading_organization(request), smtp_user_id)).data)
 
     @extend_schema(
@@ -121,7 +121,7 @@ class SmtpUserPasswordView(APIView):
     )
     @idempotent("smtp_users.replace_password")
     def post(self, request: Request, smtp_user_id: UUID) -> Response:
-        """Give an SMTP user a new password, told this once. The old one stops working at once."""
+        """Replace an SMTP user's password. The new one is told this once. The old one stops working at once."""
         smtp_user = _find(request, managing_organization(request), smtp_user_id)
         secret = services.replace_password(smtp_user)
         return Response(NewSmtpUserSerializer(smtp_user, context={"secret": secret}).data)
@@ -130,7 +130,7 @@ class SmtpUserPasswordView(APIView):
 class DisableSmtpUserView(APIView):
     @extend_schema(operation_id="smtp_users_disable", request=None, responses={200: SmtpUserSerializer}, examples=[OLD])
     def post(self, request: Request, smtp_user_id: UUID) -> Response:
-        """End an SMTP user and keep it in the list. Its name may be given out again."""
+        """Disable an SMTP user. It stays in the list. Its name may be given out again."""
         smtp_user = _find(request, managing_organization(request), smtp_user_id)
         services.disable_smtp_user(smtp_user)
         return Response(SmtpUserSerializer(smtp_user).data)

@@ -57,7 +57,7 @@ class RetryView(ActionView):
     @may_refuse("nothing_to_act_on", "being_delivered")
     @extend_schema(operation_id="emails_retry", request=None, responses=ANSWER)
     def post(self, request: Request, message_id: UUID) -> Response:
-        """Try now, and not only when the next try is due. Keys that may only send get the short answer."""
+        """Retry an email. Now, and not only when the next try is due. Keys that may only send get the short answer."""
         return self.act(request, message_id, Action.RETRY)
 
 
@@ -65,7 +65,7 @@ class HoldView(ActionView):
     @may_refuse("nothing_to_act_on", "being_delivered")
     @extend_schema(operation_id="emails_hold", request=None, responses=ANSWER)
     def post(self, request: Request, message_id: UUID) -> Response:
-        """Try nothing until it is released. What is still held when its time is over ends as expired."""
+        """Hold an email. Nothing is tried until it is released. What is still held when its time is over ends as expired."""
         return self.act(request, message_id, Action.HOLD)
 
 
@@ -73,7 +73,7 @@ class ReleaseView(ActionView):
     @may_refuse("nothing_to_act_on", "being_delivered")
     @extend_schema(operation_id="emails_release", request=None, responses=ANSWER)
     def post(self, request: Request, message_id: UUID) -> Response:
-        """Go on with what was held."""
+        """Release an email. What was held goes on."""
         return self.act(request, message_id, Action.RELEASE)
 
 
@@ -81,7 +81,7 @@ class CancelView(ActionView):
     @may_refuse("nothing_to_act_on", "being_delivered")
     @extend_schema(operation_id="emails_cancel", request=None, responses=ANSWER)
     def post(self, request: Request, message_id: UUID) -> Response:
-        """Never deliver to the recipients that wait, for their time too. What is delivered cannot be called back."""
+        """Cancel an email. Whoever waits for it, for its time too, does not get it. What is delivered cannot be called back."""
         return self.act(request, message_id, Action.CANCEL)
 
 
@@ -101,7 +101,7 @@ class RescheduleMixin:
         ],
     )
     def patch(self, request: Request, message_id: UUID) -> Response:
-        """Another time for an email that is scheduled. What is being delivered, or was sent already, is not touched."""
+        """Reschedule an email. What is being delivered, or was sent already, is not touched."""
         credential = credential_of(request)
         organization = Organization(pk=credential.organization_id)
         credential.check_may("send")

@@ -95,7 +95,7 @@ class AttachmentsView(APIView):
         examples=[OpenApiExample("One file", response_only=True, value=list_answer([EXAMPLE], has_more=False))],
     )
     def get(self, request: Request, message_id: UUID) -> Response:
-        """The attachments of an email, in their order there."""
+        """List an email's attachments. In their order there."""
         organization = reading_organization(request)
         page, _ = read_query(request)
         found, has_more = _cut(_attachments(organization, message_id), page)
@@ -109,7 +109,7 @@ class AttachmentView(APIView):
         examples=[OpenApiExample("A file", response_only=True, value={"object": "attachment", **EXAMPLE})],
     )
     def get(self, request: Request, message_id: UUID, attachment_id: UUID) -> Response:
-        """One attachment of an email, with a link to its content."""
+        """Get an attachment. With a link to its content."""
         organization = reading_organization(request)
         attachment = _attachment(organization, message_id, attachment_id)
         return Response({"object": "attachment", **_answer(organization, message_id, attachment)})
@@ -137,7 +137,7 @@ class AttachmentContentView(APIView):
         auth=[],
     )
     def get(self, request: Request, message_id: UUID, attachment_id: UUID) -> HttpResponse:
-        """The content of an attachment. The link is authority enough, for an hour."""
+        """Download an attachment. The link is authority enough, for an hour."""
         try:
             token = signing.loads(request.query_params.get("token", ""), salt=_SALT, max_age=LINK_LIFE)
         except signing.BadSignature:

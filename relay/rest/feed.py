@@ -30,7 +30,7 @@ class EventsView(APIView):
         examples=[OpenApiExample("A page", examples.EVENT_PAGE, response_only=True)],
     )
     def get(self, request: Request) -> Response:
-        """What happened to all emails, the oldest first. Ask again with `after` = the answer's `next`: nothing is missed and
+        """List events of all emails. The oldest first. Ask again with `after` = the answer's `next`: nothing is missed and
         nothing comes twice. `next` is always there; `has_more` says whether to ask at once, also where a page is empty.
         Events come some seconds after they happened, when none can come before them any more."""
         organization = reading_organization(request)

@@ -42,7 +42,7 @@ class FindEmailsMixin:
         examples=[OpenApiExample("A page", examples.EMAIL_LIST, response_only=True)],
     )
     def get(self, request: Request) -> Response:
-        """The newest emails first; those alone that fit all of the filters. A search may be ended: give a time range then."""
+        """List and search emails. The newest first; those alone that fit all of the filters. A search may be ended: give a time range then."""
         organization = reading_organization(request)
         page, values = read_query(request, EmailsQuery)
         sought = sought_emails(credential_of(request), values)
@@ -65,7 +65,7 @@ class ReadEmailMixin:
         examples=[OpenApiExample("A delivered email", examples.EMAIL, response_only=True)],
     )
     def get(self, request: Request, message_id: UUID) -> Response:
-        """An email, and what became of its recipients; of the first of them the whole course."""
+        """Get an email. And what became of its recipients; of the first of them the whole course."""
         organization = reading_organization(request)
         message = visible_message(credential_of(request), message_id)
         return Response(answers.email(organization, message))
@@ -79,7 +79,7 @@ class RecipientsView(APIView):
         examples=[OpenApiExample("A page", examples.RECIPIENT_LIST, response_only=True)],
     )
     def get(self, request: Request, message_id: UUID) -> Response:
-        """The recipients of an email with their events, in the envelope's order."""
+        """List an email's recipients. With their events, in the envelope's order."""
         organization = reading_organization(request)
         message = visible_message(credential_of(request), message_id)
         page, values = read_query(request, RecipientsQuery)
@@ -97,7 +97,7 @@ class EmailEventsView(APIView):
         examples=[OpenApiExample("A page", examples.EVENT_LIST, response_only=True)],
     )
     def get(self, request: Request, message_id: UUID) -> Response:
-        """What happened to an email's recipients so far, the oldest first. To follow all emails: `/events`."""
+        """List an email's events. The oldest first. To follow all emails: `/events`."""
         organization = reading_organization(request)
         message = visible_message(credential_of(request), message_id)
         page, _ = read_query(request)
@@ -123,7 +123,7 @@ class RawView(APIView):
         operation_id="emails_raw", parameters=[EMAIL_ID], responses={(200, "message/rfc822"): OpenApiTypes.BINARY}
     )
     def get(self, request: Request, message_id: UUID) -> HttpResponse:
-        """The source of an email as it was accepted, before signing. 410: it is not kept any more."""
+        """Get an email's source. As it was accepted, before signing. 410: it is not kept any more."""
         organization = reading_organization(request)
         message = visible_message(credential_of(request), message_id)
         raw = message_content(organization, message.pk)

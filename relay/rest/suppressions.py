@@ -153,7 +153,7 @@ class SuppressionsView(APIView):
         examples=[OpenApiExample("Suppressions", list_answer([SUPPRESSION], has_more=False), response_only=True)],
     )
     def get(self, request: Request) -> Response:
-        """Suppressed addresses, the newest first."""
+        """List suppressed addresses. The newest first."""
         organization = _reading(request)
         page, wanted = read_query(request, SuppressionListQuery)
         found = suppressions_like(organization, search=wanted.pop("email", ""), **wanted)
@@ -172,7 +172,7 @@ class SuppressionsView(APIView):
     )
     @idempotent("suppressions.add")
     def post(self, request: Request) -> Response:
-        """Send no more mail to an address. One that is suppressed already stays as it is (200)."""
+        """Suppress an address. No more mail is sent to it. One that is suppressed already stays as it is (200)."""
         organization = _managing(request)
         serializer = AddSuppressionSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -193,7 +193,7 @@ class SuppressionView(APIView):
         examples=[OpenApiExample("A suppression", SUPPRESSION, response_only=True)],
     )
     def get(self, request: Request, which: str) -> Response:
-        """Look up a suppression by its id or by the address."""
+        """Get a suppression. By its id or by the address."""
         return Response(SuppressionSerializer(_find(_reading(request), which)).data)
 
     @extend_schema(
@@ -202,7 +202,7 @@ class SuppressionView(APIView):
         examples=[OpenApiExample("Removed", REMOVED, response_only=True)],
     )
     def delete(self, request: Request, which: str) -> Response:
-        """Send mail to an address again, named by the suppression's id or by itself."""
+        """Remove a suppression. Named by its id or by the address; mail is sent there again."""
         organization = _managing(request)
         suppression = _find(organization, which)
         if not unsuppress(organization, suppression.pk):
@@ -230,7 +230,7 @@ class AddSuppressionsView(APIView):
     )
     @idempotent("suppressions.batch_add")
     def post(self, request: Request) -> Response:
-        """Suppress up to 1,000 addresses. What is no address is named in `errors`; the others are suppressed."""
+        """Suppress many addresses. Up to 1,000. What is no address is named in `errors`; the others are suppressed."""
         organization = _managing(request)
         serializer = AddSuppressionsSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -263,7 +263,7 @@ class RemoveSuppressionsView(APIView):
     )
     @idempotent("suppressions.batch_remove")
     def post(self, request: Request) -> Response:
-        """Send mail to up to 1,000 addresses again. What was not suppressed is named in `errors`."""
+        """Remove many suppressions. Up to 1,000. What was not suppressed is named in `errors`."""
         organization = _managing(request)
         serializer = RemoveSuppressionsSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)

@@ -77,7 +77,7 @@ class TemplatesView(APIView):
     )
     @idempotent("templates.create")
     def post(self, request: Request) -> Response:
-        """Make a template. Its first version is a draft until it is published."""
+        """Create a template. Its first version is a draft until it is published."""
         organization = managing_organization(request)
         serializer = CreateTemplateSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -93,7 +93,7 @@ class TemplatesView(APIView):
         examples=[OpenApiExample("A page", list_answer([_LISTED], has_more=False), response_only=True)],
     )
     def get(self, request: Request) -> Response:
-        """Templates, the newest first."""
+        """List templates. The newest first."""
         page, _ = read_query(request)
         rows, has_more = page.cut(templates.list_templates(reading_organization(request)))
         shaped = [listed(row, row.last_published_at) for row in rows]  # type: ignore[attr-defined]
@@ -107,7 +107,7 @@ class TemplateView(APIView):
         examples=[OpenApiExample("A template", _TEMPLATE, response_only=True)],
     )
     def get(self, request: Request, reference: str) -> Response:
-        """A template as its newest version has it."""
+        """Get a template. As its newest version has it."""
         template = templates.find_template(reading_organization(request), reference)
         return Response(TemplateSerializer(TemplateSerializer.shape(templates.newest_of(template))).data)
 
@@ -145,7 +145,7 @@ class TemplateView(APIView):
 class PublishTemplateView(APIView):
     @extend_schema(operation_id="templates_publish", request=None, responses=TemplateIdSerializer, examples=[_TOLD])
     def post(self, request: Request, reference: str) -> Response:
-        """Make the draft what is sent from now on. Without a draft nothing changes."""
+        """Publish a template. The draft is what is sent from now on. Without a draft nothing changes."""
         template = templates.find_template(managing_organization(request), reference)
         templates.publish_template(template)
         return _told(template)
@@ -157,7 +157,7 @@ class DuplicateTemplateView(APIView):
     )
     @idempotent("templates.duplicate")
     def post(self, request: Request, reference: str) -> Response:
-        """Copy the newest version into a template of its own, as a draft without alias."""
+        """Duplicate a template. The newest version becomes a template of its own, a draft without alias."""
         template = templates.find_template(managing_organization(request), reference)
         return _told(templates.duplicate_template(template), status.HTTP_201_CREATED)
 
@@ -177,7 +177,7 @@ class RenderTemplateView(APIView):
         ],
     )
     def post(self, request: Request, reference: str) -> Response:
-        """What an email made from the template would say. Nothing is sent."""
+        """Render a template. What an email made from it would say. Nothing is sent."""
         template = templates.find_template(reading_organization(request), reference)
         serializer = RenderTemplateSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -202,7 +202,7 @@ class TemplateVersionsView(APIView):
         examples=[OpenApiExample("A page", list_answer([_VERSION], has_more=False), response_only=True)],
     )
     def get(self, request: Request, reference: str) -> Response:
-        """A template's versions, the newest first."""
+        """List a template's versions. The newest first."""
         template = templates.find_template(reading_organization(request), reference)
         page, _ = read_query(request)
         rows, has_more = page.cut(TemplateVersion.objects.filter(template=template).defer("html", "text"))
@@ -219,7 +219,7 @@ class TemplateVersionView(APIView):
         ],
     )
     def get(self, request: Request, reference: str, number: int) -> Response:
-        """One version of a template, by its number."""
+        """Get a version of a template. By its number."""
         version = templates.version_of(templates.find_template(reading_organization(request), reference), number)
         return Response(VersionSerializer(VersionSerializer.shape(version)).data)
 
