@@ -51,7 +51,7 @@ class BatchView(APIView):
         ],
     )  # fmt: skip
     def post(self, request: Request) -> Response:
-        """Send a batch of emails. Up to 100, stored together in one transaction. `data` has the ids in the order of the request."""
+        """Send a batch of emails. Up to 100, stored together. `data` has the ids in the order of the request."""
         order = Order.of(credential_of(request), request.META, is_batch=True)
         data = request.data
         return sent_response(shared_desk().run(lambda desk: send_batch(order, data, desk, is_light=False)))

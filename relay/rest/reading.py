@@ -42,7 +42,7 @@ class FindEmailsMixin:
         examples=[OpenApiExample("A page", examples.EMAIL_LIST, response_only=True)],
     )
     def get(self, request: Request) -> Response:
-        """List and search emails. The newest first; those alone that fit all of the filters. A search may be ended: give a time range then."""
+        """List and search emails. The newest first. A search may be ended: give a time range then."""
         organization = reading_organization(request)
         page, values = read_query(request, EmailsQuery)
         sought = sought_emails(credential_of(request), values)
