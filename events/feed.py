@@ -62,8 +62,9 @@ def feed(
     bottom = max(after.int + 1 if after else 0, first_id_at(since).int if since else 0)
     wanted: list[UUID] = []
     last, examined, is_done = after, 0, False
+    is_exact = of_messages is None and set(types).isdisjoint(COMMON_TYPES)  # each row is meant
+    size = limit + 1 if is_exact else 2 * limit
     while len(wanted) < limit and examined < EXAMINED_MOST and not is_done:
-        size = limit + 1 if of_messages is None and not types else EXAMINED_MOST // 5
         rows = _rows(organization, UUID(int=min(bottom, (1 << 128) - 1)), top, types, size)
         is_done = len(rows) < size
         messages = {row[2] for row in rows}
@@ -77,6 +78,7 @@ def feed(
                 wanted.append(identifier)
         examined += len(rows)
         bottom = last.int + 1 if last else bottom
+        size = size if is_exact else min(2 * size, EXAMINED_MOST // 5)
     events = Event.objects.of(organization).filter(id__in=wanted).defer("transcript").order_by("id")
     return FeedPage(list(events) if wanted else [], last or top, has_more=not is_done)
 
