@@ -200,12 +200,12 @@ def store(
         )  # fmt: skip
         Recipient.objects.bulk_create(
             Recipient(
-                id=UUID(int=first_id_at(moment).int | (uuid7().int & ((1 << 80) - 1))),
+                id=UUID(int=made.pk.int + number),  # after their message's, as `accept` makes them
                 message_id=made.pk, organization=organization, address=address,
                 destination=address.partition("@")[2].encode("idna").decode(), state=state, expires_at=moment,
                 next_attempt_at=moment if state in OPEN_STATES else None, state_at=moment,
             )
-            for address, state in message.recipients
+            for number, (address, state) in enumerate(message.recipients, 1)
         )  # fmt: skip
 
 
