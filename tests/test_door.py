@@ -14,10 +14,12 @@ from django.conf import settings
 from django.test import Client, override_settings
 
 from accounts.api_keys import create_api_key
+from accounts.catalogue import Refused
 from accounts.models import Organization, Scope
 from accounts.rest.rates import LoopLimiter, shared_limiter
 from relay.models import Message
-from relay.rest.door import BATCH, EMAILS, Door
+from relay.rest import door as door_module
+from relay.rest.door import BATCH, EMAILS, Body, Door
 from relay.rest.sending import LIGHT_OCTETS
 from relay.submission import desk as desk_module
 from relay.submission.desk import ThreadedDesk, shared_desk
@@ -321,3 +323,35 @@ def test_many_at_once_are_answered_each_with_its_own(door: DoorClient, key: str)
     subjects = {str(message.pk): message.subject for message in Message.objects.all()}
     assert [subjects[answer.document["id"]] for answer in answers] == [f"No. {n}" for n in range(100)]
     assert sorted(int(a.headers["ratelimit-remaining"]) for a in answers)[0] >= 500 - 100 - 1
+
+
+# ---- Bodies ----------------------------------------------------------------------------------------------------------
+
+
+def refused_body(place: Path, announced: str, parts: list[bytes], limit: int = 100) -> str:
+    """The code with which a body is refused that comes in these parts, and then not at all."""
+
+    async def receive() -> dict[str, Any]:
+        if not parts:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": parts.pop(0), "more_body": True}
+
+    with pytest.raises(Refused) as refused:
+        asyncio.run(Body({"CONTENT_LENGTH": announced}, receive, limit, place).arrive())
+    return refused.value.code
+
+
+def test_a_client_that_falls_silent_in_its_body_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door_module, "SILENT_S", 0.02)
+    assert refused_body(tmp_path, "10", [b"123"]) == "timed_out"
+
+
+def test_a_client_that_never_comes_to_an_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door_module, "BODY_WITHIN_S", -1)
+    assert refused_body(tmp_path, "10", [b"1"] * 9) == "timed_out"
+
+
+def test_what_is_too_large_is_refused_unread(tmp_path: Path) -> None:
+    parts = [b"x"]
+    assert refused_body(tmp_path, "101", parts) == "request_too_large"
+    assert parts

@@ -120,6 +120,15 @@ def test_a_client_that_sends_too_much_sees_the_refusal(platform: Platform) -> No
     assert (answer.status_code, answer.json()["code"]) == (413, "request_too_large")
 
 
+@pytest.mark.parametrize("path", ["/api/v1/domains", "/accounts/login/"])
+def test_what_no_page_needs_is_not_read(platform: Platform, path: str) -> None:
+    """Bodies for Django wait in memory for a thread, and anyone may send one."""
+    stranger = ("127.0.3.1", 0)  # of its own, as strangers are counted by address
+    with closing(socket.create_connection(address(platform), source_address=stranger)) as connection:
+        connection.sendall(head(platform, "Content-Length: 5000000", path=path))
+        assert statuses(connection, 1) == [413]
+
+
 def test_clients_that_turn_away_do_no_harm(platform: Platform) -> None:
     for request in (whole(platform), whole(platform)[:-5], head(platform, "Content-Length: 100"), b"POST /api/v1/em"):
         for _ in range(10):

@@ -187,9 +187,8 @@ class Engine:
         now = self._scanned_at = time.monotonic()
         self._scan_took_s = now - started
         for lane, in_s in lanes.items():
-            if (
-                in_s <= 0
-            ):  # a wake-up may have been lost, or have reached a worker that died: nudges may be on their way
+            if in_s <= 0:
+                # A wake-up may have been lost, or have reached a worker that died: nudges may be on their way.
                 self._schedule.wake(lane, self._senders.weight(lane.organization_id), now + AWAKE_S)
                 self._schedule.look_ahead(lane)
             else:

@@ -40,6 +40,7 @@ Send = Callable[[Message], Awaitable[None]]
 EMAILS, BATCH = "/api/v1/emails", "/api/v1/emails/batch"
 SILENT_S = 30.0  # a client that has begun its body and sends nothing more
 BODY_WITHIN_S = 600.0
+PAGE_OCTETS = 4 * 1024 * 1024  # of a body for Django: they are in memory while they wait for a thread
 MEMORY_OCTETS = 64 * 1024 * 1024  # of large bodies that are worked off at the same time
 
 
@@ -69,8 +70,8 @@ class Door:
     async def body_for_django(self, scope: Scope, receive: Receive, send: Send) -> Receive | None:
         """What gives a request's whole body at once, so that no thread waits for a slow client. None: it was refused."""
         request = request_of(scope)
-        body = Body(request.META, receive, settings.API_BODY_LIMIT, self._spool)
-        if body.is_none or body.is_announced_too_large:  # which is refused unread
+        body = Body(request.META, receive, min(settings.API_BODY_LIMIT, PAGE_OCTETS), self._spool)
+        if body.is_none:
             return receive
         try:
             await body.arrive()
