@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,6 +26,7 @@ from accounts.ids import uuid7
 from relay.delivery import outcome as outcomes
 from relay.delivery.deliverer import Deliverer, Ears, chances
 from relay.delivery.groups import Channel, Group, Slots
+from relay.delivery.holdings import Holdings
 from relay.delivery.messages import Messages
 from relay.delivery.queue import PLANNING, Claim, Claimed, Outcome, Queue
 from relay.delivery.routes import Routes
@@ -102,15 +102,13 @@ class Engine:
             open=False,
             kwargs={"autocommit": True, "options": PLANNING},
         )
-        self.held: dict[UUID, Claimed] = {}  # claimed and not settled
         self.groups: dict[str, Group] = {}
         self.stopping = False
         self._database_url = database_url
-        self._sure_until = time.monotonic() + self.limits.lease.total_seconds()  # no lease of what is held has run out
-        self._held_by = Counter[UUID]()  # organization
         self._messages = Messages(self.pool)
         self._senders = Senders()
         self._schedule = Schedule()
+        self.held = Holdings(self.queue, self.limits.lease, self._schedule, self._messages)
         self._slots = Slots(self.limits.connections)
         router = router or Router()
         self._routes = Routes(router, self._routed)
@@ -119,7 +117,7 @@ class Engine:
         self._settler = Settler(
             self.queue, self.pool, is_busy=lambda: len(self.held) > BUSY_HELD, on_settled=self._settled
         )
-        ears = Ears(self._settler.settle, self._give_back, self._released, self._suspended, self._is_ours)
+        ears = Ears(self._settler.settle, self._give_back, self._released, self._suspended, self.held.is_ours)
         self._deliverer = Deliverer(self._routes, self._policies, self._senders, self._messages, ears, timeouts)
         self._parked: list[LaneState] = []  # lanes that wait until less is held
         self._claimable = asyncio.Event()
@@ -182,7 +180,7 @@ class Engine:
         self._ahead_s = self.limits.look_every_s + SCAN_SHARE * self._scan_took_s + 5
         async with self.pool.connection() as connection:
             lanes = await self.queue.open_lanes(connection, timedelta(seconds=self._ahead_s))
-            await self._make_sure(connection)  # what became of ours is known, or will be
+            await self.held.make_sure(connection)  # what became of ours is known, or will be
             await self._end_lapsed(connection)
         now = self._scanned_at = time.monotonic()
         self._scan_took_s = now - started
@@ -222,7 +220,7 @@ class Engine:
         while self._schedule.ready and left > 0 and len(picked) < CLAIM_LANES:
             state = self._schedule.pop_ready()
             lane = state.lane
-            if len(self.held) >= self.limits.held and self._held_by[lane.organization_id] >= HELD_FEW:
+            if len(self.held) >= self.limits.held and self.held.of(lane.organization_id) >= HELD_FEW:
                 self._parked.append(state)
                 continue
             route = self._routes.get(lane)
@@ -249,13 +247,13 @@ class Engine:
         failed = False
         try:
             async with self.pool.connection() as connection:
-                await self._make_sure(connection)
+                await self.held.make_sure(connection)
                 claim = await self.queue.claim(
                     connection,
                     {one.state.lane: one.most for one in picked},
                     with_contents=self._messages.octets < KEPT_OCTETS,
                 )
-                self._take_in_hand(claim)
+                self.held.take(claim)
                 await self._senders.load(connection, {claimed.domain_id for claimed in claim.recipients})
         except DATABASE_AWAY as error:
             logger.warning("Claiming failed: %s", error)
@@ -294,26 +292,6 @@ class Engine:
         now = time.monotonic()
         for lane, in_s in due.items():
             self._schedule.wake_at(lane, now + in_s)
-
-    def _take_in_hand(self, claim: Claim) -> None:
-        self._messages.take(claim)
-        for claimed in claim.recipients:
-            if lapsed := self.held.get(claimed.id):  # and claimed by us once more
-                self._let_go(lapsed)
-            self.held[claimed.id] = claimed
-            self._held_by[claimed.organization_id] += 1
-            self._schedule.state(claimed.lane).held += 1
-
-    def _let_go(self, claimed: Claimed) -> None:
-        """Settled, or given back. Once: whoever gave it back may settle it no more."""
-        if self.held.get(claimed.id) is not claimed:
-            return
-        del self.held[claimed.id]
-        self._messages.done(claimed)
-        self._schedule.state(claimed.lane).held -= 1
-        self._held_by[claimed.organization_id] -= 1
-        if not self._held_by[claimed.organization_id]:
-            del self._held_by[claimed.organization_id]
 
     def _distribute(self, picked: Picked, found: list[Claimed]) -> None:
         """Hands a lane's claimed recipients to the connections of its group."""
@@ -381,7 +359,7 @@ class Engine:
     def _settled(self, batch: list[Outcome]) -> None:
         now, at = time.monotonic(), datetime.now(UTC)
         for outcome in batch:
-            self._let_go(outcome.claimed)
+            self.held.let_go(outcome.claimed)
             if outcome.next_attempt_at is not None:
                 in_s = (outcome.next_attempt_at - at).total_seconds()
                 if in_s < self._ahead_s:  # else the next look will find it
@@ -411,7 +389,7 @@ class Engine:
             self._returned += returned
             return
         for claimed in returned:
-            self._let_go(claimed)
+            self.held.let_go(claimed)
         if not self.stopping:
             self.wake({claimed.lane for claimed in returned})
 
@@ -434,26 +412,10 @@ class Engine:
 
     async def _renew_leases(self) -> None:
         if not self.held:
-            self._sure_until = time.monotonic() + self.limits.lease.total_seconds()
+            self.held.be_sure()
             return
         async with self.pool.connection() as connection:
-            await self._renew(connection)
-
-    async def _make_sure(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
-        """After the database was away for long."""
-        if time.monotonic() >= self._sure_until:
-            await self._renew(connection)
-
-    async def _renew(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
-        started, held = time.monotonic(), dict(self.held)
-        ours = await self.queue.renew(connection, list(held))
-        for lost in held.keys() - ours:
-            self._let_go(held[lost])
-        self._sure_until = started + self.limits.lease.total_seconds()
-
-    def _is_ours(self, claimed: Claimed) -> bool:
-        """Whether its lease cannot have run out: it may, when the database was away for long, or we stood still."""
-        return self.held.get(claimed.id) is claimed and time.monotonic() < self._sure_until
+            await self.held.renew(connection)
 
     async def _heed_nudges(self) -> None:
         """More mail for lanes that we are at work on. Others are left to the worker that is woken for them."""
