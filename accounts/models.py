@@ -11,7 +11,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.ids import uuid7
-from accounts.scoping import OrganizationOwned
+from accounts.scoping import OrganizationOwned, OrganizationQuerySet
 
 
 class UserManager(BaseUserManager["User"]):
@@ -146,6 +146,7 @@ class ApiKey(OrganizationOwned):
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
+    last_used_from = models.GenericIPAddressField(null=True, editable=False)
     revoked_at = models.DateTimeField(null=True, editable=False)
 
     class Meta(OrganizationOwned.Meta):
@@ -183,3 +184,50 @@ class IdempotentAnswer(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class AuditEntry(models.Model):
+    """Who did what to which object, from where, before and after (`accounts.audit`). Never changed: a trigger refuses it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = models.ForeignKey(
+        Organization, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    occurred_at = models.DateTimeField(default=timezone.now, editable=False)
+    actor_kind = models.CharField(max_length=8, help_text="user, api_key, operator or system.")
+    actor_id = models.UUIDField(null=True)
+    actor_name = models.CharField(max_length=320, help_text="As it was then: a person's address, a key's name.")
+    client = models.GenericIPAddressField(null=True, help_text="From where.")
+    action = models.CharField(max_length=40, help_text="domain.verified, smtp_user.disabled, …")
+    object_type = models.CharField(max_length=20)
+    object_id = models.UUIDField(null=True)
+    object_name = models.CharField(max_length=320)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+
+    objects = OrganizationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="audit_by_organization"),
+            models.Index(fields=["object_id", "-id"], name="audit_by_object"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.actor_name}: {self.action} {self.object_name}"
+
+
+class Notice(OrganizationOwned):
+    """A mail to an organization's owners, written in the transaction of what it tells of, then sent (`accounts.notices`)."""
+
+    template = models.CharField(max_length=60, help_text="accounts/email/<template>_subject.txt and _message.txt.")
+    values = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    sent_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta(OrganizationOwned.Meta):
+        indexes = [models.Index(fields=["id"], name="notice_unsent", condition=models.Q(sent_at__isnull=True))]
+
+    def __str__(self) -> str:
+        return self.template

@@ -29,7 +29,15 @@ class DnsRecordInline(ReadOnlyInline):
 
 class DkimKeyInline(ReadOnlyInline):
     model = DkimKey
-    fields = readonly_fields = ["selector", "algorithm", "is_active", "created_at"]  # never the private key
+    fields = readonly_fields = [
+        "selector",
+        "algorithm",
+        "state",
+        "created_at",
+        "activated_at",
+        "seen_at",
+        "retire_after",
+    ]  # never the private key
 
 
 @admin.register(SendingDomain)

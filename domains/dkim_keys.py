@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_der_private_key,
 )
+from django.utils import timezone
 
 from accounts.sealed_box import seal, unseal
-from domains.models import DkimAlgorithm, DkimKey, SendingDomain
+from domains.models import DkimAlgorithm, DkimKey, DkimKeyState, SendingDomain
 
 PrivateKey = RSAPrivateKey | Ed25519PrivateKey
 
@@ -21,15 +22,12 @@ PrivateKey = RSAPrivateKey | Ed25519PrivateKey
 KEY_BITS = 2048
 
 
-# A selector of either kind is told apart at sight: `ps1`, `ps2`, … of RSA keys, `pse1`, `pse2`, … of Ed25519 keys.
-SELECTOR_PREFIX = {DkimAlgorithm.RSA: "ps", DkimAlgorithm.ED25519: "pse"}
-
-
-def create_dkim_key(domain: SendingDomain, algorithm: DkimAlgorithm = DkimAlgorithm.RSA) -> DkimKey:
-    """Makes and stores a key under the domain's next free selector.
-
-    An RSA key signs from the start. An Ed25519 key signs once its record is found in DNS (`domains.verification`).
-    """
+def create_dkim_key(
+    domain: SendingDomain,
+    algorithm: DkimAlgorithm = DkimAlgorithm.RSA,
+    state: DkimKeyState = DkimKeyState.WAITING,
+) -> DkimKey:
+    """Makes and stores a key under the domain's next free selector."""
     private_key = _generate(algorithm)
     return DkimKey.objects.create(
         domain=domain,
@@ -37,7 +35,8 @@ def create_dkim_key(domain: SendingDomain, algorithm: DkimAlgorithm = DkimAlgori
         algorithm=algorithm,
         private_key=encrypt_private_key(private_key),
         public_key=public_part(private_key),
-        is_active=algorithm == DkimAlgorithm.RSA,
+        state=state,
+        activated_at=timezone.now() if state == DkimKeyState.ACTIVE else None,
     )
 
 
@@ -86,6 +85,11 @@ def make_rsa_key() -> RSAPrivateKey:
 
 
 def _next_selector(domain: SendingDomain, algorithm: DkimAlgorithm) -> str:
+    """`ps3f9a-1`, `ps3f9a-2`, … of RSA keys, `ps3f9a-e1`, … of Ed25519 keys.
+
+    The middle comes from the ownership token: so the records of an organization that takes the domain over stand beside the
+    former one's, and neither has to be gone before the other is there.
+    """
+    stem = f"ps{domain.ownership_token[:4]}-{'e' if algorithm == DkimAlgorithm.ED25519 else ''}"
     taken = set(domain.dkim_keys.values_list("selector", flat=True))
-    prefix = SELECTOR_PREFIX[algorithm]
-    return next(name for number in range(1, len(taken) + 2) if (name := f"{prefix}{number}") not in taken)
+    return next(name for number in range(1, len(taken) + 2) if (name := f"{stem}{number}") not in taken)

@@ -12,8 +12,12 @@ from domains.records import ADVICE, Advice
 
 
 class DomainStatus(models.TextChoices):
+    """Only a verified domain may send."""
+
     PENDING = "pending", "Waiting for DNS"
     VERIFIED = "verified", "Verified"
+    STOPPED = "stopped", "Stopped: its records are gone"
+    TAKEN_OVER = "taken_over", "Verified by another organization"
 
 
 class SendingDomain(OrganizationOwned):
@@ -22,10 +26,31 @@ class SendingDomain(OrganizationOwned):
     name = models.CharField(max_length=253)
     status = models.CharField(max_length=16, choices=DomainStatus, default=DomainStatus.PENDING)
     ownership_token = models.CharField(max_length=64, editable=False)
+    allow_subdomains = models.BooleanField(
+        default=False, help_text="Mail from names below it may be sent, signed as it."
+    )
+    dkim_rotation_days = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="The DKIM key is replaced when it is so old; empty: only by hand."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     verified_at = models.DateTimeField(null=True, editable=False)
+    failing_since = models.DateTimeField(
+        null=True, editable=False, help_text="While verified: since when a required record is not as it must be."
+    )
+    warned_at = models.DateTimeField(null=True, editable=False, help_text="When its owners were told of it.")
+    status_at = models.DateTimeField(default=timezone.now, editable=False, help_text="When the status was entered.")
     checked_at = models.DateTimeField(null=True, editable=False)
     next_check_at = models.DateTimeField(null=True, editable=False, default=timezone.now)
+    # What the last check learned of its DNS zone.
+    zone = models.CharField(max_length=253, blank=True, editable=False, help_text="The apex of the zone it is in.")
+    nameservers = ArrayField(models.CharField(max_length=253), default=list, blank=True, editable=False)
+    zone_diagnosis = models.CharField(
+        max_length=40, blank=True, editable=False, help_text="What is wrong with the zone."
+    )
+    zone_explanation = models.TextField(blank=True, editable=False)
+    dns_host = models.CharField(max_length=40, blank=True, editable=False, help_text="Of domains.dns_hosts.")
+    domain_connect = models.JSONField(null=True, editable=False, help_text="What domains.domain_connect discovered.")
+    spf = models.JSONField(null=True, editable=False, help_text="What domains.spf read of the domain's own SPF record.")
 
     class Meta(OrganizationOwned.Meta):
         constraints = [
@@ -59,6 +84,13 @@ class DkimAlgorithm(models.TextChoices):
     ED25519 = "ed25519-sha256", "Ed25519"
 
 
+class DkimKeyState(models.TextChoices):
+    WAITING = "waiting", "Next"  # signs once its record is found, and it is its turn
+    ACTIVE = "active", "Signs"
+    RETIRING = "retiring", "Replaced"  # what it signed may still be on its way: the record must stay
+    RETIRED = "retired", "Out of use"  # the record may be removed; the private key is gone
+
+
 class DkimKey(models.Model):
     """A signing key of a domain, published at `<selector>._domainkey.<domain>` (RFC 6376, 3.6.2.1)."""
 
@@ -68,9 +100,13 @@ class DkimKey(models.Model):
     algorithm = models.CharField(max_length=16, choices=DkimAlgorithm, default=DkimAlgorithm.RSA)
     private_key = models.BinaryField(editable=False, help_text="PKCS#8 DER, encrypted (domains.dkim_keys).")
     public_key = models.TextField(editable=False, help_text="Base64, as in the p= tag.")
-    # An Ed25519 key: whether its record was there when DNS last answered. RSA keys sign always (RFC 8463, 6).
-    is_active = models.BooleanField(default=True)
+    state = models.CharField(max_length=12, choices=DkimKeyState, default=DkimKeyState.ACTIVE)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    activated_at = models.DateTimeField(null=True, editable=False, help_text="When it began to sign.")
+    seen_at = models.DateTimeField(null=True, editable=False, help_text="When its record was last found.")
+    retire_after = models.DateTimeField(
+        null=True, editable=False, help_text="Until then its record is needed for what it has signed."
+    )
 
     class Meta:
         verbose_name = "DKIM key"
@@ -82,10 +118,12 @@ class DkimKey(models.Model):
 
 class RecordPurpose(models.TextChoices):
     OWNERSHIP = "ownership", "Ownership"
-    DKIM = "dkim", "DKIM"
+    DKIM = "dkim", "DKIM key"
+    DKIM_NEXT = "dkim_next", "Next DKIM key"
+    DKIM_OLD = "dkim_old", "Former DKIM key"
     RETURN_PATH = "return_path", "Return path"
     DMARC = "dmarc", "DMARC"
-    DKIM_ED25519 = "dkim_ed25519", "DKIM, Ed25519 key"
+    DKIM_ED25519 = "dkim_ed25519", "DKIM key, Ed25519"
 
 
 class RecordStatus(models.TextChoices):
@@ -93,6 +131,7 @@ class RecordStatus(models.TextChoices):
     FOUND = "found", "Found"
     MISSING = "missing", "Missing"
     DIFFERENT = "different", "Different"
+    PROPAGATING = "propagating", "Published, not visible to all yet"
     UNREACHABLE = "unreachable", "DNS did not answer"
 
 
@@ -102,6 +141,7 @@ class DnsRecord(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     domain = models.ForeignKey(SendingDomain, on_delete=models.CASCADE, related_name="records")
     purpose = models.CharField(max_length=16, choices=RecordPurpose)
+    dkim_key = models.OneToOneField(DkimKey, on_delete=models.CASCADE, null=True, related_name="record")
     position = models.PositiveSmallIntegerField(default=0)
     required = models.BooleanField(default=True)
     type = models.CharField(max_length=8)  # TXT, CNAME
@@ -109,7 +149,9 @@ class DnsRecord(models.Model):
     value = models.TextField()
     status = models.CharField(max_length=16, choices=RecordStatus, default=RecordStatus.UNCHECKED)
     found = ArrayField(models.TextField(), default=list, blank=True)
-    explanation = models.TextField(blank=True, help_text="What is wrong, in words.")
+    diagnosis = models.CharField(max_length=40, blank=True, help_text="What is wrong, in one word (domains.diagnosis).")
+    explanation = models.TextField(blank=True, help_text="What is wrong and what to do, in words.")
+    visible_at = models.DateTimeField(null=True, help_text="Propagating: when all caches will have forgotten the old.")
     checked_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -140,6 +182,12 @@ class SmtpUser(OrganizationOwned):
     api_key = models.OneToOneField("accounts.ApiKey", on_delete=models.PROTECT, related_name="smtp_user")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     disabled_at = models.DateTimeField(null=True, blank=True)
+    hourly_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Messages an hour; empty: no limit.")
+    daily_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Messages a day (UTC); empty: no limit.")
+    allowed_networks = ArrayField(
+        models.CharField(max_length=43), default=list, blank=True,
+        help_text="From where it may sign in, in CIDR notation; empty: from anywhere.",
+    )  # fmt: skip
 
     class Meta(OrganizationOwned.Meta):
         verbose_name = "SMTP user"
@@ -151,3 +199,17 @@ class SmtpUser(OrganizationOwned):
 
     def __str__(self) -> str:
         return self.address
+
+
+class SmtpUserKey(models.Model):
+    """An API key that is a password of an SMTP user, who may have several: a new one before the old one goes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    smtp_user = models.ForeignKey(SmtpUser, on_delete=models.CASCADE, related_name="keys")
+    api_key = models.OneToOneField("accounts.ApiKey", on_delete=models.CASCADE, related_name="smtp_user_key")
+
+    class Meta:
+        verbose_name = "SMTP user's key"
+
+    def __str__(self) -> str:
+        return f"{self.smtp_user}: {self.api_key.prefix}…"

@@ -11,9 +11,9 @@ from publicsuffixlist import PublicSuffixList
 from accounts.catalogue import Refused
 
 # RFC 1035, 2.3.4: a name holds 255 octets on the wire, 253 characters as text. The longest name that we ask for below a
-# domain is an Ed25519 DKIM key's, `pse99._domainkey.`.
+# domain is an Ed25519 DKIM key's, `ps3f9a-e999._domainkey.`.
 LONGEST_NAME = 253
-LONGEST_DOMAIN = LONGEST_NAME - len("pse99._domainkey.")
+LONGEST_DOMAIN = LONGEST_NAME - len("ps3f9a-e999._domainkey.")
 
 
 class DomainRefused(Refused):

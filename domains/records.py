@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 OWNERSHIP_LABEL = "_plugsend"
 OWNERSHIP_PREFIX = "plugsend-verification="
 RETURN_PATH_LABEL = "psrp"
-DMARC_SUGGESTION = "v=DMARC1; p=none;"
 
 Status = Literal["found", "missing", "different", "unreachable"]  # as in domains.models.RecordStatus
 
@@ -32,6 +31,7 @@ class ExpectedRecord:
     name: str
     value: str
     required: bool = True
+    dkim_key: DkimKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,18 @@ class Advice:
     why: str
 
 
+RSA_PURPOSES = {"active": "dkim", "waiting": "dkim_next", "retiring": "dkim_old", "retired": "dkim_old"}  # by state
+
 # By purpose; all others are required.
 ADVICE = {
+    "dkim_next": Advice(
+        "recommended",
+        "Keys are replaced now and then. With this record in place the next one takes over without a visit to your DNS.",
+    ),
+    "dkim_old": Advice(
+        "keep for now",
+        "This key does not sign any more, but mail that it signed may still be on its way: leave its record in place.",
+    ),
     "dmarc": Advice(
         "recommended",
         "Gmail and Yahoo ask bulk senders for a DMARC policy. p=none leaves the handling of your mail as it is.",
@@ -95,24 +105,37 @@ class Verdict:
     explanation: str = ""
 
 
-def expected_records(domain: SendingDomain, rsa_key: DkimKey, ed25519_key: DkimKey) -> list[ExpectedRecord]:
-    """The records to ask for, in the order in which a page lists them."""
+def expected_records(domain: SendingDomain, keys: Sequence[DkimKey]) -> list[ExpectedRecord]:
+    """The records to ask for, in the order in which a page lists them. `keys`: those of the domain that are not retired."""
     name = domain.name
+    rsa = [key_record(domain, key) for key in keys if key.algorithm == "rsa-sha256"]
+    ed25519 = [key_record(domain, key) for key in keys if key.algorithm != "rsa-sha256"]
     return [
         ExpectedRecord("ownership", "TXT", f"{OWNERSHIP_LABEL}.{name}", OWNERSHIP_PREFIX + domain.ownership_token),
-        ExpectedRecord(
-            "dkim", "TXT", f"{rsa_key.selector}._domainkey.{name}", f"v=DKIM1; k=rsa; p={rsa_key.public_key}"
-        ),
+        *rsa,
         ExpectedRecord("return_path", "CNAME", f"{RETURN_PATH_LABEL}.{name}", settings.RETURN_PATH_TARGET),
-        ExpectedRecord("dmarc", "TXT", f"_dmarc.{name}", DMARC_SUGGESTION, required=False),
-        ExpectedRecord(
-            "dkim_ed25519",
-            "TXT",
-            f"{ed25519_key.selector}._domainkey.{name}",
-            f"v=DKIM1; k=ed25519; p={ed25519_key.public_key}",  # RFC 8463, 4
-            required=False,
-        ),
+        ExpectedRecord("dmarc", "TXT", f"_dmarc.{name}", dmarc_suggestion(name), required=False),
+        *ed25519,
     ]
+
+
+def key_record(domain: SendingDomain, key: DkimKey) -> ExpectedRecord:
+    """RFC 6376, 3.6.1; RFC 8463, 4. Required is the one of the RSA key that signs."""
+    is_rsa = key.algorithm == "rsa-sha256"
+    purpose = RSA_PURPOSES[key.state] if is_rsa else "dkim_ed25519"
+    return ExpectedRecord(
+        purpose,
+        "TXT",
+        f"{key.selector}._domainkey.{domain.name}",
+        f"v=DKIM1; k={'rsa' if is_rsa else 'ed25519'}; p={key.public_key}",
+        required=purpose == "dkim",
+        dkim_key=key,
+    )
+
+
+def dmarc_suggestion(name: str) -> str:
+    """Reports go to the address that every domain has (RFC 5321, 4.5.1)."""
+    return f"v=DMARC1; p=none; rua=mailto:postmaster@{name}"
 
 
 def judge(record: AskedRecord, answers: Answers) -> Verdict:
@@ -329,6 +352,8 @@ def _judge_policy(record: str, values: tuple[str, ...]) -> Verdict:
 JUDGES: dict[str, Callable[[str, tuple[str, ...]], Verdict]] = {
     "ownership": judge_ownership,
     "dkim": judge_dkim,
+    "dkim_next": judge_dkim,
+    "dkim_old": judge_dkim,
     "return_path": judge_return_path,
     "dmarc": judge_dmarc,
     "dkim_ed25519": judge_dkim,

@@ -72,6 +72,8 @@ class CreateDomainSerializer(DomainSettingsSerializer):
 _RECORD = {
     RecordPurpose.OWNERSHIP: "Ownership",
     RecordPurpose.DKIM: "DKIM",
+    RecordPurpose.DKIM_NEXT: "DKIM",
+    RecordPurpose.DKIM_OLD: "DKIM",
     RecordPurpose.DKIM_ED25519: "DKIM",
     RecordPurpose.RETURN_PATH: "SPF",
     RecordPurpose.DMARC: "DMARC",
@@ -84,6 +86,7 @@ _RECORD_STATUS: dict[RecordStatus, RecordWord] = {
     RecordStatus.FOUND: "verified",
     RecordStatus.MISSING: "pending",
     RecordStatus.DIFFERENT: "failed",
+    RecordStatus.PROPAGATING: "pending",
     RecordStatus.UNREACHABLE: "temporary_failure",
 }
 

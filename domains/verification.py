@@ -13,7 +13,7 @@ from django.utils import timezone
 from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.TXT import TXT
 
-from domains.models import DkimAlgorithm, DnsRecord, DomainStatus, RecordPurpose, RecordStatus, SendingDomain
+from domains.models import DkimKeyState, DnsRecord, DomainStatus, RecordPurpose, RecordStatus, SendingDomain
 from domains.records import Answers, Verdict, judge
 from domains.resolver import resolver
 
@@ -141,9 +141,8 @@ def _switch_ed25519_keys(domain: SendingDomain, records: Sequence[DnsRecord]) ->
     for record in records:
         if record.purpose == RecordPurpose.DKIM_ED25519 and record.status != RecordStatus.UNREACHABLE:
             is_found = record.status == RecordStatus.FOUND
-            selector = record.name.partition("._domainkey.")[0]
-            keys = domain.dkim_keys.filter(algorithm=DkimAlgorithm.ED25519, selector=selector)
-            keys.exclude(is_active=is_found).update(is_active=is_found)
+            state = DkimKeyState.ACTIVE if is_found else DkimKeyState.WAITING
+            domain.dkim_keys.filter(record=record).exclude(state=state).update(state=state)
 
 
 def _all_required_found(records: Sequence[DnsRecord]) -> bool:

@@ -5,7 +5,6 @@ import base64
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from importlib import import_module
 from time import monotonic
 from uuid import UUID
 
@@ -13,7 +12,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 from psycopg import AsyncConnection
@@ -75,14 +73,14 @@ def record_of(domain: SendingDomain, purpose: str) -> DnsRecord:
     return domain.records.get(purpose=purpose)
 
 
-BOTH = ["rsa-sha256 ps1", "ed25519-sha256 pse1"]
+BOTH = ["rsa-sha256 -1", "ed25519-sha256 -e1"]
 
 
 def signs_with(domain: SendingDomain) -> list[str]:
-    """Algorithm and selector of the signatures that a message gets now and that hold by the records asked for."""
+    """Algorithm and end of the selector of the signatures that a message gets now and that hold by the records asked for."""
     signed = asyncio.run(_sign(domain.pk))
     records = {record.name: record.value for record in domain.records.all()}
-    return [f"{one.algorithm} {one.selector}" for one in by_dkimpy(signed, records) if one.holds]
+    return [f"{one.algorithm} {one.selector[6:]}" for one in by_dkimpy(signed, records) if one.holds]
 
 
 async def _sign(domain_id: UUID) -> bytes:
@@ -97,20 +95,26 @@ async def _sign(domain_id: UUID) -> bytes:
 def test_new_domain_waits_with_its_key_and_records(organization: Organization) -> None:
     domain = add_domain(organization, " BÜCHER.test. ")
     assert (domain.name, domain.display_name, domain.status) == ("xn--bcher-kva.test", "bücher.test", "pending")
-    keys = domain.dkim_keys.order_by("selector").values_list("selector", "algorithm", "is_active")
-    assert list(keys) == [("ps1", "rsa-sha256", True), ("pse1", "ed25519-sha256", False)]
+    keys = domain.dkim_keys.order_by("id").values_list("selector", "algorithm", "state")
+    stem = f"ps{domain.ownership_token[:4]}"
+    assert list(keys) == [
+        (f"{stem}-1", "rsa-sha256", "active"),
+        (f"{stem}-2", "rsa-sha256", "waiting"),
+        (f"{stem}-e1", "ed25519-sha256", "waiting"),
+    ]
     assert [record.name for record in domain.records.all()] == [
         "_plugsend.xn--bcher-kva.test",
-        "ps1._domainkey.xn--bcher-kva.test",
+        f"{stem}-1._domainkey.xn--bcher-kva.test",
+        f"{stem}-2._domainkey.xn--bcher-kva.test",
         "psrp.xn--bcher-kva.test",
         "_dmarc.xn--bcher-kva.test",
-        "pse1._domainkey.xn--bcher-kva.test",
+        f"{stem}-e1._domainkey.xn--bcher-kva.test",
     ]
     assert set(statuses(domain).values()) == {"unchecked"}
 
 
 def test_dkim_keys_are_encrypted_and_fit_what_is_published(domain: SendingDomain) -> None:
-    rsa, ed25519 = domain.dkim_keys.get(selector="ps1"), domain.dkim_keys.get(selector="pse1")
+    rsa, ed25519 = domain.dkim_keys.get(state="active"), domain.dkim_keys.get(algorithm=DkimAlgorithm.ED25519)
     rsa_key, ed25519_key = private_key_of(rsa), private_key_of(ed25519)
     assert isinstance(rsa_key, RSAPrivateKey)
     assert isinstance(ed25519_key, Ed25519PrivateKey)
@@ -121,24 +125,10 @@ def test_dkim_keys_are_encrypted_and_fit_what_is_published(domain: SendingDomain
     with connection.cursor() as cursor:
         cursor.execute("SELECT private_key FROM domains_dkimkey")
         stored = [bytes(value) for (value,) in cursor.fetchall()]
-    assert len(stored) == 2
+    assert len(stored) == 3
     assert all(value.startswith(b"gAAAA") for value in stored)  # a Fernet token
-    assert create_dkim_key(domain).selector == "ps2"
-    assert create_dkim_key(domain, DkimAlgorithm.ED25519).selector == "pse2"
-
-
-def test_domain_of_before_gets_an_ed25519_key_by_the_migration(domain: SendingDomain, dns_port: int) -> None:
-    domain.dkim_keys.filter(algorithm=DkimAlgorithm.ED25519).delete()
-    domain.records.filter(purpose="dkim_ed25519").delete()
-    newer = add_domain(domain.organization, "newer.test")
-    migration = import_module("domains.migrations.0003_ed25519_keys")
-    migration.add_keys(apps, connection.schema_editor())
-    assert newer.dkim_keys.count() == 2
-    assert [record.purpose for record in domain.records.all()] == [record.purpose for record in newer.records.all()]
-    assert not domain.dkim_keys.get(selector="pse1").is_active
-    publish(domain)
-    check_domain(domain)
-    assert signs_with(domain) == BOTH
+    assert create_dkim_key(domain).selector.endswith("-3")
+    assert create_dkim_key(domain, DkimAlgorithm.ED25519).selector.endswith("-e2")
 
 
 def test_domain_cannot_be_added_twice(organization: Organization, domain: SendingDomain) -> None:
@@ -171,7 +161,7 @@ def test_platforms_own_domain_is_for_the_system_organization(settings: object) -
 
 
 def test_published_domain_is_verified(domain: SendingDomain, dns_port: int) -> None:
-    assert publish(domain) == 5
+    assert publish(domain) == 6
     checked = check_domain(domain)
     assert checked.is_verified
     assert checked.verified_at
@@ -199,7 +189,7 @@ def test_dmarc_is_not_required(domain: SendingDomain, dns_port: int) -> None:
 def test_ed25519_key_signs_while_its_record_is_found(domain: SendingDomain, dns_port: int) -> None:
     assert signs_with(domain) == BOTH[:1]
     publish(domain)
-    record = ZoneRecord.objects.get(name="pse1._domainkey.demo.test")
+    record = ZoneRecord.objects.get(name=record_of(domain, "dkim_ed25519").name)
     record.delete()
     assert check_domain(domain).is_verified  # it is not required
     assert (statuses(domain)["dkim_ed25519"], signs_with(domain)) == (RecordStatus.MISSING, BOTH[:1])

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.api_keys import create_api_key, digest_of, is_well_formed
 from accounts.models import ApiKey, Organization, OutgoingTls
-from domains.models import DnsRecord, RecordStatus, SendingDomain, SmtpUser
+from domains.models import DkimKey, DnsRecord, RecordStatus, SendingDomain, SmtpUser
 from relay.models import Suppression
 from relay.suppressions import suppress
 from tests.factories import make_domain, make_smtp_user
@@ -185,12 +185,15 @@ def test_a_domain_is_created_with_its_records_as_resend_shapes_them(api: Api) ->
     assert (domain["display_name"], domain["status"]) == ("mail.bücher.test", "not_started")
     assert domain["capabilities"] == {"sending": "enabled", "receiving": "disabled"}
     assert (domain["open_tracking"], domain["click_tracking"], domain["region"]) == (False, False, None)
+    selectors = DkimKey.objects.filter(domain_id=domain["id"]).order_by("id").values_list("selector", flat=True)
+    first, second, ed25519 = [f"{selector}._domainkey.mail" for selector in selectors]
     assert [(r["record"], r["name"], r["type"], r["ttl"], r["status"]) for r in domain["records"]] == [
         ("Ownership", "_plugsend.mail", "TXT", "Auto", "not_started"),
-        ("DKIM", "ps1._domainkey.mail", "TXT", "Auto", "not_started"),
+        ("DKIM", first, "TXT", "Auto", "not_started"),
+        ("DKIM", second, "TXT", "Auto", "not_started"),
         ("SPF", "psrp.mail", "CNAME", "Auto", "not_started"),
         ("DMARC", "_dmarc.mail", "TXT", "Auto", "not_started"),
-        ("DKIM", "pse1._domainkey.mail", "TXT", "Auto", "not_started"),
+        ("DKIM", ed25519, "TXT", "Auto", "not_started"),
     ]
     rows = DnsRecord.objects.filter(domain_id=domain["id"])
     assert [(r["fqdn"], r["value"], r["required"]) for r in domain["records"]] == [
@@ -306,6 +309,7 @@ def test_states_are_told_in_resends_words(api: Api, acme: Organization) -> None:
     assert {record["purpose"]: record["status"] for record in shown["records"]} == {
         "ownership": "verified",
         "dkim": "failed",
+        "dkim_next": "not_started",
         "return_path": "pending",
         "dmarc": "temporary_failure",
         "dkim_ed25519": "not_started",

@@ -169,7 +169,7 @@ def send(peers: dict[str, Peer], content: bytes, *addresses: str) -> None:
 
 
 def dkim_records() -> dict[str, str]:
-    key = DkimKey.objects.get(is_active=True)
+    key = DkimKey.objects.get(state="active")
     return {f"{key.selector}._domainkey.acme.test": f"v=DKIM1; k=rsa; p={key.public_key}"}
 
 

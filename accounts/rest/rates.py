@@ -12,7 +12,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -27,6 +27,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
+from accounts.client import client_address
 from accounts.credentials import Credential
 
 logger = logging.getLogger(__name__)
@@ -288,15 +289,6 @@ def _rates(policy: str, name: object, per_second: int) -> list[Rate]:
 @lru_cache(maxsize=10_000)
 def _rate(policy: str, name: object, per_second: int, burst: int) -> Rate:
     return Rate(policy, str(name), per_second, burst)
-
-
-def client_address(meta: Mapping[str, Any]) -> str:
-    """Who speaks to us; behind a proxy, who spoke to it."""
-    address = str(meta.get("REMOTE_ADDR", ""))
-    if settings.BEHIND_PROXY:
-        forwarded = meta.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
-        return forwarded or address
-    return address
 
 
 _lock = threading.Lock()

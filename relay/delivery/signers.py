@@ -15,7 +15,7 @@ from relay.delivery.signing import Signer
 # The newest active key of each algorithm signs; "rsa-sha256" comes before "ed25519-sha256".
 _KEYS = """
     SELECT DISTINCT ON (d.id, k.algorithm) d.id, d.name, k.selector, k.private_key
-    FROM domains_sendingdomain d JOIN domains_dkimkey k ON k.domain_id = d.id AND k.is_active
+    FROM domains_sendingdomain d JOIN domains_dkimkey k ON k.domain_id = d.id AND k.state = 'active'
     WHERE d.id = ANY(%s) ORDER BY d.id, k.algorithm DESC, k.created_at DESC
 """
 

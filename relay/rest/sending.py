@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 from rest_framework.exceptions import ValidationError
 
 from accounts.catalogue import Refused
+from accounts.client import client_address
 from accounts.credentials import Credential
 from accounts.fingerprints import request_fingerprint
 from accounts.rest.problems import invalid_fields
-from accounts.rest.rates import client_address
 from relay.rest.requests import idempotency_key_of, names_files, submission_of, waits_for_others
 from relay.submission.accept import Accepted, DomainFact, Draft, Limits, Parcel, examine
 from relay.submission.desk import Desk
