@@ -35,6 +35,7 @@ class Credential:
         if not self.scopes & {scope, "full"}:
             raise Refused("insufficient_scope", scope=scope)
 
-    def check_may_send_from(self, address: str, domain: str) -> None:
-        if self.only_domain and domain != self.only_domain:
+    def check_may_send_from(self, address: str, sending_domain: str) -> None:
+        """`sending_domain`: which of the organization's domains covers the address. Raises `Refused`."""
+        if self.only_domain and sending_domain != self.only_domain:
             raise Refused("sender_not_allowed", address=address, domain=self.only_domain)

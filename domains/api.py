@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.audit import actor_of
 from accounts.catalogue import Refused
 from accounts.models import Organization
 from accounts.rest.access import check_domain, credential_of, managing_organization, reading_organization
@@ -41,6 +42,7 @@ FACTS = {
     "open_tracking": False,
     "click_tracking": False,
     "display_name": "example.com",
+    "allow_subdomains": False,
     "verified_at": None,
     "checked_at": "2026-11-26T08:01:00Z",
     "next_check_at": "2026-11-26T08:01:15Z",
@@ -106,16 +108,18 @@ class DomainView(APIView):
         request=UpdateDomainSerializer,
         responses={200: DomainNameSerializer},
         examples=[
-            OpenApiExample("What is so anyway", {"open_tracking": False}, request_only=True),
+            OpenApiExample("Subdomains may send", {"allow_subdomains": True}, request_only=True),
             OpenApiExample("Taken", {"object": "domain", "id": ID}, response_only=True),
         ],
     )
     def patch(self, request: Request, domain_id: UUID) -> Response:
-        """Update a domain. Takes settings that say what is so anyway, and refuses by name what PlugSend does not have."""
+        """Update a domain. Of Resend's settings it takes those that say what is so anyway, and refuses the others by name."""
         organization = managing_organization(request)
         domain = find_domain(request, organization, domain_id)
         serializer = UpdateDomainSerializer(organization, data=request.data, context={"id": domain_id})
         serializer.is_valid(raise_exception=True)
+        if "allow_subdomains" in serializer.validated_data:
+            services.allow_subdomains(domain, serializer.validated_data["allow_subdomains"], by=actor_of(request))
         return Response(DomainNameSerializer(domain).data)
 
     @extend_schema(

@@ -60,6 +60,9 @@ class UpdateDomainSerializer(DomainSettingsSerializer):
     """`PATCH /api/v1/domains/{id}`."""
 
     id = SameIdField()
+    allow_subdomains = serializers.BooleanField(
+        required=False, help_text="Whether names below the domain may send as it."
+    )
 
 
 class CreateDomainSerializer(DomainSettingsSerializer):
@@ -155,6 +158,7 @@ class DomainFactsSerializer(CheckedDomainSerializer):
     open_tracking = serializers.SerializerMethodField()
     click_tracking = serializers.SerializerMethodField()
     display_name = serializers.CharField(help_text="With the letters of its own script.")
+    allow_subdomains = serializers.BooleanField(help_text="Mail from names below it may be sent, signed as it.")
     verified_at = serializers.DateTimeField(allow_null=True)
     checked_at = serializers.DateTimeField(allow_null=True)
     next_check_at = serializers.DateTimeField(allow_null=True)

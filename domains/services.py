@@ -8,6 +8,7 @@ from django.utils import timezone
 from email_validator import EmailNotValidError, validate_email
 
 from accounts.api_keys import NewKey, create_api_key, revoke_api_key
+from accounts.audit import SYSTEM, Actor, note
 from accounts.catalogue import Refused
 from accounts.models import ApiKey, Organization, Scope, User
 from domains.dkim_keys import create_dkim_key
@@ -84,6 +85,18 @@ def remove_domain(domain: SendingDomain) -> bool:
             revoke_api_key(smtp_user.api_key)
         current.delete()
     return True
+
+
+def allow_subdomains(domain: SendingDomain, allowed: bool, *, by: Actor = SYSTEM) -> None:
+    """Whether mail from names below the domain may be sent, signed as it."""
+    with transaction.atomic():
+        current = SendingDomain.objects.select_for_update().filter(pk=domain.pk).first()
+        if current is not None and current.allow_subdomains != allowed:
+            before, after = {"allow_subdomains": not allowed}, {"allow_subdomains": allowed}
+            note(by, "domain.changed", current, organization_id=current.organization_id, before=before, after=after)
+            current.allow_subdomains = allowed
+            current.save(update_fields=["allow_subdomains"])
+    domain.allow_subdomains = allowed
 
 
 def _check_free(organization: Organization, name: str) -> None:

@@ -7,6 +7,7 @@ urlpatterns = [
     path("domains/add/", views.domain_add, name="domain_add"),
     path("domains/<uuid:domain_id>/", views.domain_page, name="domain"),
     path("domains/<uuid:domain_id>/check/", views.domain_check, name="domain_check"),
+    path("domains/<uuid:domain_id>/subdomains/", views.domain_subdomains, name="domain_subdomains"),
     path("domains/<uuid:domain_id>/remove/", views.domain_remove, name="domain_remove"),
     path("smtp-users/", smtp_user_views.smtp_user_list, name="smtp_users"),
     path("smtp-users/new/", smtp_user_views.smtp_user_create, name="smtp_user_create"),

@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
 from domains import services, verification
 from domains.forms import DomainForm
@@ -52,6 +53,18 @@ def domain_check(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
         return _render_domain(request, domain, always=True)
     if domain.is_verified and not was_verified:
         messages.success(request, f"{domain.display_name} is verified.")
+    return redirect("domain", domain.pk)
+
+
+@require_POST
+@organization_required
+def domain_subdomains(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
+    domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
+    allowed = "allow" in request.POST
+    services.allow_subdomains(domain, allowed, by=actor_of(request))
+    messages.success(
+        request, f"Names below {domain.display_name} may {'send now' if allowed else 'not send any more'}."
+    )
     return redirect("domain", domain.pk)
 
 

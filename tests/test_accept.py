@@ -28,7 +28,7 @@ SUBMISSION = Submission(
     recipients=("bob@b.test",),
     content=CONTENT,
 )
-VERIFIED = {"example.test": DomainFact(UUID(int=7), "example.test", True)}
+VERIFIED = {"example.test": DomainFact(UUID(int=7), "example.test", True), "other.test": None}
 
 
 def submit(submission: Submission, facts: Mapping[str, DomainFact | None] = VERIFIED) -> Accepted:

@@ -59,16 +59,22 @@ class Draft:
     recipients: tuple[tuple[str, str], ...]  # (address, destination), each address once
     header_from: str
     signing_domain: str  # A-label; the header From's, so that DKIM aligns (RFC 7489, 3.1.1)
-    sender_domains: frozenset[str]  # all that must be verified: header From and envelope
+    senders: Mapping[str, str]  # all that must be verified, header From and envelope: addresses by A-label domain
     options: Options
     once: Once | None
 
 
 @dataclass(frozen=True, slots=True)
 class DomainFact:
+    """The sending domain of an address: its own, or the nearest above it that the organization has verified.
+
+    `covers`: False for one above it whose owner has not turned subdomains on.
+    """
+
     id: UUID
     name: str
     is_verified: bool
+    covers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +148,19 @@ def examine(submission: Submission, limits: Limits) -> Draft:
     from_addresses = headers.from_addresses(parsed)
     if not from_addresses:
         raise Refused("invalid_sender", address=parsed.text_of(b"from")[:200] or "(empty)")
-    from_domains = [sender_domain(submission.credential, address) for address in from_addresses]
-    sender_domains = set(from_domains)
+    senders: dict[str, str] = {}
+    for address in from_addresses:
+        senders.setdefault(sender_domain(address), address)
+    signing_domain = next(iter(senders))
     if submission.envelope_sender != NULL_SENDER:
-        sender_domains.add(sender_domain(submission.credential, submission.envelope_sender))
+        senders.setdefault(sender_domain(submission.envelope_sender), submission.envelope_sender)
     return Draft(
         submission=submission,
         parsed=parsed,
         recipients=recipients,
         header_from=parsed.text_of(b"from"),
-        signing_domain=from_domains[0],
-        sender_domains=frozenset(sender_domains),
+        signing_domain=signing_domain,
+        senders=senders,
         options=options,
         once=_once(submission, options, parsed),
     )
@@ -203,18 +211,21 @@ def check_recipients(addresses: tuple[str, ...], limits: Limits) -> tuple[tuple[
     return tuple(once.values())
 
 
-def sender_domain(credential: Credential, address: str) -> str:
-    """The A-label domain of a sender address that this credential may use. Raises `Refused`."""
+def sender_domain(address: str) -> str:
+    """The A-label domain of a sender address. Raises `Refused`."""
     domain = domain_of(address)
     if domain is None:
         raise Refused("invalid_sender", address=address[:200])
-    credential.check_may_send_from(address, domain)
     return domain
 
 
-def check_domain_fact(name: str, fact: DomainFact | None) -> DomainFact:
+def check_sender(credential: Credential, address: str, name: str, fact: DomainFact | None) -> DomainFact:
+    """Whether this credential may send from an address, at the A-label domain `name`. Raises `Refused`."""
+    credential.check_may_send_from(address, fact.name if fact else name)
     if fact is None:
         raise Refused("sender_domain_unknown", domain=name)
+    if not fact.covers:
+        raise Refused("sender_subdomain_not_allowed", domain=name, parent=fact.name)
     if not fact.is_verified:
         raise Refused("sender_domain_not_verified", domain=name)
     return fact
@@ -223,16 +234,18 @@ def check_domain_fact(name: str, fact: DomainFact | None) -> DomainFact:
 def accept(
     draft: Draft, facts: Mapping[str, DomainFact | None], *, hostname: str, now: datetime | None = None
 ) -> Accepted:
-    """Turns a draft into the rows to commit. `facts` holds each of `draft.sender_domains`. Raises `Refused`."""
-    for name in sorted(draft.sender_domains):
-        check_domain_fact(name, facts[name])
-    signing = check_domain_fact(draft.signing_domain, facts[draft.signing_domain])
+    """Turns a draft into the rows to commit. `facts` holds each domain of `draft.senders`. Raises `Refused`."""
+    submission = draft.submission
+    checked = {
+        name: check_sender(submission.credential, address, name, facts[name])
+        for name, address in sorted(draft.senders.items())
+    }
+    signing = checked[draft.signing_domain]
 
     headers.check_no_loop(draft.parsed, hostname)
     now = now or datetime.now(UTC)
     scheduled_at = draft.options.scheduled_at(now)
-    identifier = uuid7()
-    submission, date = draft.submission, format_datetime(now)
+    identifier, date = uuid7(), format_datetime(now)
     message_id = headers.message_id(draft.parsed) or f"{identifier}@{signing.name}"
     received = headers.received(
         hostname, client=_client_literal(submission), protocol=submission.protocol, identifier=identifier, date=date

@@ -111,7 +111,7 @@ class Desk:
 
     async def prepare(self, draft: Draft, facts: dict[str, DomainFact | None]) -> Accepted:
         """For `submit_together`. `facts`: what was looked up for the others of the parcel; grows. Raises `Refused`."""
-        for name in draft.sender_domains - facts.keys():
+        for name in draft.senders.keys() - facts.keys():
             facts[name] = await self.sending_domain(draft.submission.credential, name)
         return accept(draft, facts, hostname=settings.HOSTNAME)
 
@@ -131,7 +131,7 @@ class Desk:
         credential = draft.submission.credential
         if draft.options.template:
             draft = await self._filled_in(draft, draft.options.template)
-        facts = {name: await self.sending_domain(credential, name) for name in draft.sender_domains}
+        facts = {name: await self.sending_domain(credential, name) for name in draft.senders}
         return accept(draft, facts, hostname=settings.HOSTNAME)
 
     async def _filled_in(self, draft: Draft, call: TemplateCall) -> Draft:

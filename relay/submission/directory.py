@@ -18,7 +18,6 @@ from psycopg_pool import AsyncConnectionPool
 from accounts.api_keys import digest_of, is_well_formed
 from accounts.catalogue import Refused
 from accounts.credentials import Credential
-from domains.models import DomainStatus
 from relay.submission.accept import DomainFact
 from relay.templating.press import Source
 from relay.templating.published import StoredVersion
@@ -50,7 +49,12 @@ _API_CREDENTIAL = f"""
     WHERE k.digest = %s AND k.revoked_at IS NULL AND (u.id IS NULL OR u.disabled_at IS NULL)
 """  # noqa: S608
 
-_DOMAIN = "SELECT id, name, status = %s FROM domains_sendingdomain WHERE organization_id = %s AND name = %s"
+# The nearest verified domain at or above a name, whosever it is; where there is none, the organization's own at the name.
+_DOMAIN = """
+    SELECT id, name, status = 'verified', organization_id, allow_subdomains FROM domains_sendingdomain
+    WHERE (status = 'verified' AND name = ANY(%s)) OR (organization_id = %s AND name = %s)
+    ORDER BY status = 'verified' DESC, length(name) DESC
+"""
 
 _TEMPLATE = """
     SELECT t.id, t.name, v.number, v.sender, v.reply_to, v.subject, v.html, v.text, v.variables
@@ -96,11 +100,23 @@ class Directory:
     async def sending_domain(self, organization_id: UUID, name: str) -> DomainFact | None:
         fact = self._recall(("domain", organization_id, name))
         if fact is None:
-            row = await self._row(_DOMAIN, DomainStatus.VERIFIED.value, organization_id, name)
-            fact = DomainFact(*row) if row else None
-            if fact and fact.is_verified:
+            fact = await self._domain(organization_id, name)
+            if fact and fact.is_verified and fact.covers:
                 self._remember(("domain", organization_id, name), fact)
         return fact
+
+    async def _domain(self, organization_id: UUID, name: str) -> DomainFact | None:
+        rows = await self._rows(_DOMAIN, _at_and_above(name), organization_id, name)
+        own = [
+            DomainFact(key, at, ok, at == name or below)
+            for key, at, ok, whose, below in rows
+            if whose == organization_id
+        ]
+        # Where another organization has verified a domain nearer to the name, ours above it do not count.
+        nearest = own[0] if rows and rows[0][3] == organization_id else None
+        if nearest and nearest.covers:
+            return nearest
+        return next((fact for fact in own if fact.name == name), nearest)
 
     async def template(self, organization_id: UUID, reference: str) -> StoredVersion:
         """What is published of a template, by id or alias. Raises `Refused`."""
@@ -154,6 +170,10 @@ class Directory:
         return _credential(row) if row else None
 
     async def _row(self, query: str, *parameters: object) -> tuple[Any, ...] | None:
+        rows = await self._rows(query, *parameters)
+        return rows[0] if rows else None
+
+    async def _rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Raises TimeoutError when the database does not answer."""
         # Waited for from outside: psycopg answers a cancellation only when the database has answered.
         look_up = asyncio.create_task(self._ask(query, parameters))
@@ -163,10 +183,10 @@ class Directory:
             raise TimeoutError("the database does not answer")
         return look_up.result()
 
-    async def _ask(self, query: str, parameters: tuple[object, ...]) -> tuple[Any, ...] | None:
+    async def _ask(self, query: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(query, parameters)
-            return await cursor.fetchone()
+            return await cursor.fetchall()
 
     async def _keep(self, key: object, look_up: Callable[[], Awaitable[T | None]]) -> T | None:
         value: T | None = self._recall(key)
@@ -184,6 +204,12 @@ class Directory:
         if len(self._kept) >= KEPT_MOST:
             self._kept.clear()
         self._kept[key] = (time.monotonic() + KEPT_SECONDS, value)
+
+
+def _at_and_above(name: str) -> list[str]:
+    """The name, and those above it: mail.example.com, example.com, com."""
+    labels = name.split(".")
+    return [".".join(labels[at:]) for at in range(len(labels))]
 
 
 def _credential(row: tuple[Any, ...]) -> Credential:

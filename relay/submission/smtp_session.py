@@ -17,8 +17,8 @@ from relay.models import Door
 from relay.submission.accept import (
     NULL_SENDER,
     Submission,
-    check_domain_fact,
     check_recipients,
+    check_sender,
     check_size,
     sender_domain,
     size_limit,
@@ -168,8 +168,8 @@ class SubmissionSession(Authentication):
         credential.check_may_send()
         check_size(parameters.size, credential, self.reception.desk.limits)  # RFC 1870, 6.1
         if path != NULL_SENDER:
-            domain = sender_domain(credential, path)
-            check_domain_fact(domain, await self.reception.desk.sending_domain(credential, domain))
+            domain = sender_domain(path)
+            check_sender(credential, path, domain, await self.reception.desk.sending_domain(credential, domain))
         self.sender, self._is_utf8 = path, parameters.is_utf8
         self.reply("250 2.1.0 Sender ok")
 
