@@ -66,7 +66,7 @@ def test_commands_sent_ahead_of_the_handshake_are_thrown_away(platform: Platform
     ("sender", "answer"),
     [
         ("eve@evil.test", "550 5.7.1 sender_not_allowed: "),
-        ("eve@sub.demo.test", "550 5.7.1 sender_not_allowed: "),
+        ("eve@sub.demo.test", "550 5.7.1 sender_subdomain_not_allowed: "),
         ("eve", "553 5.1.7 invalid_sender: "),
     ],
 )
