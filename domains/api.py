@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.audit import actor_of
 from accounts.catalogue import Refused
 from accounts.models import Organization
 from accounts.rest.access import check_domain, credential_of, managing_organization, reading_organization
@@ -16,7 +17,7 @@ from accounts.rest.fields import at_field
 from accounts.rest.idempotency import idempotent
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
 from accounts.scoping import OrganizationQuerySet
-from domains import services, verification
+from domains import dkim_requests, services, verification
 from domains.models import SendingDomain
 from domains.names import normalize_domain
 from domains.serializers import (
@@ -59,7 +60,22 @@ RECORD = {
     "explanation": "The CNAME points elsewhere. Point it to returns.plugsend.example.",
     "checked_at": "2026-11-26T08:01:00Z",
 }
-DOMAIN = OpenApiExample("A domain that waits for DNS", FACTS | {"records": [RECORD]}, response_only=True)
+DKIM = {
+    "keys": [
+        {
+            "selector": "ps3f9a-1",
+            "algorithm": "rsa-sha256",
+            "state": "active",
+            "created_at": "2026-11-26T08:00:00Z",
+            "activated_at": "2026-11-26T08:00:00Z",
+            "seen_at": None,
+            "retire_after": None,
+        }
+    ],
+    "rotation_days": None,
+    "rotation_pending": False,
+}
+DOMAIN = OpenApiExample("A domain that waits for DNS", FACTS | {"records": [RECORD], "dkim": DKIM}, response_only=True)
 
 
 class DomainsView(APIView):
@@ -106,16 +122,20 @@ class DomainView(APIView):
         request=UpdateDomainSerializer,
         responses={200: DomainNameSerializer},
         examples=[
+            OpenApiExample("A new DKIM key every 90 days", {"dkim_rotation_days": 90}, request_only=True),
             OpenApiExample("What is so anyway", {"open_tracking": False}, request_only=True),
             OpenApiExample("Taken", {"object": "domain", "id": ID}, response_only=True),
         ],
     )
     def patch(self, request: Request, domain_id: UUID) -> Response:
-        """Update a domain. Takes settings that say what is so anyway, and refuses by name what PlugSend does not have."""
+        """Update a domain. Of Resend's settings it takes what is so anyway, and refuses by name what PlugSend does not have."""
         organization = managing_organization(request)
         domain = find_domain(request, organization, domain_id)
         serializer = UpdateDomainSerializer(organization, data=request.data, context={"id": domain_id})
         serializer.is_valid(raise_exception=True)
+        if "dkim_rotation_days" in serializer.validated_data:
+            days = serializer.validated_data["dkim_rotation_days"]
+            dkim_requests.schedule_rotation(domain, days, by=actor_of(request))
         return Response(DomainNameSerializer(domain).data)
 
     @extend_schema(
