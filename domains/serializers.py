@@ -63,7 +63,7 @@ class RotationDaysField(serializers.ChoiceField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(choices=ROTATION_DAYS, allow_null=True, required=False, **kwargs)
 
-    def to_internal_value(self, data: Any) -> int:
+    def to_internal_value(self, data: Any) -> Any:
         if type(data) is not int or data not in ROTATION_DAYS:
             days = ", ".join(str(days) for days in ROTATION_DAYS)
             raise serializers.ValidationError(f"Must be one of {days}, or null for only by hand.")
