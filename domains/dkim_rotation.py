@@ -165,8 +165,7 @@ def next_look_at(ring: KeyRing) -> datetime | None:
 def switch(ring: KeyRing, new: DkimKey, old: DkimKey | None) -> None:
     """`new` signs from now on; its record must have been seen. `old` retires."""
     if old is not None:
-        old.state, old.retire_after = DkimKeyState.RETIRING, ring.now + RETIRES_AFTER
-        old.save(update_fields=["state", "retire_after"])
+        _begin_to_retire(ring, old)
     new.state, new.activated_at, new.retire_after = DkimKeyState.ACTIVE, ring.now, None
     new.save(update_fields=["state", "activated_at", "retire_after"])
     if new.algorithm == DkimAlgorithm.RSA:
@@ -178,6 +177,11 @@ def switch(ring: KeyRing, new: DkimKey, old: DkimKey | None) -> None:
         {"selector": new.selector, "algorithm": new.algorithm}
         | ({"former_kept_until": old.retire_after.isoformat()} if old and old.retire_after else {}),
     )
+
+
+def _begin_to_retire(ring: KeyRing, key: DkimKey) -> None:
+    key.state, key.retire_after = DkimKeyState.RETIRING, ring.now + RETIRES_AFTER
+    key.save(update_fields=["state", "retire_after"])
 
 
 def request(ring: KeyRing) -> None:
@@ -243,10 +247,15 @@ def _has_just_fallen_back(ring: KeyRing, waiting: DkimKey) -> bool:
 
 
 def _take_over_ed25519(ring: KeyRing) -> None:
-    """Nobody asks for it: it signs while its record is there."""
-    waiting = ring.first(DkimAlgorithm.ED25519, DkimKeyState.WAITING)
-    if waiting is not None and ring.is_found(waiting):
-        switch(ring, waiting, ring.first(DkimAlgorithm.ED25519, DkimKeyState.ACTIVE))
+    """Nobody asks for it: the newest one signs whose record is there. Older ones that wait will not be needed."""
+    active = ring.first(DkimAlgorithm.ED25519, DkimKeyState.ACTIVE)
+    waiting = ring.all(DkimAlgorithm.ED25519, DkimKeyState.WAITING)
+    new = next((key for key in waiting if ring.is_found(key)), None)
+    if new is None:
+        return
+    for older in waiting[waiting.index(new) + 1 :]:
+        _begin_to_retire(ring, older)
+    switch(ring, new, active)
 
 
 def _renew_ed25519(ring: KeyRing) -> None:
