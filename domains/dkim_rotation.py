@@ -33,6 +33,8 @@ RETIRES_AFTER = OVERLAP + IN_FLIGHT
 
 ROTATION_DAYS = (30, 90, 180, 365)  # what a schedule may say
 
+# A look that began before a record was published may end after the switch that a later look allowed. It proves no loss.
+A_LOOK_TAKES = timedelta(seconds=30)
 # A key that fell back may be seen again the next minute, and vanish again.
 SETTLES_AFTER_FALLBACK = timedelta(hours=1)
 LOOK_AT_FORMER_EVERY = timedelta(hours=1)  # while there is one to fall back to
@@ -211,6 +213,8 @@ def _fall_back(ring: KeyRing, algorithm: DkimAlgorithm) -> None:
     """
     active = ring.first(algorithm, DkimKeyState.ACTIVE)
     if active is None or not ring.is_not_seen(active):
+        return
+    if active.activated_at and ring.now - active.activated_at < A_LOOK_TAKES:
         return
     former = next((key for key in ring.all(algorithm, DkimKeyState.RETIRING) if ring.is_found(key)), None)
     if former is None and algorithm == DkimAlgorithm.RSA:
