@@ -202,7 +202,13 @@ def withdraw(ring: KeyRing) -> None:
 def make_next(ring: KeyRing) -> None:
     """The key that waits, unless the former one has yet to retire. Domains of before had none."""
     if not any(ring.all(DkimAlgorithm.RSA, state) for state in (DkimKeyState.WAITING, DkimKeyState.RETIRING)):
-        ring.keys.insert(0, create_dkim_key(ring.domain))
+        _make(ring, DkimAlgorithm.RSA)
+
+
+def _make(ring: KeyRing, algorithm: DkimAlgorithm) -> None:
+    key = create_dkim_key(ring.domain, algorithm)
+    ring.keys.insert(0, key)
+    ring.note("domain.dkim_key_made", None, {"selector": key.selector, "algorithm": key.algorithm})
 
 
 def _fall_back(ring: KeyRing, algorithm: DkimAlgorithm) -> None:
@@ -214,10 +220,9 @@ def _fall_back(ring: KeyRing, algorithm: DkimAlgorithm) -> None:
     active = ring.first(algorithm, DkimKeyState.ACTIVE)
     if active is None or not ring.is_not_seen(active):
         return
-    if active.activated_at and ring.now - active.activated_at < A_LOOK_TAKES:
-        return
     former = next((key for key in ring.all(algorithm, DkimKeyState.RETIRING) if ring.is_found(key)), None)
-    if former is None and algorithm == DkimAlgorithm.RSA:
+    has_just_begun = active.activated_at is not None and ring.now - active.activated_at < A_LOOK_TAKES
+    if algorithm == DkimAlgorithm.RSA and (former is None or has_just_begun):
         return
     active.state = DkimKeyState.WAITING
     active.save(update_fields=["state"])
@@ -266,7 +271,7 @@ def _renew_ed25519(ring: KeyRing) -> None:
     """Only one that is in use, and only once for a rotation that falls back and comes again."""
     states = {key.state for key in ring.keys if key.algorithm == DkimAlgorithm.ED25519}
     if states == {DkimKeyState.ACTIVE}:
-        ring.keys.insert(0, create_dkim_key(ring.domain, DkimAlgorithm.ED25519))
+        _make(ring, DkimAlgorithm.ED25519)
 
 
 def _retire(ring: KeyRing) -> list[DkimKey]:

@@ -158,7 +158,7 @@ def test_a_rotation_needs_no_visit_to_dns_and_ends_with_the_next_key(domain: Sen
     assert states(domain) == {"1": "retired", "2": "active", "e1": "waiting", "3": "waiting"}
     assert purposes(domain) == ["2 dkim*", "3 dkim_next", "e1 dkim_ed25519"]
     assert bytes(domain.dkim_keys.get(selector__endswith="-1").private_key) == b""
-    assert audited(domain) == ["dkim_rotated", "dkim_key_retired"]
+    assert audited(domain) == ["dkim_rotated", "dkim_key_retired", "dkim_key_made"]
     [text] = sent_mails(settings)
     assert f"TXT {domain.dkim_keys.get(selector__endswith='-1')}\n" in text
     assert domain.records.get(purpose="dkim_next").value in text
@@ -297,8 +297,8 @@ def test_the_ed25519_key_is_renewed_where_one_is_in_use(domain: SendingDomain) -
     check_domain(domain)
     assert states(domain) == {"1": "retired", "2": "active", "3": "waiting", "e1": "retired", "e2": "active"}
     assert audited(domain) == [
-        "dkim_key_activated", "dkim_rotated", "dkim_rotated", "dkim_fallback", "dkim_rotated",
-        "dkim_key_retired", "dkim_key_retired",
+        "dkim_key_activated", "dkim_key_made", "dkim_rotated", "dkim_rotated", "dkim_fallback", "dkim_rotated",
+        "dkim_key_retired", "dkim_key_retired", "dkim_key_made",
     ]  # fmt: skip
 
 
