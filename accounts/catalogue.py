@@ -225,6 +225,17 @@ _ROWS = [
             "“{name}” is verified by another organization. If it is yours, remove it from the other account or write to "
             "support.",
             "A domain belongs to the one organization that has verified it."),
+    Refusal("dkim_rotation_unverified", 554, "5.7.1", 409, "DKIM key of a domain that is not verified",
+            "{name} is not verified, so its DKIM key signs nothing. Verify the domain first.",
+            "A key that signs nothing needs no replacement. `POST /api/v1/domains/<id>/verify` looks at DNS again."),
+    Refusal("dkim_rotation_under_way", 554, "5.5.4", 409, "DKIM key replaced a short while ago",
+            "The former DKIM key {selector} retires on {date}, because mail that it signed may still be on its way. Then the "
+            "next key is made, and can take over.",
+            "`GET /api/v1/domains/<id>` lists the keys with their states under `dkim`."),
+    Refusal("dkim_rotation_scheduled", 554, "5.5.4", 409, "DKIM rotation started by the schedule",
+            "The DKIM key is older than the {days} days after which it is to be replaced. Change that or turn it off, "
+            "and then withdraw the rotation.",
+            "On the domain's page, or with `dkim_rotation_days` in `PATCH /api/v1/domains/<id>`."),
     Refusal("smtp_user_domain_not_verified", 554, "5.7.1", 409, "Domain of the SMTP user not verified",
             "“{name}” is not verified yet. Publish its DNS records first, then add SMTP users.",
             "The domain's page and `GET /api/v1/domains/<id>` show which record is missing or different."),

@@ -17,7 +17,7 @@ from accounts.rest.fields import at_field
 from accounts.rest.idempotency import idempotent
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
 from accounts.scoping import OrganizationQuerySet
-from domains import services, verification
+from domains import dkim_requests, services, verification
 from domains.models import SendingDomain
 from domains.names import normalize_domain
 from domains.serializers import (
@@ -61,7 +61,22 @@ RECORD = {
     "explanation": "The CNAME points elsewhere. Point it to returns.plugsend.example.",
     "checked_at": "2026-11-26T08:01:00Z",
 }
-DOMAIN = OpenApiExample("A domain that waits for DNS", FACTS | {"records": [RECORD]}, response_only=True)
+DKIM = {
+    "keys": [
+        {
+            "selector": "ps3f9a-1",
+            "algorithm": "rsa-sha256",
+            "state": "active",
+            "created_at": "2026-11-26T08:00:00Z",
+            "activated_at": "2026-11-26T08:00:00Z",
+            "seen_at": None,
+            "retire_after": None,
+        }
+    ],
+    "rotation_days": None,
+    "rotation_pending": False,
+}
+DOMAIN = OpenApiExample("A domain that waits for DNS", FACTS | {"records": [RECORD], "dkim": DKIM}, response_only=True)
 
 
 class DomainsView(APIView):
@@ -109,6 +124,7 @@ class DomainView(APIView):
         responses={200: DomainNameSerializer},
         examples=[
             OpenApiExample("Subdomains may send", {"allow_subdomains": True}, request_only=True),
+            OpenApiExample("A new DKIM key every 90 days", {"dkim_rotation_days": 90}, request_only=True),
             OpenApiExample("Taken", {"object": "domain", "id": ID}, response_only=True),
         ],
     )
@@ -120,6 +136,9 @@ class DomainView(APIView):
         serializer.is_valid(raise_exception=True)
         if "allow_subdomains" in serializer.validated_data:
             services.allow_subdomains(domain, serializer.validated_data["allow_subdomains"], by=actor_of(request))
+        if "dkim_rotation_days" in serializer.validated_data:
+            days = serializer.validated_data["dkim_rotation_days"]
+            dkim_requests.schedule_rotation(domain, days, by=actor_of(request))
         return Response(DomainNameSerializer(domain).data)
 
     @extend_schema(

@@ -32,6 +32,11 @@ class SendingDomain(OrganizationOwned):
     dkim_rotation_days = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="The DKIM key is replaced when it is so old; empty: only by hand."
     )
+    dkim_rotation_requested_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="The next DKIM key takes over once its record is seen: since when it is so.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     verified_at = models.DateTimeField(null=True, editable=False)
     failing_since = models.DateTimeField(

@@ -42,7 +42,9 @@ class Advice:
     why: str
 
 
-RSA_PURPOSES = {"active": "dkim", "waiting": "dkim_next", "retiring": "dkim_old", "retired": "dkim_old"}  # by state
+# By the state of the key that the record carries.
+RSA_PURPOSES = {"active": "dkim", "waiting": "dkim_next", "retiring": "dkim_old"}
+ED25519_PURPOSES = {"active": "dkim_ed25519", "waiting": "dkim_ed25519", "retiring": "dkim_old"}
 
 # By purpose; all others are required.
 ADVICE = {
@@ -52,7 +54,7 @@ ADVICE = {
     ),
     "dkim_old": Advice(
         "keep for now",
-        "This key does not sign any more, but mail that it signed may still be on its way: leave its record in place.",
+        "This key was replaced, but mail that it signed may still be on its way: leave its record in place.",
     ),
     "dmarc": Advice(
         "recommended",
@@ -122,7 +124,7 @@ def expected_records(domain: SendingDomain, keys: Sequence[DkimKey]) -> list[Exp
 def key_record(domain: SendingDomain, key: DkimKey) -> ExpectedRecord:
     """RFC 6376, 3.6.1; RFC 8463, 4. Required is the one of the RSA key that signs."""
     is_rsa = key.algorithm == "rsa-sha256"
-    purpose = RSA_PURPOSES[key.state] if is_rsa else "dkim_ed25519"
+    purpose = (RSA_PURPOSES if is_rsa else ED25519_PURPOSES)[key.state]
     return ExpectedRecord(
         purpose,
         "TXT",

@@ -18,7 +18,8 @@ from accounts.rest.fields import (
     StrictUUIDField,
 )
 from accounts.rest.lists import ListQuery
-from domains.models import DnsRecord, RecordPurpose, RecordStatus, SendingDomain, SmtpUser
+from domains.dkim_rotation import ROTATION_DAYS
+from domains.models import DkimAlgorithm, DkimKeyState, DnsRecord, RecordPurpose, RecordStatus, SendingDomain, SmtpUser
 from domains.names import registrable_part
 
 # ---- Domains ---------------------------------------------------------------------------------------------------------
@@ -56,12 +57,28 @@ class DomainSettingsSerializer(StrictSerializer):
         return value
 
 
+class RotationDaysField(serializers.ChoiceField):
+    """JSON integers only: DRF would take text."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=ROTATION_DAYS, allow_null=True, required=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if type(data) is not int or data not in ROTATION_DAYS:
+            days = ", ".join(str(days) for days in ROTATION_DAYS)
+            raise serializers.ValidationError(f"Must be one of {days}, or null for only by hand.")
+        return data
+
+
 class UpdateDomainSerializer(DomainSettingsSerializer):
     """`PATCH /api/v1/domains/{id}`."""
 
     id = SameIdField()
     allow_subdomains = serializers.BooleanField(
         required=False, help_text="Whether names below the domain may send as it."
+    )
+    dkim_rotation_days = RotationDaysField(
+        help_text="The DKIM key is replaced when it is so many days old. null: only by hand."
     )
 
 
@@ -177,10 +194,50 @@ class DomainFactsSerializer(CheckedDomainSerializer):
         return False
 
 
+class DkimKeySerializer(serializers.Serializer[Any]):
+    """A key's private part is never shown. Its record is among the domain's."""
+
+    selector = serializers.CharField()
+    algorithm = serializers.ChoiceField(choices=DkimAlgorithm.choices)
+    state = serializers.ChoiceField(
+        choices=DkimKeyState.choices,
+        help_text="active: it signs; waiting: the next one; retiring: replaced, its record must stay until retire_after; "
+        "retired: its record may be removed.",
+    )
+    created_at = serializers.DateTimeField()
+    activated_at = serializers.DateTimeField(allow_null=True, help_text="When it began to sign.")
+    seen_at = serializers.DateTimeField(allow_null=True, help_text="When its record was last found.")
+    retire_after = serializers.DateTimeField(allow_null=True)
+
+
+class DkimSerializer(serializers.Serializer[Any]):
+    """The keys that sign, and their rotation."""
+
+    keys = serializers.SerializerMethodField(help_text="The newest first.")
+    rotation_days = serializers.IntegerField(
+        source="dkim_rotation_days", allow_null=True, help_text="After so many days the key is replaced by itself."
+    )
+    rotation_pending = serializers.SerializerMethodField(
+        help_text="The waiting key takes over as soon as its record is seen everywhere."
+    )
+
+    @extend_schema_field(DkimKeySerializer(many=True))
+    def get_keys(self, domain: SendingDomain) -> Any:
+        return DkimKeySerializer(domain.dkim_keys.order_by("-created_at", "-id"), many=True).data
+
+    def get_rotation_pending(self, domain: SendingDomain) -> bool:
+        return domain.dkim_rotation_requested_at is not None
+
+
+class DkimAnswerSerializer(DomainNameSerializer):
+    dkim = DkimSerializer(source="*")
+
+
 class DomainSerializer(DomainFactsSerializer):
-    """A domain with the DNS records that prove it."""
+    """A domain with the DNS records that prove it, and its DKIM keys."""
 
     records = RecordSerializer(many=True, source="records.all")
+    dkim = DkimSerializer(source="*")
 
 
 class DeletedDomainSerializer(DomainNameSerializer):

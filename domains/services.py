@@ -12,9 +12,9 @@ from accounts.audit import SYSTEM, Actor, note
 from accounts.catalogue import Refused
 from accounts.models import ApiKey, Organization, Scope, User
 from domains.dkim_keys import create_dkim_key
-from domains.models import DkimAlgorithm, DkimKeyState, DnsRecord, DomainStatus, SendingDomain, SmtpUser
+from domains.models import DkimAlgorithm, DkimKeyState, DomainStatus, SendingDomain, SmtpUser
 from domains.names import DomainRefused, check_sendable, normalize_domain, to_unicode
-from domains.records import expected_records
+from domains.record_rows import lay_out_records
 
 TOKEN_OCTETS = 20
 
@@ -47,24 +47,10 @@ def add_domain(organization: Organization, name: str) -> SendingDomain:
             domain = SendingDomain.objects.create(
                 organization=organization, name=name, ownership_token=secrets.token_hex(TOKEN_OCTETS)
             )
-            keys = [
-                create_dkim_key(domain, DkimAlgorithm.RSA, DkimKeyState.ACTIVE),
-                create_dkim_key(domain, DkimAlgorithm.RSA),
-                create_dkim_key(domain, DkimAlgorithm.ED25519),
-            ]
-            DnsRecord.objects.bulk_create(
-                DnsRecord(
-                    domain=domain,
-                    purpose=record.purpose,
-                    dkim_key=record.dkim_key,
-                    position=position,
-                    required=record.required,
-                    type=record.type,
-                    name=record.name,
-                    value=record.value,
-                )
-                for position, record in enumerate(expected_records(domain, keys))
-            )
+            create_dkim_key(domain, DkimAlgorithm.RSA, DkimKeyState.ACTIVE)
+            create_dkim_key(domain, DkimAlgorithm.RSA)
+            create_dkim_key(domain, DkimAlgorithm.ED25519)
+            lay_out_records(domain)
     except IntegrityError:
         raise _already_added(name) from None  # the same form, sent twice at once
     return domain

@@ -6,6 +6,7 @@ from celery import shared_task
 from django.db import transaction
 from django.utils import timezone
 
+from domains.dkim_rotation import retire_due
 from domains.models import SendingDomain
 from domains.verification import check_domains
 
@@ -31,3 +32,9 @@ def claim_due(limit: int) -> list[SendingDomain]:
         )
         SendingDomain.objects.filter(pk__in=[domain.pk for domain in due]).update(next_check_at=now + CLAIM)
     return due
+
+
+@shared_task(name="domains.tasks.retire_dkim_keys")
+def retire_dkim_keys() -> int:
+    """Retires DKIM keys whose time is over. Returns of how many domains."""
+    return retire_due()

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from domains import smtp_user_views, views
+from domains import dkim_views, smtp_user_views, views
 
 urlpatterns = [
     path("domains/", views.domain_list, name="domains"),
@@ -9,6 +9,9 @@ urlpatterns = [
     path("domains/<uuid:domain_id>/check/", views.domain_check, name="domain_check"),
     path("domains/<uuid:domain_id>/subdomains/", views.domain_subdomains, name="domain_subdomains"),
     path("domains/<uuid:domain_id>/remove/", views.domain_remove, name="domain_remove"),
+    path("domains/<uuid:domain_id>/dkim/rotate/", dkim_views.dkim_rotate, name="dkim_rotate"),
+    path("domains/<uuid:domain_id>/dkim/withdraw/", dkim_views.dkim_withdraw, name="dkim_withdraw"),
+    path("domains/<uuid:domain_id>/dkim/schedule/", dkim_views.dkim_schedule, name="dkim_schedule"),
     path("smtp-users/", smtp_user_views.smtp_user_list, name="smtp_users"),
     path("smtp-users/new/", smtp_user_views.smtp_user_create, name="smtp_user_create"),
     path("smtp-users/<uuid:smtp_user_id>/", smtp_user_views.smtp_user_page, name="smtp_user"),

@@ -1,5 +1,5 @@
-"""Asks DNS for a domain's records, keeps what it said, verifies the domain when all required ones are there, and lets its
-Ed25519 key sign while that one's record is there."""
+"""Asks DNS for a domain's records, keeps what it said, verifies the domain when all required ones are there, and lets its DKIM
+keys take their turns."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,8 @@ from django.utils import timezone
 from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.TXT import TXT
 
-from domains.models import DkimKeyState, DnsRecord, DomainStatus, RecordPurpose, RecordStatus, SendingDomain
+from domains.dkim_rotation import after_look
+from domains.models import DnsRecord, DomainStatus, RecordPurpose, RecordStatus, SendingDomain
 from domains.records import Answers, Verdict, judge
 from domains.resolver import resolver
 
@@ -124,25 +125,17 @@ def _store(domain: SendingDomain, records: Sequence[DnsRecord], verdicts: Sequen
         stored = SendingDomain.objects.select_for_update().filter(pk=domain.pk).first()
         if stored is None:
             return domain  # removed while DNS was asked
+        keys_want_look_at = after_look(stored, records, now)
         # A verified domain that lost records stays verified; its records show the loss. What follows from it (a
         # warning, then a stop) is a decision that a single look must not take. Time-outs never unverify.
         if not stored.is_verified and _all_required_found(records) and not _verify(stored, now):
             _say_held_by_another(records)
         DnsRecord.objects.bulk_update(records, ["status", "found", "explanation", "checked_at"])
-        _switch_ed25519_keys(stored, records)
         stored.checked_at = now
-        stored.next_check_at = now + next_check_after(stored.status, now - stored.created_at)
+        wanted_at = now + next_check_after(stored.status, now - stored.created_at)
+        stored.next_check_at = min(wanted_at, keys_want_look_at or wanted_at)
         stored.save(update_fields=["checked_at", "next_check_at"])
     return stored
-
-
-def _switch_ed25519_keys(domain: SendingDomain, records: Sequence[DnsRecord]) -> None:
-    """A signature whose key nobody can fetch is of no use. When DNS gives no answer, all stays as it is."""
-    for record in records:
-        if record.purpose == RecordPurpose.DKIM_ED25519 and record.status != RecordStatus.UNREACHABLE:
-            is_found = record.status == RecordStatus.FOUND
-            state = DkimKeyState.ACTIVE if is_found else DkimKeyState.WAITING
-            domain.dkim_keys.filter(record=record).exclude(state=state).update(state=state)
 
 
 def _all_required_found(records: Sequence[DnsRecord]) -> bool:

@@ -72,7 +72,7 @@ def test_one_domain_added_twice_at_once_is_added_once(api: Api) -> None:
     for answer in answers:
         if answer.status_code == 409:
             refused(answer, 409, "domain_already_added", "/name")
-    assert (SendingDomain.objects.count(), DnsRecord.objects.count()) == (1, 5)
+    assert (SendingDomain.objects.count(), DnsRecord.objects.count()) == (1, 6)
 
 
 def test_with_an_idempotency_key_all_get_the_one_answer(api: Api) -> None:

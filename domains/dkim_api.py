@@ -1,0 +1,44 @@
+"""DKIM keys in turn over REST: `/api/v1/domains/{id}/dkim/rotate`."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.audit import actor_of
+from accounts.rest.access import managing_organization
+from domains import dkim_requests
+from domains.api import DKIM, ID, find_domain
+from domains.serializers import DkimAnswerSerializer
+
+ANSWER = {"object": "domain", "id": ID}
+
+
+class DkimRotationView(APIView):
+    @extend_schema(
+        operation_id="domains_rotate_dkim",
+        request=None,
+        responses={200: DkimAnswerSerializer},
+        examples=[
+            OpenApiExample("Asked for", ANSWER | {"dkim": DKIM | {"rotation_pending": True}}, response_only=True)
+        ],
+    )
+    def post(self, request: Request, domain_id: UUID) -> Response:
+        """Rotate the DKIM key. The waiting key signs at once if its record is seen, else as soon as it is. A repeat while
+        the rotation is pending looks at DNS again."""
+        domain = find_domain(request, managing_organization(request), domain_id)
+        return Response(DkimAnswerSerializer(dkim_requests.rotate(domain, by=actor_of(request))).data)
+
+    @extend_schema(
+        operation_id="domains_withdraw_dkim_rotation",
+        responses={200: DkimAnswerSerializer},
+        examples=[OpenApiExample("Withdrawn", ANSWER | {"dkim": DKIM}, response_only=True)],
+    )
+    def delete(self, request: Request, domain_id: UUID) -> Response:
+        """Withdraw a pending rotation. The key that signs goes on. Nothing happens when none is pending."""
+        domain = find_domain(request, managing_organization(request), domain_id)
+        return Response(DkimAnswerSerializer(dkim_requests.withdraw_rotation(domain, by=actor_of(request))).data)
