@@ -21,6 +21,7 @@ from accounts.models import Organization
 from domains.models import SendingDomain
 from domains.services import add_domain, remove_domain
 from domains.verification import check_domain
+from relay.sandbox.dns_hosts import DNS_HOSTS, OWN
 from relay.sandbox.internet import (
     FURTHER_ADDRESSES,
     NAME_SERVERS,
@@ -32,7 +33,7 @@ from relay.sandbox.internet import (
 )
 from relay.sandbox.mistakes import MISTAKES, NAMES, TYPES, VALUES
 from relay.sandbox.models import ZoneFault, ZoneRecord
-from relay.sandbox.zone import publish, withdraw
+from relay.sandbox.zone import host_of, publish, withdraw
 from tests.factories import make_domain, make_tenant
 from tests.sandbox_servers import HOST, dns_over_database
 
@@ -167,6 +168,18 @@ def test_domain_has_two_name_servers_at_addresses_of_their_own_or_those_of_its_r
     assert values(zone.resolver("demo.test", "NS"), "NS") == cloudflare
     assert values(zone.authority("demo.test", "NS"), "NS") == cloudflare
     assert values(zone.resolver("ada.ns.cloudflare.com", "A"), "A") == [HOST]
+
+
+def test_domain_at_another_dns_host_has_that_ones_name_servers(zone: Dns, domain: SendingDomain) -> None:
+    for key, host in DNS_HOSTS.items():
+        publish(domain, mistake="servers_disagree", host=key)
+        assert host_of(domain) == key
+        assert values(zone.resolver("demo.test", "NS"), "NS") == sorted(f"{server}." for server in host.name_servers)
+        first, second = (values(zone.resolver(server, "A"), "A")[0] for server in host.name_servers)
+        assert values(zone.authority(TOKEN, "TXT", first), "TXT") == [token_of(domain)]
+        assert zone.authority(TOKEN, "TXT", second).rcode() == NXDOMAIN
+    withdraw(domain)
+    assert host_of(domain) == OWN
 
 
 @pytest.mark.parametrize("at", [FIRST, SECOND])
@@ -498,7 +511,8 @@ def page(zone: Dns, settings: Any) -> Any:
 
 
 def test_page_offers_every_mistake_and_publishes_with_it(page: Any) -> None:
-    shown = page("sandbox:publish", mistake="quotes")
+    shown = page("sandbox:publish", mistake="quotes", host="cloudflare")
+    assert '<option value="cloudflare" selected' in shown
     assert all(f'value="{name}"' in shown for name in MISTAKES)
     assert "Published in the sandbox zone with a mistake: quotation marks inside the values." in shown
     assert ZoneRecord.objects.filter(name=TOKEN, value__startswith='"').exists()
@@ -515,6 +529,7 @@ def test_page_takes_the_records_away_again(page: Any) -> None:
 
 def test_unknown_mistake_is_told_and_publishes_nothing(page: Any) -> None:
     assert "There is no such mistake" in page("sandbox:publish", mistake="typo")
+    assert "There is no such mistake or DNS host" in page("sandbox:publish", host="typo")
     assert not ZoneRecord.objects.exists()
 
 

@@ -4,6 +4,7 @@ from itertools import groupby
 
 from django import forms
 
+from relay.sandbox.dns_hosts import DNS_HOSTS, OWN
 from relay.sandbox.mistakes import MISTAKES
 
 NO_MISTAKE = "Published as they should be"
@@ -23,3 +24,9 @@ def _sentence(words: str) -> str:
 
 class PublishForm(forms.Form):
     mistake = forms.ChoiceField(label="How they are published", choices=_choices, required=False)
+    host = forms.ChoiceField(
+        label="DNS host", choices=[(key, host.title) for key, host in DNS_HOSTS.items()], required=False
+    )
+
+    def clean_host(self) -> str:
+        return self.cleaned_data["host"] or OWN

@@ -24,6 +24,7 @@ from dns.rdatatype import RdataType
 
 from domains.names import is_public_suffix, registrable_part
 from domains.records import RETURN_PATH_LABEL
+from relay.sandbox.dns_hosts import DNS_HOSTS, OWN
 from relay.sandbox.faults import Fault, Kind, Role, Rows, trouble_of
 from relay.sandbox.misbehaviours import HARSH_DOMAIN, misbehaviour_at
 
@@ -35,11 +36,11 @@ LONGEST_CHAIN = 8  # CNAMEs followed
 TXT_STRING_OCTETS = 255  # RFC 1035, 3.3
 
 # A domain's two name servers, and the one of all public suffixes. Where loopback has no further addresses, all are at ADDRESS.
-NAME_SERVERS = ("ns1.dns.sandbox.test", "ns2.dns.sandbox.test")
+NAME_SERVERS = DNS_HOSTS[OWN].name_servers
 REGISTRY_SERVER = "registry.dns.sandbox.test"
 REGISTRY = 3  # its number; the others are 1 and 2
 FURTHER_ADDRESSES = {2: "127.0.2.2", REGISTRY: "127.0.2.3"}  # by number
-NUMBERS = {NAME_SERVERS[1]: 2, REGISTRY_SERVER: REGISTRY}
+NUMBERS = {REGISTRY_SERVER: REGISTRY, **{host.name_servers[1]: 2 for host in DNS_HOSTS.values()}}
 ROOT_SERVERS = ("a.root-servers.net.", "b.root-servers.net.")
 
 NO_SUCH_DOMAINS = ("invalid", "nxdomain.test", "arpa")  # RFC 6761, 6.4: invalid never exists

@@ -94,10 +94,10 @@ def publish(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     domain = get_object_or_404(domains, pk=domain_id)
     form = PublishForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "There is no such mistake. Choose one of those in the list.")
+        messages.error(request, "There is no such mistake or DNS host. Choose one of those in the list.")
         return redirect("domain", domain.pk)
     mistake = form.cleaned_data["mistake"]
-    zone.publish(domain, mistake=mistake)
+    zone.publish(domain, mistake=mistake, host=form.cleaned_data["host"])
     check_domain(domain)
     domain = get_object_or_404(domains, pk=domain_id)
     if mistake:

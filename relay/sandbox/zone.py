@@ -7,16 +7,18 @@ from django.db.models import Q
 from django.utils import timezone
 
 from domains.models import SendingDomain
+from domains.names import registrable_part
+from relay.sandbox.dns_hosts import DNS_HOSTS, OWN, host_with
 from relay.sandbox.faults import Fault
 from relay.sandbox.mistakes import Row, as_asked, with_mistake
 from relay.sandbox.models import ZoneFault, ZoneRecord
 
 
-def publish(domain: SendingDomain, *, mistake: str = "") -> int:
+def publish(domain: SendingDomain, *, mistake: str = "", host: str = OWN) -> int:
     """Makes the zone hold exactly the asked-for records, or what comes of a mistake of `relay.sandbox.mistakes`, in place of
     whatever was published for the domain, or stands at its records' names. Returns how many rows they are.
 
-    Raises KeyError: no such mistake.
+    `host`: the DNS host of `relay.sandbox.dns_hosts` at which this happens. Raises KeyError: no such mistake or host.
     """
     with transaction.atomic():
         if _cleared(domain) is None:
@@ -24,7 +26,8 @@ def publish(domain: SendingDomain, *, mistake: str = "") -> int:
         publication = as_asked(domain.name, domain.records.all())
         if mistake:
             publication = with_mistake(publication, mistake)
-        ZoneRecord.objects.bulk_create((_record(row, domain) for row in publication.rows), ignore_conflicts=True)
+        rows = [*publication.rows, *_name_servers(domain, host)]
+        ZoneRecord.objects.bulk_create((_record(row, domain) for row in rows), ignore_conflicts=True)
         ZoneFault.objects.bulk_create(_zone_fault(fault, domain) for fault in publication.faults)
     return len(publication.rows)
 
@@ -33,6 +36,18 @@ def withdraw(domain: SendingDomain) -> None:
     """Takes everything that was published for the domain, or stands at its records' names, out of the zone, and all faults."""
     with transaction.atomic():
         _cleared(domain)
+
+
+def host_of(domain: SendingDomain) -> str:
+    """The key of the DNS host that the domain is at."""
+    rows = ZoneRecord.objects.filter(name=registrable_part(domain.name), type="NS")
+    return host_with({value.rstrip(".") for value in rows.values_list("value", flat=True)})
+
+
+def _name_servers(domain: SendingDomain, host: str) -> list[Row]:
+    """The sandbox's own need no rows: every domain has them by itself."""
+    servers = () if host == OWN else DNS_HOSTS[host].name_servers
+    return [Row("", registrable_part(domain.name), "NS", f"{server}.") for server in servers]
 
 
 def _cleared(domain: SendingDomain) -> SendingDomain | None:

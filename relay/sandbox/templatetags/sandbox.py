@@ -7,6 +7,7 @@ from django.conf import settings
 
 from domains.models import SendingDomain
 from relay.sandbox.forms import PublishForm
+from relay.sandbox.zone import host_of
 
 register = template.Library()
 
@@ -17,6 +18,6 @@ def sandbox_publish(context: template.Context, domain: SendingDomain) -> dict[st
     return {
         "sandbox": settings.SANDBOX,
         "domain": domain,
-        "form": PublishForm(),
+        "form": PublishForm(initial={"host": host_of(domain)}) if settings.SANDBOX else None,
         "csrf_token": context.get("csrf_token"),
     }
