@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ import dns.query
 import dns.rcode
 import dns.rdatatype
 import pytest
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 from dns.rcode import NOERROR, NXDOMAIN, REFUSED, SERVFAIL
@@ -210,6 +212,17 @@ def test_where_loopback_has_one_address_all_name_servers_are_there() -> None:
         response = asyncio.run(respond(dns.message.make_query(server, "A"), nothing, Arrival(apart=False)))
         assert response is not None
         assert values(response, "A") == [HOST]
+
+
+def test_server_goes_on_with_one_address_where_loopback_has_no_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("relay.sandbox.dns_server.FURTHER_ADDRESSES", {2: "192.0.2.2", REGISTRY: "192.0.2.3"})
+    with dns_over_database() as server:
+        one = Dns(server.port)
+        assert "All name servers are at one address" in caplog.text
+        assert [values(one.resolver(name, "A"), "A") for name in (*NAME_SERVERS, REGISTRY_SERVER)] == [[HOST]] * 3
+        assert values(one.authority("demo.test", "NS"), "NS") == [f"{name}." for name in NAME_SERVERS]
 
 
 def test_a_zone_with_a_ds_record_is_validated(zone: Dns) -> None:
@@ -477,6 +490,23 @@ def test_values_of_some_mistakes(zone: Dns, domain: SendingDomain) -> None:
     publish(domain, mistake="spf_too_many_lookups")
     [spf] = shown("demo.test")
     assert all(shown(part.removeprefix("include:")) for part in spf.decode().split()[1:-1])
+
+
+def test_of_two_who_publish_at_once_the_later_one_has_it_all(domain: SendingDomain) -> None:
+    def publish_with(mistake: str) -> None:
+        try:
+            publish(domain, mistake=mistake)
+        finally:
+            connection.close()
+
+    outcomes = []
+    for mistake in ("quotes", "doubled_name"):
+        publish(domain, mistake=mistake)
+        outcomes.append(held())
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(publish_with, mistake) for mistake in ("quotes", "doubled_name") * 8]:
+            done.result(20)
+    assert held() in outcomes
 
 
 def test_names_too_long_for_dns_are_not_published() -> None:

@@ -7,7 +7,7 @@ from django import forms
 from relay.sandbox.dns_hosts import DNS_HOSTS, OWN
 from relay.sandbox.mistakes import MISTAKES
 
-NO_MISTAKE = "Published as they should be"
+NO_MISTAKE = "As they should be"
 
 
 def _choices() -> list[tuple[str, str | list[tuple[str, str]]]]:
