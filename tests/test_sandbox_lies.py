@@ -233,6 +233,8 @@ def test_a_zone_with_a_ds_record_is_validated(zone: Dns) -> None:
     assert is_set(zone.ask("_x.signed.test", "TXT", HOST, wanted), "AD")
     assert is_set(zone.ask("_none.signed.test", "TXT", HOST, wanted), "AD")
     assert not is_set(zone.ask("signed.test", "MX", HOST, wanted), "AD")  # through an alias into an unsigned zone
+    ZoneRecord.objects.create(name="unsigned.test", type="CNAME", value="_x.signed.test.")
+    assert not is_set(zone.ask("unsigned.test", "TXT", HOST, wanted), "AD")
     assert not is_set(zone.resolver("_x.signed.test", "TXT"), "AD")  # RFC 6840, 5.8: not asked for
     assert not is_set(zone.ask("_x.demo.test", "TXT", HOST, wanted), "AD")
     assert not is_set(zone.ask("_x.signed.test", "TXT", HOST, dns.flags.AD), "AD")
@@ -306,6 +308,20 @@ def test_name_servers_disagree(zone: Dns, domain: SendingDomain) -> None:
     assert values(zone.authority(TOKEN, "TXT", FIRST), "TXT") == [token_of(domain)]
     assert values(zone.authority(TOKEN, "TXT", SECOND), "TXT") == ["former"]
     assert values(zone.resolver(TOKEN, "TXT"), "TXT") == [token_of(domain)]
+
+
+def test_what_was_there_before_is_told_of_one_name_alone(zone: Dns, domain: SendingDomain) -> None:
+    publish(domain)
+    fault("old", "demo.test", role="authority", server=1, rows=[["TXT", "former"]])
+    assert values(zone.authority("demo.test", "TXT"), "TXT") == ["former"]
+    assert values(zone.authority(TOKEN, "TXT"), "TXT") == [token_of(domain)]
+
+
+def test_registry_knows_nothing_of_what_is_wrong_at_the_domain(zone: Dns) -> None:
+    fault("refused")
+    assert zone.authority("demo.test", "NS").rcode() == REFUSED
+    referral = zone.authority("demo.test", "NS", REGISTRYS)
+    assert values(referral, "NS", "authority") == [f"{server}." for server in NAME_SERVERS]
 
 
 def test_domain_that_does_not_exist_is_denied_by_everybody_with_all_below(zone: Dns, domain: SendingDomain) -> None:
