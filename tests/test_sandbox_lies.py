@@ -24,6 +24,7 @@ from domains.models import SendingDomain
 from domains.services import add_domain, remove_domain
 from domains.verification import check_domain
 from relay.sandbox.dns_hosts import DNS_HOSTS, OWN
+from relay.sandbox.faults import KINDS
 from relay.sandbox.internet import (
     FURTHER_ADDRESSES,
     NAME_SERVERS,
@@ -538,6 +539,12 @@ def test_faults_of_whoever_had_the_domain_before_go_when_it_is_published_anew(do
     assert not ZoneFault.objects.exists()
     remove_domain(domain)  # what is in the zone now is the other's
     assert ZoneRecord.objects.filter(name=TOKEN).count() == 1
+
+
+def test_the_page_about_lies_names_them_all(settings: Any) -> None:
+    page = (settings.BASE_DIR / "docs" / "sandbox-dns.md").read_text()
+    told = [*((one.name, one.words) for one in MISTAKES.values()), *KINDS.items()]
+    assert [name for name, words in told if f"| `{name}` | {words} |" not in page] == []
 
 
 # ---- Pages -----------------------------------------------------------------------------------------------------------
