@@ -386,7 +386,7 @@ def test_lame_authorities_answer_without_aa_or_refer_upward(zone: Dns, domain: S
 @pytest.mark.parametrize("tcp", [False, True])
 def test_silent_authority_never_answers(zone: Dns, tcp: bool) -> None:
     fault("silent", role="authority", server=2)
-    with pytest.raises((dns.exception.Timeout, EOFError)):
+    with pytest.raises(dns.exception.Timeout):
         zone.authority(TOKEN, "TXT", SECOND, tcp=tcp, timeout_s=0.1)
     assert zone.authority(TOKEN, "TXT", FIRST).rcode() == NXDOMAIN
     assert zone.resolver(TOKEN, "TXT").rcode() == NXDOMAIN

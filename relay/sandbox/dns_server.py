@@ -175,10 +175,9 @@ async def _converse(
                 length = int.from_bytes(await reader.readexactly(2))
                 packet = await reader.readexactly(length)
             reply = await answer(packet, arrival)
-            if reply is None:
-                break
-            writer.write(len(reply).to_bytes(2) + reply)
-            await writer.drain()
+            if reply is not None:
+                writer.write(len(reply).to_bytes(2) + reply)
+                await writer.drain()
     except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
         pass
     finally:
