@@ -83,7 +83,8 @@ def answers(response: dns.message.Message, type_: str) -> list[str]:
 def test_names_have_their_records(port: int, name: str, type_: str, expected: list[str], tcp: bool) -> None:
     response = ask(port, name, type_, tcp=tcp)
     assert response.rcode() == dns.rcode.NOERROR
-    assert response.flags & dns.flags.AA
+    assert response.flags & dns.flags.RA
+    assert not response.flags & dns.flags.AA
     assert [answer.lower() for answer in answers(response, type_)] == expected  # names compress onto the question
 
 

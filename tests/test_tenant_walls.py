@@ -38,6 +38,7 @@ OBJECTS: list[tuple[str, str, Callable[[dict[str, Any]], Any]]] = [
     ("get", "domain_remove", lambda rows: rows["domain"].pk),
     ("post", "domain_remove", lambda rows: rows["domain"].pk),
     ("post", "sandbox:publish", lambda rows: rows["domain"].pk),
+    ("post", "sandbox:withdraw", lambda rows: rows["domain"].pk),
     ("get", "smtp_user", lambda rows: rows["smtp_user"].pk),
     ("get", "smtp_user_password", lambda rows: rows["smtp_user"].pk),
     ("post", "smtp_user_password", lambda rows: rows["smtp_user"].pk),

@@ -4,7 +4,7 @@ from django.contrib import admin
 from unfold.admin import ModelAdmin
 
 from accounts.admin_lists import GrowingTableAdmin
-from relay.sandbox.models import ReceivedMail, ZoneRecord
+from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
 
 
 @admin.register(ZoneRecord)
@@ -14,6 +14,13 @@ class ZoneRecordAdmin(ModelAdmin):
     list_display = ["name", "type", "value"]
     list_filter = ["type"]
     search_fields = ["name", "value"]
+
+
+@admin.register(ZoneFault)
+class ZoneFaultAdmin(ModelAdmin):
+    list_display = ["name", "kind", "role", "server", "until"]
+    list_filter = ["kind", "role"]
+    search_fields = ["name"]
 
 
 @admin.register(ReceivedMail)

@@ -1,10 +1,13 @@
-"""The sandbox's DNS server: UDP (RFC 1035, 4.2.1) and TCP (RFC 7766) on one port."""
+"""The sandbox's DNS server: UDP (RFC 1035, 4.2.1) and TCP (RFC 7766) on one port, at each name server's address."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dns.exception
@@ -13,8 +16,9 @@ import dns.message
 import dns.rcode
 import psycopg
 
-from relay.sandbox.database import Connection, Database
-from relay.sandbox.internet import Lookup, ZoneRows, respond
+from relay.sandbox.database import Database
+from relay.sandbox.internet import FURTHER_ADDRESSES, Arrival, Lookup, respond
+from relay.sandbox.zone_lookup import zone_of
 
 logger = logging.getLogger(__name__)
 
@@ -23,23 +27,17 @@ PLAIN_UDP_OCTETS = 512  # RFC 1035, 2.3.4; EDNS (RFC 6891) raises it
 TCP_IDLE_S = 10
 PORT_TRIES = 20
 
-# Everything at the name and one row to tell whether there is anything below it.
-ROWS_AT = "SELECT type, value FROM sandbox_zonerecord WHERE name = %s ORDER BY type, value"
-ANY_BELOW = "SELECT EXISTS (SELECT FROM sandbox_zonerecord WHERE right(name, %s) = %s)"
-
 
 class DnsServer:
-    """A running server. `port` is the one that both protocols have."""
+    """A running server. `port` is the one that it has at all addresses, for both protocols."""
 
-    def __init__(
-        self, udp: asyncio.DatagramTransport, tcp: asyncio.Server, port: int, database: Database | None
-    ) -> None:
-        self._udp, self._tcp, self._database = udp, tcp, database
-        self.port = port
+    def __init__(self, listening: list[Listening], database: Database | None) -> None:
+        self._listening, self._database = listening, database
+        self.port = listening[0].port
 
     async def close(self) -> None:
-        self._udp.close()
-        self._tcp.close()
+        for one in self._listening:
+            one.close()
         if self._database:
             await self._database.close()
 
@@ -50,53 +48,78 @@ async def serve_dns(host: str, port: int, *, database_url: str = "", lookup: Loo
     database = None
     if lookup is None:
         database = Database(database_url)
-        lookup = _zone_of(database)
-    answer = _answerer(lookup)
-    udp, tcp, port = await _bind(host, port, answer)
-    return DnsServer(udp, tcp, port, database)
+        lookup = zone_of(database)
+    return DnsServer(await _bind_all({1: host, **_further_addresses()}, port, _answerer(lookup)), database)
 
 
-Answer = Callable[[bytes, bool], Awaitable[bytes | None]]  # the packet, whether over TCP
+Answer = Callable[[bytes, Arrival], Awaitable[bytes | None]]
 
 
-async def _bind(host: str, port: int, answer: Answer) -> tuple[asyncio.DatagramTransport, asyncio.Server, int]:
-    """Both protocols on the same port; when any will do, one that is free for both."""
-    loop = asyncio.get_running_loop()
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Both protocols at one address."""
+
+    udp: asyncio.DatagramTransport
+    tcp: asyncio.Server
+
+    @property
+    def port(self) -> int:
+        return int(self.tcp.sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        self.udp.close()
+        self.tcp.close()
+
+
+async def _bind_all(addresses: dict[int, str], port: int, answer: Answer) -> list[Listening]:
+    """Every name server, by number, at its address, all with the same port; when any will do, one that is free everywhere."""
     for attempt in range(PORT_TRIES):
-        tcp = await asyncio.start_server(lambda reader, writer: _converse(reader, writer, answer), host, port)
-        bound: int = tcp.sockets[0].getsockname()[1]
+        bound: list[Listening] = []
         try:
-            udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(answer), local_addr=(host, bound))
-        except OSError:
-            tcp.close()
-            if port or attempt == PORT_TRIES - 1:
+            for number, address in addresses.items():
+                arrival = Arrival(server=number, apart=len(addresses) > 1)
+                bound.append(await _bind(address, bound[0].port if bound else port, arrival, answer))
+            return bound
+        except OSError as error:
+            for one in bound:
+                one.close()
+            if port or error.errno != errno.EADDRINUSE or attempt == PORT_TRIES - 1:
                 raise
-            continue
-        return udp, tcp, bound
     raise AssertionError("unreachable")
 
 
-def _zone_of(database: Database) -> Lookup:
-    async def lookup(name: str) -> ZoneRows:
-        async def read(connection: Connection) -> ZoneRows:
-            rows = await (await connection.execute(ROWS_AT, [name])).fetchall()
-            if rows:
-                return ZoneRows(tuple((type_, value) for type_, value in rows))
-            if "_" not in name:
-                return ZoneRows()  # such names exist anyhow
-            below = await (await connection.execute(ANY_BELOW, [len(name) + 1, "." + name])).fetchone()
-            return ZoneRows(has_below=bool(below and below[0]))
+def _further_addresses() -> dict[int, str]:
+    """Of the name servers but the first, which stands for all where loopback has no such addresses."""
+    try:
+        for address in FURTHER_ADDRESSES.values():
+            socket.create_server((address, 0)).close()
+    except OSError as error:
+        logger.warning(
+            "All name servers are at one address: %s. Those that differ need 127.0.2.0/24, which Linux has by itself.",
+            error.strerror or error,
+        )
+        return {}
+    return FURTHER_ADDRESSES
 
-        return await database.run(read)
 
-    return lookup
+async def _bind(address: str, port: int, arrival: Arrival, answer: Answer) -> Listening:
+    loop = asyncio.get_running_loop()
+    over_tcp = replace(arrival, over_tcp=True)
+    tcp = await asyncio.start_server(lambda reader, writer: _converse(reader, writer, over_tcp, answer), address, port)
+    try:
+        bound = tcp.sockets[0].getsockname()[1]
+        udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(arrival, answer), local_addr=(address, bound))
+    except OSError:
+        tcp.close()
+        raise
+    return Listening(udp, tcp)
 
 
 # ---- Packets ---------------------------------------------------------------------------------------------------------
 
 
 def _answerer(lookup: Lookup) -> Answer:
-    async def answer(packet: bytes, over_tcp: bool) -> bytes | None:
+    async def answer(packet: bytes, arrival: Arrival) -> bytes | None:
         """The packet to send back; None for what deserves none."""
         # RFC 1035, 4.1.1: QR marks a response; to answer those would go on for ever.
         if len(packet) < HEADER_OCTETS or packet[2] & 0x80:
@@ -106,9 +129,10 @@ def _answerer(lookup: Lookup) -> Answer:
         except (dns.exception.DNSException, ValueError):
             return _bare_reply(packet, dns.rcode.FORMERR)
         # RFC 2181, 9: what does not fit a datagram is cut, TC is set, and the client asks again over TCP.
-        limit = 65535 if over_tcp else max(query.payload, PLAIN_UDP_OCTETS)
+        limit = 65535 if arrival.over_tcp else max(query.payload, PLAIN_UDP_OCTETS)
         try:
-            return (await respond(query, lookup)).to_wire(max_size=limit, prefer_truncation=True)
+            response = await respond(query, lookup, arrival)
+            return response.to_wire(max_size=limit, prefer_truncation=True) if response else None
         except (psycopg.Error, OSError, dns.exception.DNSException) as error:
             # The database is away, or a row of the zone cannot be put on the wire.
             logger.warning("no answer for %s: %s", query.question[0] if query.question else "?", error)
@@ -123,8 +147,8 @@ def _bare_reply(packet: bytes, rcode: dns.rcode.Rcode) -> bytes:
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, arrival: Arrival, answer: Answer) -> None:
+        self._arrival, self._answer = arrival, answer
         self._tasks: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: Any) -> None:
@@ -136,23 +160,24 @@ class _Datagrams(asyncio.DatagramProtocol):
         task.add_done_callback(self._tasks.discard)
 
     async def _reply(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        reply = await self._answer(data, False)
+        reply = await self._answer(data, self._arrival)
         if reply is not None and not self._transport.is_closing():
             self._transport.sendto(reply, addr)
 
 
-async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer) -> None:
+async def _converse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, arrival: Arrival, answer: Answer
+) -> None:
     """RFC 7766, 8: each message is preceded by its length in two octets."""
     try:
         while True:
             async with asyncio.timeout(TCP_IDLE_S):
                 length = int.from_bytes(await reader.readexactly(2))
                 packet = await reader.readexactly(length)
-            reply = await answer(packet, True)
-            if reply is None:
-                break
-            writer.write(len(reply).to_bytes(2) + reply)
-            await writer.drain()
+            reply = await answer(packet, arrival)
+            if reply is not None:
+                writer.write(len(reply).to_bytes(2) + reply)
+                await writer.drain()
     except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
         pass
     finally:

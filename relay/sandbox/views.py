@@ -1,4 +1,4 @@
-"""The mailbox of the sandbox's internet, and the button that publishes a domain's records in its DNS zone.
+"""The mailbox of the sandbox's internet, and the buttons that publish a domain's records in its DNS zone.
 
 Everything here exists in sandbox mode only; elsewhere these addresses are 404.
 """
@@ -18,6 +18,9 @@ from accounts.http import OrganizationRequest, organization_required
 from domains.models import SendingDomain
 from domains.verification import check_domain
 from relay.preview import preview
+from relay.sandbox import zone
+from relay.sandbox.forms import PublishForm
+from relay.sandbox.mistakes import MISTAKES
 from relay.sandbox.models import ReceivedMail
 from relay.views import html_preview, raw_download
 
@@ -85,14 +88,33 @@ def mail_raw(request: HttpRequest, mail_id: UUID) -> HttpResponse:
 @require_POST
 @organization_required
 def publish(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
-    """Puts the records that the domain needs into the sandbox's zone, then looks for them by real queries."""
-    from relay.sandbox import zone
-
+    """Puts the records that the domain needs into the sandbox's zone, as they should be or with the mistake that was chosen,
+    then looks for them by real queries."""
     domains = SendingDomain.objects.of(request.organization)
     domain = get_object_or_404(domains, pk=domain_id)
-    zone.publish(domain)
+    form = PublishForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "There is no such mistake or DNS host. Choose one of those in the list.")
+        return redirect("domain", domain.pk)
+    mistake = form.cleaned_data["mistake"]
+    zone.publish(domain, mistake=mistake, host=form.cleaned_data["host"])
     check_domain(domain)
     domain = get_object_or_404(domains, pk=domain_id)
-    if not domain.is_verified:  # else the page says it
+    if mistake:
+        messages.info(request, f"Published in the sandbox zone with a mistake: {MISTAKES[mistake].words}.")
+    elif not domain.is_verified:  # else the page says it
         messages.info(request, "The records are published in the sandbox zone. “Check again” looks for them.")
     return redirect("domain", domain.pk)
+
+
+@sandbox_only
+@require_POST
+@organization_required
+def withdraw(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
+    """Takes the domain's records out of the sandbox's zone, as if they were lost, and looks."""
+    domains = SendingDomain.objects.of(request.organization)
+    domain = get_object_or_404(domains, pk=domain_id)
+    zone.withdraw(domain)
+    check_domain(domain)
+    messages.info(request, "The records are taken out of the sandbox zone.")
+    return redirect("domain", get_object_or_404(domains, pk=domain_id).pk)
