@@ -18,8 +18,10 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+from django.conf import settings
 from dns.rdatatype import RdataType
 
+from domains.connect_template import DISCOVERY_LABEL
 from relay.sandbox.misbehaviours import HARSH_DOMAIN, misbehaviour_at
 
 EXCHANGER = "mx.sandbox.test"
@@ -92,6 +94,8 @@ def _values(name: str, type_: RdataType, zone: ZoneRows) -> list[str] | None:
     explicit = [_quoted(value) if kind == "TXT" else value for kind, value in zone.rows if kind == type_.name]
     if explicit:
         return explicit
+    if type_ == RdataType.TXT and name.startswith(f"{DISCOVERY_LABEL}."):
+        return [_quoted(f"{ADDRESS}:{settings.WEB_PORT}/sandbox/dns-host")]  # `relay.sandbox.dns_host`
     if any(label.startswith("_") for label in name.split(".")):
         # RFC 8552: underscored names exist where somebody made them; RFC 8020: what has names below it exists.
         return [] if zone.rows or zone.has_below else None

@@ -2,6 +2,7 @@
 
 from django.db import transaction
 
+from domains.connect_keys import signing_key
 from domains.models import SendingDomain
 from relay.sandbox.models import ZoneRecord
 
@@ -16,6 +17,16 @@ def publish(domain: SendingDomain) -> int:
             for record in records
         )
     return len(records)
+
+
+def publish_connect_key() -> None:
+    """Makes the zone hold the public key of our requests to DNS hosts (`domains.connect_keys`), as an operator would."""
+    wanted = signing_key().public_records()
+    rows = [ZoneRecord(name=name, type="TXT", value=value) for name, value in wanted]
+    with transaction.atomic():
+        former = ZoneRecord.objects.filter(name__in=[row.name for row in rows], type="TXT")
+        former.exclude(value__in=[row.value for row in rows]).delete()
+        ZoneRecord.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def withdraw(domain: SendingDomain) -> None:
