@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from accounts.http import OrganizationRequest, organization_required
 from domains import verification
-from domains.domain_connect import Discovered, apply_url, may_suggest_dmarc, trouble_in_words
+from domains.domain_connect import Discovered, apply_url, is_cancelled, may_suggest_dmarc, trouble_in_words
 from domains.models import RecordStatus, SendingDomain
 
 SALT = "domains.connect"
@@ -53,7 +53,8 @@ def connected(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     host = domain.domain_connect["provider_name"] if domain.domain_connect else "The DNS host"
     if error := request.GET.get("error"):
         description = request.GET.get("error_description", "")
-        messages.error(request, trouble_in_words(error, description, host=host, domain=domain.display_name))
+        trouble = trouble_in_words(error, description, host=host, domain=domain.display_name)
+        (messages.info if is_cancelled(error, description) else messages.error)(request, trouble)
         return redirect("domain", domain.pk)
     verification.check_domain(domain)
     domain = get_object_or_404(domains, pk=domain_id)  # DNS takes its time: it may be gone by now

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, TypedDict
 from urllib.parse import quote, urlencode
 
@@ -17,6 +18,7 @@ import dns.exception
 import dns.name
 import dns.resolver
 from django.conf import settings
+from django.core.cache import cache
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.TXT import TXT
 
@@ -28,6 +30,7 @@ from domains.names import registrable_part
 from domains.resolver import async_resolver, resolver
 
 WITHIN_S = 8.0  # all of a discovery
+ASKED_EVERY_S = 600
 ANSWER_OCTETS = 256 * 1024  # all answers of a discovery; a host may answer with the whole template
 LONGEST_NAME = 60  # characters of a host's name as it is shown
 # The record holds a host, which may be followed by a path; hosts write it with and without a slash at the end.
@@ -54,13 +57,29 @@ class Discovered(TypedDict):
 
 def discover(domain_name: str) -> Discovered | None:
     """Asks the DNS host of a domain, within some seconds. For threads. Never raises; None: it does not speak Domain Connect."""
+    return asyncio.run(_discover(domain_name))
+
+
+def refresh(domains: Sequence[SendingDomain]) -> None:
+    """Asks the DNS hosts of domains, side by side, and keeps what they say. Of each at most every ten minutes, so that it may
+    be called after every look. For threads, outside of transactions."""
+
+    async def discover_all() -> list[Discovered | None]:
+        return await asyncio.gather(*(_discover(domain.name) for domain in due))
+
+    due = [domain for domain in domains if cache.add(f"domain_connect:{domain.pk}", True, ASKED_EVERY_S)]
+    for domain, found in zip(due, asyncio.run(discover_all()) if due else (), strict=True):
+        SendingDomain.objects.filter(pk=domain.pk).update(domain_connect=found)
+
+
+async def _discover(domain_name: str) -> Discovered | None:
     try:
-        return asyncio.run(_discover(domain_name))
+        return await _ask(domain_name)
     except (TimeoutError, FetchFailed, dns.exception.DNSException):
         return None
 
 
-async def _discover(domain_name: str) -> Discovered | None:
+async def _ask(domain_name: str) -> Discovered | None:
     client = GuardedClient(async_resolver(), tls_context(settings.TLS_CA_FILE), WITHIN_S)
     allowance = Allowance(ANSWER_OCTETS)
     async with asyncio.timeout(WITHIN_S):
@@ -215,8 +234,6 @@ def page_part(domain: SendingDomain) -> dict[str, Any]:
 
 # ---- Coming back -----------------------------------------------------------------------------------------------------
 
-USER_CANCEL = "user_cancel"
-
 _TROUBLE = {
     # RFC 6749, 4.1.2.1; "Apply Template URL"
     "access_denied": "{host} did not let it happen. Sign in there with the account that holds {domain}, or add the records "
@@ -229,9 +246,14 @@ _REFUSED = (
 )
 
 
+def is_cancelled(error: str, description: str) -> bool:
+    """Whether it was the owner who did not want it."""
+    return error == "access_denied" and description.startswith("user_cancel")
+
+
 def trouble_in_words(error: str, description: str, *, host: str, domain: str) -> str:
     """What became of it when the host sent the owner back with `error`."""
-    if error == "access_denied" and description.startswith(USER_CANCEL):
+    if is_cancelled(error, description):
         return f"You cancelled at {host}. Nothing was changed there."
     word = error if re.fullmatch(r"[a-z_]{1,40}", error) else "unknown error"
     return _TROUBLE.get(error, _REFUSED).format(host=host, domain=domain, error=word)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from domains.models import DnsRecord, RecordPurpose, RecordStatus, SendingDomain
@@ -345,33 +345,30 @@ def _generic(records: RecordSet) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A Terraform provider. `source`: where the registry has it, with what versions the resources are for."""
+    """A Terraform provider. `source`: where the registry has it, and the versions that have these resources. `dns_host`: the
+    key of the DNS host (domains.dns_hosts) whose usual provider it is."""
 
     label: str
     source: str
     write: Callable[[RecordSet], list[str]]
-    dns_hosts: frozenset[str] = field(default_factory=frozenset)  # of domains.dns_hosts, whose usual provider it is
+    dns_host: str = ""
 
 
 GENERIC = "generic"
 PROVIDERS = {
-    "cloudflare": Provider("Cloudflare", "cloudflare/cloudflare, 5.0 or later", _cloudflare, frozenset({"cloudflare"})),
-    "aws": Provider("Amazon Route 53", "hashicorp/aws", _route53, frozenset({"aws", "route53", "amazon", "route_53"})),
-    "google": Provider(
-        "Google Cloud DNS", "hashicorp/google", _google, frozenset({"google", "google_cloud", "google_cloud_dns"})
-    ),
-    "azure": Provider("Azure DNS", "hashicorp/azurerm", _azure, frozenset({"azure", "azure_dns"})),
-    "digitalocean": Provider(
-        "DigitalOcean", "digitalocean/digitalocean", _digitalocean, frozenset({"digitalocean", "digital_ocean"})
-    ),
-    "hetzner": Provider("Hetzner", "hetznercloud/hcloud, 1.54 or later", _hetzner, frozenset({"hetzner"})),
+    "cloudflare": Provider("Cloudflare", "cloudflare/cloudflare, 5.0 or later", _cloudflare, "cloudflare"),
+    "aws": Provider("Amazon Route 53", "hashicorp/aws", _route53, "route53"),
+    "google": Provider("Google Cloud DNS", "hashicorp/google", _google, "google"),
+    "azure": Provider("Azure DNS", "hashicorp/azurerm", _azure, "azure"),
+    "digitalocean": Provider("DigitalOcean", "digitalocean/digitalocean", _digitalocean, "digitalocean"),
+    "hetzner": Provider("Hetzner", "hetznercloud/hcloud, 1.54 or later", _hetzner, "hetzner"),
     GENERIC: Provider("Any other", "", _generic),
 }
 
 
 def usual_provider(dns_host: str) -> str:
-    """The key of the provider that people at a DNS host (`domains.dns_hosts`) mostly have."""
-    return next((key for key, provider in PROVIDERS.items() if dns_host in provider.dns_hosts), GENERIC)
+    """The key of the provider that people at a DNS host (domains.dns_hosts) mostly have."""
+    return next((key for key, provider in PROVIDERS.items() if provider.dns_host == dns_host != ""), GENERIC)
 
 
 def terraform(records: RecordSet, provider: str) -> str:

@@ -21,7 +21,7 @@ from domains import domain_connect
 from domains.connect_keys import signing_key
 from domains.connect_template import KEY_SLOTS, public_key_values, template, wanted
 from domains.dkim_keys import create_dkim_key
-from domains.domain_connect import Discovered, discover, may_suggest_dmarc
+from domains.domain_connect import Discovered, discover, may_suggest_dmarc, refresh
 from domains.guarded_fetch import Answer, GuardedClient, Url
 from domains.models import (
     ConnectKey,
@@ -334,6 +334,39 @@ def test_what_the_host_tells_is_kept(world: World) -> None:
     )
 
 
+def test_hosts_are_asked_side_by_side_and_not_again_for_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    domains = [
+        make_domain(world.tenant.organization, name, verified=False) for name in ("one.test", "gone.nxdomain.test")
+    ]
+
+    refresh(domains)
+
+    kept = SendingDomain.objects.in_bulk([domain.pk for domain in domains])
+    one, gone = (kept[domain.pk].domain_connect for domain in domains)
+    assert one == discover("one.test")
+    assert gone is None
+    SendingDomain.objects.update(domain_connect=None)
+    refresh(domains)
+    assert set(SendingDomain.objects.values_list("domain_connect", flat=True)) == {None}
+
+
+def test_outside_the_sandbox_only_public_hosts_are_asked_and_over_tls(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.SANDBOX = False
+    with serving({"_domainconnect.acme.test": (("TXT", "127.0.0.1:8443"),)}, settings):
+        assert discover("acme.test") is None
+        asked = told(monkeypatch, {"/settings": (404, b"")})
+        assert discover("acme.test") is None
+    assert [(url.scheme, url.authority) for url in asked] == [("https", "127.0.0.1:8443")]
+
+
+def test_outside_the_sandbox_there_is_no_host_of_ours(client: Client, settings: Any) -> None:
+    settings.SANDBOX = False
+    for path in ("acme.test/settings", "domainTemplates/providers/plugsend.test/services/sending"):
+        assert client.get(f"/sandbox/dns-host/v2/{path}").status_code == 404
+
+
 def test_a_host_that_does_not_know_our_template_is_not_offered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(domain_connect, "SERVICE_ID", "another")
     domain = world.add()
@@ -344,15 +377,18 @@ def test_a_host_that_does_not_know_our_template_is_not_offered(world: World, mon
     assert "cannot add the records by itself" in answer.content.decode()
 
 
-def told(monkeypatch: pytest.MonkeyPatch, answers: dict[str, tuple[int, bytes]]) -> None:
-    """The host's answers by the end of their path."""
+def told(monkeypatch: pytest.MonkeyPatch, answers: dict[str, tuple[int, bytes]]) -> list[Url]:
+    """The host's answers by the end of their path. Returns what is asked for, as it comes."""
+    asked: list[Url] = []
 
     async def request(self: GuardedClient, url: Url, allowance: Any, **_: Any) -> Answer:
+        asked.append(url)
         status, body = next(given for path, given in answers.items() if url.target.endswith(path))
         allowance.take(len(body))
         return Answer(status, "", {}, body)
 
     monkeypatch.setattr(GuardedClient, "request", request)
+    return asked
 
 
 @pytest.mark.parametrize(

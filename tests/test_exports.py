@@ -205,7 +205,7 @@ def test_files_of_several_domains_can_stand_side_by_side(provider: str) -> None:
 
 
 def test_the_provider_is_the_one_that_is_usual_at_the_dns_host() -> None:
-    assert usual_provider("cloudflare") == "cloudflare"
+    assert (usual_provider("cloudflare"), usual_provider("route53")) == ("cloudflare", "aws")
     assert usual_provider("") == usual_provider("somewhere_else") == "generic"
 
 
