@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from domains import api, api_key_api, dkim_api, smtp_user_api
+from domains import api, api_key_api, dkim_api, exports_api, smtp_user_api
 
 urlpatterns = [
     path("domains", api.DomainsView.as_view(), name="api_domains"),
     path("domains/<uuid:domain_id>", api.DomainView.as_view(), name="api_domain"),
     path("domains/<uuid:domain_id>/verify", api.VerifyDomainView.as_view(), name="api_domain_verify"),
     path("domains/<uuid:domain_id>/dkim/rotate", dkim_api.DkimRotationView.as_view(), name="api_dkim_rotate"),
+    path("domains/<uuid:domain_id>/records", exports_api.DomainRecordsView.as_view(), name="api_domain_records"),
     path("smtp-users", smtp_user_api.SmtpUsersView.as_view(), name="api_smtp_users"),
     path("smtp-users/<uuid:smtp_user_id>", smtp_user_api.SmtpUserView.as_view(), name="api_smtp_user"),
     path(

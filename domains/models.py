@@ -218,3 +218,19 @@ class SmtpUserKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.smtp_user}: {self.api_key.prefix}…"
+
+
+class ConnectKey(models.Model):
+    """A key that signs what we ask of DNS hosts over Domain Connect (`domains.connect_keys`)."""
+
+    label = models.CharField(
+        max_length=63, unique=True, help_text="Below the platform's domain: where it is published."
+    )
+    private_key = models.BinaryField(editable=False, help_text="PKCS#8 DER, encrypted (domains.dkim_keys).")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = "Domain Connect key"
+
+    def __str__(self) -> str:
+        return self.label

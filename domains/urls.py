@@ -1,6 +1,6 @@
 from django.urls import path
 
-from domains import dkim_views, smtp_user_views, views
+from domains import connect_views, dkim_views, exports_views, smtp_user_views, views
 
 urlpatterns = [
     path("domains/", views.domain_list, name="domains"),
@@ -12,6 +12,11 @@ urlpatterns = [
     path("domains/<uuid:domain_id>/dkim/rotate/", dkim_views.dkim_rotate, name="dkim_rotate"),
     path("domains/<uuid:domain_id>/dkim/withdraw/", dkim_views.dkim_withdraw, name="dkim_withdraw"),
     path("domains/<uuid:domain_id>/dkim/schedule/", dkim_views.dkim_schedule, name="dkim_schedule"),
+    path("domains/<uuid:domain_id>/records.zone", exports_views.records_zone, name="domain_records_zone"),
+    path("domains/<uuid:domain_id>/records.tf", exports_views.records_terraform, name="domain_records_terraform"),
+    path("domains/<uuid:domain_id>/records.json", exports_views.records_json, name="domain_records_json"),
+    path("domains/<uuid:domain_id>/connect/", connect_views.connect, name="domain_connect"),
+    path("domains/<uuid:domain_id>/connected/", connect_views.connected, name="domain_connected"),
     path("smtp-users/", smtp_user_views.smtp_user_list, name="smtp_users"),
     path("smtp-users/new/", smtp_user_views.smtp_user_create, name="smtp_user_create"),
     path("smtp-users/<uuid:smtp_user_id>/", smtp_user_views.smtp_user_page, name="smtp_user"),

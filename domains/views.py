@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
-from domains import dkim_requests, services, verification
+from domains import dkim_requests, domain_connect, exports_views, services, verification
 from domains.forms import DomainForm
 from domains.models import RecordStatus, SendingDomain
 from domains.names import DomainRefused
@@ -84,7 +84,8 @@ def domain_remove(request: OrganizationRequest, domain_id: UUID) -> HttpResponse
 def _render_domain(request: OrganizationRequest, domain: SendingDomain, *, always: bool = False) -> HttpResponse:
     records = list(domain.records.all())
     # What the page shows, in short: a poll that carries the same mark has nothing to swap in.
-    mark = f"{domain.status}.{'.'.join(record.status for record in records)}"
+    connect = int(bool(domain.domain_connect))
+    mark = f"{domain.status}.{connect}.{'.'.join(record.status for record in records)}"
     if request.htmx and not always and request.GET.get("seen") == mark:
         return HttpResponse(status=204)
     context = {
@@ -95,5 +96,7 @@ def _render_domain(request: OrganizationRequest, domain: SendingDomain, *, alway
         "required": sum(record.required for record in records),
         "smtp_users": domain.smtp_users.filter(disabled_at__isnull=True).order_by("address"),
         **dkim_requests.page_part(domain),
+        **domain_connect.page_part(domain),
+        **exports_views.page_part(domain),
     }
     return render(request, "domains/records.html" if request.htmx else "domains/domain.html", context)

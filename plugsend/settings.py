@@ -26,7 +26,8 @@ RETURN_PATH_KEY = env.secret("RETURN_PATH_KEY")  # authenticates return paths, s
 
 # ---- Where we are ----------------------------------------------------------------------------------------------------
 
-WEB_URL = env.text("WEB_URL", f"http://localhost:{env.number('WEB_PORT', 8000)}").rstrip("/")
+WEB_PORT = env.number("WEB_PORT", 8000)
+WEB_URL = env.text("WEB_URL", f"http://localhost:{WEB_PORT}").rstrip("/")
 HOSTNAME = env.text("PLUGSEND_HOSTNAME", "mail.plugsend.test" if SANDBOX else (urlsplit(WEB_URL).hostname or ""))
 RETURN_PATH_TARGET = env.text("RETURN_PATH_TARGET", f"returns.{HOSTNAME.split('.', 1)[-1]}")
 SYSTEM_DOMAIN = env.text("SYSTEM_DOMAIN", HOSTNAME.split(".", 1)[-1])  # the platform's own mail comes from here

@@ -20,8 +20,10 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+from django.conf import settings
 from dns.rdatatype import RdataType
 
+from domains.connect_template import DISCOVERY_LABEL
 from domains.names import is_public_suffix, registrable_part
 from domains.records import RETURN_PATH_LABEL
 from relay.sandbox.dns_hosts import DNS_HOSTS, OWN
@@ -250,6 +252,8 @@ def _values(name: str, type_: RdataType, rows: Rows, zone: ZoneRows, apex: str, 
             return _servers_of(apex, zone)
         if type_ == RdataType.SOA:
             return [_soa_value(TTL_S)]
+    if type_ == RdataType.TXT and name.startswith(f"{DISCOVERY_LABEL}."):
+        return [_quoted(f"{ADDRESS}:{settings.WEB_PORT}/sandbox/dns-host")]  # `relay.sandbox.dns_host`
     if any(label.startswith("_") for label in name.split(".")):
         # RFC 8552: underscored names exist where somebody made them; RFC 8020: what has names below it exists.
         return [] if rows or zone.has_below else None

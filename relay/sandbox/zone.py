@@ -6,6 +6,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from domains.connect_keys import signing_key
 from domains.models import SendingDomain
 from domains.names import registrable_part
 from relay.sandbox.dns_hosts import DNS_HOSTS, OWN, host_with
@@ -30,6 +31,16 @@ def publish(domain: SendingDomain, *, mistake: str = "", host: str = OWN) -> int
         ZoneRecord.objects.bulk_create((_record(row, domain) for row in rows), ignore_conflicts=True)
         ZoneFault.objects.bulk_create(_zone_fault(fault, domain) for fault in publication.faults)
     return len(publication.rows)
+
+
+def publish_connect_key() -> None:
+    """Makes the zone hold the public key of our requests to DNS hosts (`domains.connect_keys`), as an operator would."""
+    wanted = signing_key().public_records()
+    rows = [ZoneRecord(name=name, type="TXT", value=value) for name, value in wanted]
+    with transaction.atomic():
+        former = ZoneRecord.objects.filter(name__in=[row.name for row in rows], type="TXT")
+        former.exclude(value__in=[row.value for row in rows]).delete()
+        ZoneRecord.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def withdraw(domain: SendingDomain) -> None:

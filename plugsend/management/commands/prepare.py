@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from events.partitions import ensure_partitions
 from plugsend.first_start import ensure_system_organization
 from plugsend.static_files import build
+from relay.sandbox.zone import publish_connect_key
 
 
 class Command(BaseCommand):
@@ -24,3 +26,5 @@ class Command(BaseCommand):
         domain = ensure_system_organization()
         if not domain.is_verified:
             self.stdout.write(f"{domain.name}, from which PlugSend sends its own mail, is not verified yet")
+        if settings.SANDBOX:
+            publish_connect_key()
