@@ -67,6 +67,8 @@ def judge(
 def judge_zone(zone: ZoneEvidence) -> ZoneVerdict:
     """Judges what all records of a domain depend on."""
     diagnosis, explanation = _zone_fault(zone, zone.apex or "the domain")
+    if not zone.apex:
+        explanation = explanation[:1].upper() + explanation[1:]
     return ZoneVerdict(str(diagnosis), _kept(explanation, KEPT_EXPLANATION))
 
 
@@ -468,7 +470,7 @@ def _fault_in_words(diagnosis: Diagnosis, zone: str, names: Sequence[str], resol
 def _in_about(seconds: int) -> str:
     minutes = -(-seconds // 60)
     if seconds <= 0:
-        return "any moment"
+        return "any moment now"
     if minutes < 90:
         return "in about a minute" if minutes == 1 else f"in about {minutes} minutes"
     hours = -(-minutes // 60)

@@ -28,7 +28,7 @@ class DnsHost:
     or the whole. `adds_domain`: whether it completes names by itself. `apex`: what to type for the domain itself, empty: leave
     the field empty. `quotes`: TXT values are typed as quoted strings of at most 255 octets. `final_dot`: a CNAME's target is
     typed with a dot at its end. `proxy`: how to switch off what answers in a CNAME's place. `way`: to the form, step by step.
-    `pitfall`: what else goes wrong there.
+    `pitfall`: what else goes wrong there. `has_form`: somebody types the records.
     """
 
     key: str
@@ -43,6 +43,7 @@ class DnsHost:
     final_dot: bool = False
     proxy: str = ""
     pitfall: str = ""
+    has_form: bool = True
 
     @property
     def at(self) -> str:
@@ -370,7 +371,7 @@ HOSTS = (
         "sandbox", "the sandbox", ("sandbox.test",), "",
         ("This PlugSend runs in sandbox mode and answers for all of DNS itself.",
          "Press “Publish these records in the sandbox zone” on this page."),
-        adds_domain=False,
+        adds_domain=False, has_form=False,
     ),
 )  # fmt: skip
 

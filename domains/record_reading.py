@@ -203,7 +203,7 @@ def _other_token(value: str, case: Case) -> str:
     if value.removeprefix(OWNERSHIP_PREFIX) in case.foreign_tokens:
         return (
             "This is the token of another organization that has added the domain to PlugSend. If the domain is yours, "
-            "replace the value by the one shown: who proved the domain last has it."
+            "replace the value by the one shown: the organization that proves the domain last has it."
         )
     return (
         "The token is another one: of another organization, or of an earlier time that the domain was added. Replace the "
@@ -388,8 +388,8 @@ def _key_part_fault(case: Case, found: str, key: str, value: str) -> Reading | N
         if len(value) == STRING_OCTETS:
             return _fault(
                 Diagnosis.KEY_PART_LOST,
-                f"Only the first {STRING_OCTETS} characters of the value arrived, which is one string of a TXT record: of "
-                f"the key {count}. " + _whole_again(case),
+                f"Only the first string of the record arrived: {STRING_OCTETS} characters of the value, and {len(found)} of "
+                f"the key’s {len(key)}. " + _whole_again(case),
             )
         return _fault(Diagnosis.KEY_CUT_OFF, f"The key is cut off: {count}. " + _whole_again(case))
     if found == key.replace("+", ""):

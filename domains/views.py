@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.http import OrganizationRequest, organization_required
-from domains import services, verification
+from domains import dns_hosts, services, verification
 from domains.forms import DomainForm
 from domains.models import RecordStatus, SendingDomain
 from domains.names import DomainRefused
@@ -81,5 +81,6 @@ def _render_domain(request: OrganizationRequest, domain: SendingDomain, *, alway
         "found": sum(record.status == RecordStatus.FOUND for record in records if record.required),
         "required": sum(record.required for record in records),
         "smtp_users": domain.smtp_users.filter(disabled_at__isnull=True).order_by("address"),
+        **dns_hosts.page_part(domain),
     }
     return render(request, "domains/records.html" if request.htmx else "domains/domain.html", context)

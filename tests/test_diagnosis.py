@@ -118,7 +118,7 @@ WRONG = [
     ("dkim", (DKIM.lower().replace("dkim1", "DKIM1"),), "letters_changed", "capital and small"),
     ("dkim", (f"ps1._domainkey.{DOMAIN}. IN TXT {DKIM}",), "extra_text", "ps1._domainkey"),
     ("dkim", (f"v=DKIM1; k=rsa; p={KEY[:230]}",), "key_cut_off", f"230 of its {len(KEY)} characters"),
-    ("dkim", (DKIM[:255],), "key_part_lost", "Only the first 255 characters"),
+    ("dkim", (DKIM[:255],), "key_part_lost", "Only the first string of the record arrived"),
     ("dkim", (DKIM[255:],), "key_part_lost", "The beginning of the value is lost"),
     ("dkim", (f"v=DKIM1; k=rsa; p={KEY[100:]}",), "key_part_lost", "The beginning of the key is lost"),
     (
@@ -459,6 +459,8 @@ ZONES = [
     (ZoneEvidence("example.com", exists=False), "domain_does_not_exist", "example.com does not exist"),
     (ZoneEvidence("example.com"), "no_nameservers", "example.com has no name servers"),
     (ZoneEvidence("example.com", failure=Failure.TIMEOUT), "nameservers_timeout", "did not answer in time"),
+    (ZoneEvidence(exists=False), "domain_does_not_exist", "DNS says that the domain does not exist"),
+    (ZoneEvidence(failure=Failure.BOGUS), "dnssec_failure", "The domain is signed"),
     (ZoneEvidence("example.com", failure=Failure.BOGUS), "dnssec_failure", "signatures do not fit"),
     (servers(None, dnssec="DNSKEY Missing (EDE 9)"), "dnssec_failure", "says: “DNSKEY Missing (EDE 9)”"),
     (servers(Failure.TIMEOUT, Failure.TIMEOUT), "nameservers_timeout", "(ns1.dns.example and ns2.dns.example)"),
