@@ -104,6 +104,10 @@ def _fault(diagnosis: Diagnosis, explanation: str) -> Reading:
 # ---- What befalls any text -------------------------------------------------------------------------------------------
 
 QUOTES = "The value holds quotation marks as a part of the text. Remove them: the DNS form adds its own."
+LETTERS = (
+    "Capital letters have become small ones, or small ones capitals, and the difference counts here. Paste the value anew with "
+    "the copy button."
+)
 QUOTATION_MARKS = "\"“”„«»'‘’"
 
 
@@ -120,10 +124,7 @@ def _spoilt(value: str, expected: str) -> Reading | None:
             "There are backslashes in the value. Remove them, and paste it as it is shown.",
         )
     if bare.lower() == _solid(expected).lower():
-        return _fault(
-            Diagnosis.LETTERS_CHANGED,
-            "The value is right but for capital and small letters, which count here. Paste it anew with the copy button.",
-        )
+        return _fault(Diagnosis.LETTERS_CHANGED, LETTERS)
     if expected in value or expected in _unquoted(value):
         return _fault(Diagnosis.EXTRA_TEXT, _extra_in(value, expected))
     return None
@@ -330,6 +331,8 @@ def _dkim_fault(case: Case, value: str) -> Reading | None:
         return _not_tags(case, value, kind)
     by_name = dict(tags)
     # RFC 6376, 3.6.1: v= is optional; when there, it is the first tag and reads exactly DKIM1.
+    if by_name.get("v") == "dkim1" or value == case.record.value.upper():
+        return _fault(Diagnosis.LETTERS_CHANGED, LETTERS)
     if "v" in by_name and tags[0] != ("v", "DKIM1"):
         return _fault(Diagnosis.NOT_DKIM, "The record must begin with v=DKIM1. Copy the whole value shown.")
     if "p" not in by_name:
@@ -372,11 +375,8 @@ def _key_fault(case: Case, found: str, value: str) -> Reading | None:
         if _solid(found) == key:
             return _fault(Diagnosis.SPACES_IN_VALUE, _spaces_in(found))
         return _fault(Diagnosis.QUOTES_IN_VALUE, QUOTES)
-    if solid.lower() == key.lower():
-        return _fault(
-            Diagnosis.LETTERS_CHANGED,
-            "The key is right but for capital and small letters, which count here. Paste it anew with the copy button.",
-        )
+    if solid in {key.lower(), key.upper()}:
+        return _fault(Diagnosis.LETTERS_CHANGED, LETTERS)
     return _key_part_fault(case, solid, key, value) or _other_key(case, solid, key)
 
 
@@ -481,6 +481,8 @@ def _read_dmarc(case: Case, values: Sequence[str]) -> Reading:
     if not records:
         if any(DMARC_VERSION.match(_unquoted(value)) for value in values):
             return _fault(Diagnosis.QUOTES_IN_VALUE, QUOTES)
+        if any(re.match(DMARC_VERSION.pattern, value.strip(WHITE_SPACE), re.IGNORECASE) for value in values):
+            return _fault(Diagnosis.LETTERS_CHANGED, LETTERS)
         return _fault(Diagnosis.NOT_DMARC, f"The record must begin with v=DMARC1, for example: {case.record.value}")
     return _read_policy(records[0])
 
