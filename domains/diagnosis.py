@@ -1,12 +1,11 @@
 """What DNS was heard to say about a record or a zone, judged: what is wrong, and what to do, in words made for this record.
 
-Pure. `domains.diagnoses` is the table of what can be said, `domains.record_reading` compares values. Authorities are believed
-over resolvers; resolvers tell what receivers of mail can see.
+Pure. `domains.diagnoses` is the table of what can be said, `domains.record_reading` compares values, `domains.zone_reading`
+reads the zone. Authorities are believed over resolvers; resolvers tell what receivers of mail can see.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -14,8 +13,9 @@ from typing import Literal, NamedTuple
 from domains.diagnoses import Diagnosis
 from domains.dns_hosts import recognise
 from domains.evidence import Failure, Heard, RecordEvidence, ZoneEvidence
-from domains.record_reading import FITS, Case, host_name, inherited_policy, is_meant, read, shown
+from domains.record_reading import FITS, Case, host_name, inherited_policy, is_meant, listed, read, shown
 from domains.records import AskedRecord
+from domains.zone_reading import WITHOUT_ANSWER, in_words, most_frequent, read_zone
 
 # As in domains.models.RecordStatus.
 Status = Literal["found", "missing", "different", "propagating", "unreachable"]
@@ -24,8 +24,6 @@ Status = Literal["found", "missing", "different", "propagating", "unreachable"]
 KEPT_VALUES = 8
 KEPT_CHARACTERS = 1000  # of each; an RSA-4096 key takes 750
 KEPT_EXPLANATION = 1200
-KEPT_RESOLVER_WORDS = 300
-NAMED_SERVERS = 4
 LONGEST_TTL_S = 7 * 86400  # RFC 8767, 4: resolvers keep nothing longer
 
 
@@ -66,10 +64,12 @@ def judge(
 
 def judge_zone(zone: ZoneEvidence) -> ZoneVerdict:
     """Judges what all records of a domain depend on."""
-    diagnosis, explanation = _zone_fault(zone, zone.apex or "the domain")
-    if not zone.apex:
-        explanation = explanation[:1].upper() + explanation[1:]
-    return ZoneVerdict(str(diagnosis), _kept(explanation, KEPT_EXPLANATION))
+    fault = read_zone(zone, zone.apex, recognise(server.name for server in zone.name_servers))
+    return (
+        ZoneVerdict(str(fault.diagnosis), _kept(f"{fault.what} {fault.remedy}", KEPT_EXPLANATION))
+        if fault
+        else ZoneVerdict()
+    )
 
 
 # ---- Hearing all sides -----------------------------------------------------------------------------------------------
@@ -258,8 +258,7 @@ def _absent(case: Case, evidence: RecordEvidence, zone: ZoneEvidence, lacking: S
     alias = next((heard.alias for heard in lacking if heard.alias), "")
     wrong_type = evidence.wrong_type or ((alias,) if alias and case.record.type == "TXT" else ())
     if not zone.exists or (not zone.name_servers and zone.failure is None and zone.apex and not evidence.authority):
-        diagnosis, explanation = _zone_fault(zone, case.zone)
-        return Verdict("missing", (), diagnosis or "", explanation)
+        return _lost_with_zone(case, zone)
     if case.record.type == "TXT" and wrong_type and evidence.is_wildcard:
         return _wildcard(case, wrong_type)
     if case.record.type == "TXT" and wrong_type:
@@ -306,13 +305,12 @@ def _proxied(case: Case, addresses: tuple[str, ...]) -> Verdict:
 
 
 def _wildcard(case: Case, values: tuple[str, ...]) -> Verdict:
-    above = case.record.name.partition(".")[2]
     return Verdict(
         "missing",
         values,
         Diagnosis.WILDCARD_ANSWERS,
-        f"There is no {case.record.type} record at {case.record.name} itself. A wildcard record (such as *.{above}) answers "
-        f"for all names that do not exist. Add the record {case.typed} {case.at}; the wildcard may stay.",
+        f"There is no {case.record.type} record at {case.record.name} itself. A wildcard record (such as *.{case.domain}) "
+        f"answers for all names that do not exist. Add the record {case.typed} {case.at}; the wildcard may stay.",
     )
 
 
@@ -335,133 +333,38 @@ def _with_memory(verdict: Verdict, remembered: Sequence[Heard]) -> Verdict:
 
 # ---- No answer -------------------------------------------------------------------------------------------------------
 
-WITHOUT_ANSWER = {
-    Failure.TIMEOUT: Diagnosis.NAMESERVERS_TIMEOUT,
-    Failure.SERVFAIL: Diagnosis.NAMESERVERS_SERVFAIL,
-    Failure.REFUSED: Diagnosis.NAMESERVERS_REFUSED,
-    Failure.LAME: Diagnosis.NAMESERVERS_LAME,
-    Failure.MALFORMED: Diagnosis.NAMESERVERS_MALFORMED,
-    Failure.BOGUS: Diagnosis.DNSSEC_FAILURE,
-}
+ASKED_AGAIN = "We ask again; nothing changes until DNS answers."
 
 
 def _unanswered(case: Case, evidence: RecordEvidence, zone: ZoneEvidence) -> Verdict:
     """Nobody said anything of this record."""
     if not zone.exists:
-        return Verdict("missing", (), *_zone_fault(zone, case.zone))
-    # What the authorities did weighs more than how resolvers put it, but for a failed validation.
+        return _lost_with_zone(case, zone)
     resolvers = [heard.failure for heard in evidence.resolvers if heard.failure]
     authorities = [heard.failure for heard in evidence.authority if heard.failure]
-    failures = authorities or resolvers
     if zone.dnssec or Failure.BOGUS in resolvers:
         return _failed(case, zone, Diagnosis.DNSSEC_FAILURE)
-    if failures:
-        return _failed(case, zone, WITHOUT_ANSWER[_most(failures)], evidence.authority)
-    diagnosis, explanation = _zone_fault(zone, case.zone)
-    if diagnosis:
-        return Verdict("unreachable", (), diagnosis, f"{explanation} {ASKED_AGAIN}")
-    return _failed(case, zone, Diagnosis.NO_ANSWER)
-
-
-ASKED_AGAIN = "We ask again; nothing changes until DNS answers."
+    # What the authorities did weighs more than how resolvers put it.
+    if failures := authorities or resolvers:
+        return _failed(case, zone, WITHOUT_ANSWER[most_frequent(failures)], evidence.authority)
+    fault = read_zone(zone, case.zone, case.host)
+    return _failed(case, zone, fault.diagnosis if fault else Diagnosis.NO_ANSWER)
 
 
 def _failed(case: Case, zone: ZoneEvidence, diagnosis: Diagnosis, authority: Sequence[Heard] = ()) -> Verdict:
+    """What the whole zone suffers from is told at length with the zone, not with each record."""
+    fault = read_zone(zone, case.zone, case.host)
+    if fault and fault.diagnosis == diagnosis and not fault.is_partial:
+        return Verdict("unreachable", (), diagnosis, f"{fault.what} {ASKED_AGAIN}")
     names = [heard.server for heard in authority if heard.failure]
-    explanation = _fault_in_words(diagnosis, case.zone, names, zone.dnssec)
-    return Verdict("unreachable", (), diagnosis, f"{explanation} {ASKED_AGAIN}")
+    fault = in_words(diagnosis, case.zone, case.host, names, zone.dnssec)
+    return Verdict("unreachable", (), diagnosis, f"{fault.what} {fault.remedy} {ASKED_AGAIN}")
 
 
-def _most(failures: Sequence[Failure]) -> Failure:
-    """The most frequent; of equals the first in the table, so that the order of answers does not matter."""
-    counted = Counter(failures)
-    return max(WITHOUT_ANSWER, key=lambda failure: counted[failure])
-
-
-# ---- The zone --------------------------------------------------------------------------------------------------------
-
-
-def _zone_fault(zone: ZoneEvidence, name: str) -> tuple[Diagnosis | str, str]:
-    """The word and the explanation; both empty when all is well."""
-    if not zone.exists:
-        return Diagnosis.DOMAIN_DOES_NOT_EXIST, (
-            f"DNS says that {name} does not exist. See whether it is spelt right and registered, and at the registrar whether "
-            "it has expired or is on hold."
-        )
-    if zone.dnssec or zone.failure == Failure.BOGUS:
-        return Diagnosis.DNSSEC_FAILURE, _fault_in_words(Diagnosis.DNSSEC_FAILURE, name, (), zone.dnssec)
-    failing = [server for server in zone.name_servers if server.failure is not None]
-    if failing:
-        return _failing_servers(zone, name)
-    if zone.failure is not None:
-        diagnosis = WITHOUT_ANSWER[zone.failure]
-        return diagnosis, _fault_in_words(diagnosis, name, (), "")
-    if zone.apex and not zone.name_servers:
-        return Diagnosis.NO_NAMESERVERS, (
-            f"{name} has no name servers, so nothing in it can be found. Enter those of your DNS host at the registrar."
-        )
-    return "", ""
-
-
-def _failing_servers(zone: ZoneEvidence, name: str) -> tuple[Diagnosis, str]:
-    failures = [server.failure for server in zone.name_servers if server.failure is not None]
-    worst = _most(failures)
-    diagnosis = WITHOUT_ANSWER[worst]
-    names = [server.name for server in zone.name_servers if server.failure == worst]
-    if len(failures) == len(zone.name_servers):
-        return diagnosis, _fault_in_words(diagnosis, name, names, zone.dnssec)
-    nowhere = all(not server.addresses for server in zone.name_servers if server.failure == worst)
-    does = "has no address" if nowhere and worst == Failure.TIMEOUT else DOES[worst]
-    return diagnosis, (
-        f"Not all name servers of {name} are of use. {_list(names)}: {does}. The others answer, so mail goes on, at times more "
-        "slowly. Mend it at the DNS host, or remove the name from the domain’s name servers at the registrar."
-    )
-
-
-DOES = {
-    Failure.TIMEOUT: "no answer in time",
-    Failure.SERVFAIL: "answers with SERVFAIL",
-    Failure.REFUSED: "refuses to answer",
-    Failure.LAME: "does not know the domain",
-    Failure.MALFORMED: "answers with nonsense",
-    Failure.BOGUS: "signatures that do not fit",
-}
-
-
-def _fault_in_words(diagnosis: Diagnosis, zone: str, names: Sequence[str], resolver_says: str) -> str:
-    which = f" ({_list(names)})" if names else ""
-    match diagnosis:
-        case Diagnosis.NAMESERVERS_TIMEOUT:
-            return (
-                f"The name servers of {zone} did not answer in time{which}. If it lasts, ask the DNS host, and compare the "
-                "name servers at the registrar with those that the DNS host gives."
-            )
-        case Diagnosis.NAMESERVERS_LAME:
-            return (
-                f"The name servers of {zone} do not know the domain{which}. Add it at your DNS host, or enter the name servers "
-                "that your DNS host gives at the registrar."
-            )
-        case Diagnosis.NAMESERVERS_REFUSED:
-            return (
-                f"The name servers of {zone} refuse to answer{which}. As a rule the domain was removed there, or is not paid "
-                "for: look at the DNS host, and whether the registrar names the right name servers."
-            )
-        case Diagnosis.NAMESERVERS_SERVFAIL:
-            return (
-                f"The name servers of {zone} answer with an error, SERVFAIL{which}. If it lasts, look for errors in the zone, "
-                "or ask the DNS host."
-            )
-        case Diagnosis.NAMESERVERS_MALFORMED:
-            return f"The name servers of {zone} answer with something that is not DNS{which}. Ask the DNS host."
-        case Diagnosis.DNSSEC_FAILURE:
-            says = f" The resolver says: “{shown(resolver_says, KEPT_RESOLVER_WORDS)}”." if resolver_says else ""
-            return (
-                f"{zone} is signed with DNSSEC, and the signatures do not fit, so resolvers that validate treat it as missing."
-                f"{says} At the registrar compare the DS record with the DNSKEY at your DNS host: replace the DS by the one "
-                "that the DNS host gives, or remove it to switch DNSSEC off."
-            )
-        case _:
-            return f"DNS was asked about {zone}, and no answer came in time."
+def _lost_with_zone(case: Case, zone: ZoneEvidence) -> Verdict:
+    fault = read_zone(zone, case.zone, case.host)
+    assert fault is not None
+    return Verdict("missing", (), fault.diagnosis, fault.what)
 
 
 # ---- Words and bounds ------------------------------------------------------------------------------------------------
@@ -478,17 +381,7 @@ def _in_about(seconds: int) -> str:
 
 
 def _names(answers: Sequence[Heard]) -> str:
-    return _list([heard.server for heard in answers])
-
-
-def _list(names: Sequence[str]) -> str:
-    unique = [shown(name) for name in dict.fromkeys(names) if name]
-    named = unique[:NAMED_SERVERS]
-    if len(unique) > NAMED_SERVERS:
-        named.append(f"{len(unique) - NAMED_SERVERS} more")
-    if len(named) < 2:
-        return named[0] if named else "some"
-    return f"{', '.join(named[:-1])} and {named[-1]}"
+    return listed([heard.server for heard in answers])
 
 
 def _bounded(verdict: Verdict, case: Case) -> Verdict:

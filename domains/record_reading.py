@@ -23,6 +23,7 @@ from domains.records import (
     AskedRecord,
 )
 
+NAMED_SERVERS = 4  # in a sentence
 SHOWN_CHARACTERS = 80  # of a stranger's text in a sentence of ours
 TELLING_CHARACTERS = 24  # a piece of a key that is so long is no coincidence
 
@@ -104,6 +105,7 @@ def _fault(diagnosis: Diagnosis, explanation: str) -> Reading:
 # ---- What befalls any text -------------------------------------------------------------------------------------------
 
 QUOTES = "The value holds quotation marks as a part of the text. Remove them: the DNS form adds its own."
+BACKSLASHES = "There are backslashes in the value. Remove them, and paste it as it is shown."
 LETTERS = (
     "Capital letters have become small ones, or small ones capitals, and the difference counts here. Paste the value anew with "
     "the copy button."
@@ -119,10 +121,7 @@ def _spoilt(value: str, expected: str) -> Reading | None:
     if bare == _solid(expected):
         return _fault(Diagnosis.SPACES_IN_VALUE, _spaces_in(value))
     if bare.replace("\\", "") == _solid(expected):
-        return _fault(
-            Diagnosis.BACKSLASHES_IN_VALUE,
-            "There are backslashes in the value. Remove them, and paste it as it is shown.",
-        )
+        return _fault(Diagnosis.BACKSLASHES_IN_VALUE, BACKSLASHES)
     if bare.lower() == _solid(expected).lower():
         return _fault(Diagnosis.LETTERS_CHANGED, LETTERS)
     if expected in value or expected in _unquoted(value):
@@ -175,6 +174,17 @@ def shown(text: str, most: int = SHOWN_CHARACTERS) -> str:
     """A stranger's text inside a sentence: short, on one line, without what cannot be seen."""
     line = "".join(" " if _is_space(letter) else letter for letter in text[: most + 1])
     return line if len(line) <= most else f"{line[:most]}…"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence, of which strangers chose number and text."""
+    unique = [shown(name) for name in dict.fromkeys(names) if name]
+    named = unique[:NAMED_SERVERS]
+    if len(unique) > NAMED_SERVERS:
+        named.append(f"{len(unique) - NAMED_SERVERS} more")
+    if len(named) < 2:
+        return named[0] if named else "some"
+    return f"{', '.join(named[:-1])} and {named[-1]}"
 
 
 # ---- Ownership -------------------------------------------------------------------------------------------------------
@@ -322,10 +332,7 @@ def _dkim_fault(case: Case, value: str) -> Reading | None:
     if value != unquoted and parse_tags(unquoted) and _dkim_fault(case, unquoted) is None:
         return _fault(Diagnosis.QUOTES_IN_VALUE, QUOTES)
     if "\\;" in value:
-        return _fault(
-            Diagnosis.BACKSLASHES_IN_VALUE,
-            f"There are backslashes before the semicolons. Remove them: write v=DKIM1; k={kind}; p=…",
-        )
+        return _fault(Diagnosis.BACKSLASHES_IN_VALUE, BACKSLASHES)
     tags = parse_tags(value)
     if tags is None:
         return _not_tags(case, value, kind)
@@ -481,6 +488,8 @@ def _read_dmarc(case: Case, values: Sequence[str]) -> Reading:
     if not records:
         if any(DMARC_VERSION.match(_unquoted(value)) for value in values):
             return _fault(Diagnosis.QUOTES_IN_VALUE, QUOTES)
+        if any(DMARC_VERSION.match(value.replace("\\", "").strip(WHITE_SPACE)) for value in values):
+            return _fault(Diagnosis.BACKSLASHES_IN_VALUE, BACKSLASHES)
         if any(re.match(DMARC_VERSION.pattern, value.strip(WHITE_SPACE), re.IGNORECASE) for value in values):
             return _fault(Diagnosis.LETTERS_CHANGED, LETTERS)
         return _fault(Diagnosis.NOT_DMARC, f"The record must begin with v=DMARC1, for example: {case.record.value}")

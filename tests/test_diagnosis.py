@@ -8,11 +8,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from accounts.models import Organization
 from domains.diagnoses import Diagnosis
 from domains.diagnosis import KEPT_CHARACTERS, KEPT_EXPLANATION, KEPT_VALUES, Verdict, judge, judge_zone
 from domains.evidence import Elsewhere, Failure, Heard, NameServer, RecordEvidence, ZoneEvidence
 from domains.record_reading import parse_tags
 from domains.records import ExpectedRecord, expected_records
+from domains.selectors import foreign_tokens
+from tests.factories import make_domain
 
 DOMAIN = "mail.example.com"
 TOKEN, THEIR_TOKEN = "0123456789abcdef", "fedcba9876543210"
@@ -143,7 +146,7 @@ WRONG = [
     ("dkim_ed25519", (DKIM,), "key_of_other_selector", "your key of ps1"),
     ("dkim_ed25519", (ED25519[:-1],), "key_cut_off", "43 of its 44 characters are there. Copy the whole"),
     ("dkim_ed25519", (f'"{ED25519}"',), "quotes_in_value", "quotation marks"),
-    ("dkim_ed25519", (ED25519.replace(";", "\\;"),), "backslashes_in_value", "write v=DKIM1; k=ed25519;"),
+    ("dkim_ed25519", (ED25519.replace(";", "\\;"),), "backslashes_in_value", "backslashes"),
     ("dkim", ("v=DKIM1; k=rsa",), "not_dkim", "key is missing"),
     ("dkim", (f"k=rsa; v=DKIM1; p={KEY}",), "not_dkim", "begin with v=DKIM1"),
     ("dkim", (f"v=dkim1; p={KEY}",), "letters_changed", "Capital letters"),
@@ -168,6 +171,7 @@ WRONG = [
     ("dmarc", ("v=dmarc1; p=none",), "letters_changed", "Capital letters"),
     ("dmarc", ("v=DMARC12; p=none",), "not_dmarc", "begin with v=DMARC1"),
     ("dmarc", ("v=spf1 -all",), "not_dmarc", "begin with v=DMARC1"),
+    ("dmarc", ("v=DMARC1\\; p=none",), "backslashes_in_value", "backslashes"),
     ("dmarc", ('"v=DMARC1; p=none"',), "quotes_in_value", "quotation marks"),
 ]
 
@@ -465,17 +469,18 @@ ZONES = [
     (ZoneEvidence(exists=False), "domain_does_not_exist", "DNS says that the domain does not exist"),
     (ZoneEvidence(failure=Failure.BOGUS), "dnssec_failure", "The domain is signed"),
     (ZoneEvidence("example.com", failure=Failure.BOGUS), "dnssec_failure", "signatures do not fit"),
+    (servers(None, Failure.LAME, Failure.LAME), "nameservers_lame", "ns2.dns.example and ns3.dns.example do not know"),
     (servers(None, dnssec="DNSKEY Missing (EDE 9)"), "dnssec_failure", "says: “DNSKEY Missing (EDE 9)”"),
     (servers(Failure.TIMEOUT, Failure.TIMEOUT), "nameservers_timeout", "(ns1.dns.example and ns2.dns.example)"),
     (servers(Failure.LAME, Failure.LAME), "nameservers_lame", "do not know the domain"),
     (servers(Failure.REFUSED), "nameservers_refused", "refuse to answer"),
     (servers(Failure.SERVFAIL), "nameservers_servfail", "SERVFAIL"),
     (servers(Failure.MALFORMED), "nameservers_malformed", "not DNS"),
-    (servers(None, Failure.LAME), "nameservers_lame", "ns2.dns.example: does not know the domain. The others answer"),
+    (servers(None, Failure.LAME), "nameservers_lame", "ns2.dns.example does not know the domain. The others answer"),
     (
         ZoneEvidence("example.com", (ZONE.name_servers[0], NameServer("ns9.dns.example", (), Failure.TIMEOUT))),
         "nameservers_timeout",
-        "ns9.dns.example: has no address",
+        "ns9.dns.example has no address",
     ),
 ]
 
@@ -493,6 +498,16 @@ def test_records_of_a_broken_zone_have_its_diagnosis(
     records: dict[str, ExpectedRecord], zone: ZoneEvidence, diagnosis: str, _says: str
 ) -> None:
     assert judge(records["dkim"], RecordEvidence(), zone).diagnosis == diagnosis
+
+
+def test_what_the_whole_zone_suffers_from_is_told_at_length_once(records: dict[str, ExpectedRecord]) -> None:
+    failing, broken = servers(Failure.SERVFAIL, Failure.SERVFAIL), sides([Failure.SERVFAIL, Failure.SERVFAIL], [])
+    assert "look for errors" in judge_zone(failing).explanation
+    assert "look for errors" not in judge(records["dkim"], broken, failing).explanation
+    assert "look for errors" in judge(records["dkim"], broken, ZONE).explanation  # the others are well
+    partly = judge(records["dkim"], broken, servers(Failure.SERVFAIL, None)).explanation
+    assert "look for errors" in partly
+    assert "The others answer" not in partly
 
 
 def test_domain_that_does_not_exist_lacks_its_records(records: dict[str, ExpectedRecord]) -> None:
@@ -528,6 +543,12 @@ def test_longest_values_are_read_in_their_length(
     # 64 KiB are all that a DNS answer holds. What takes the square of it would hang here for minutes.
     verdict = judge(records[purpose], heard("v=DKIM1; p=" + filling * (60_000 // len(filling)) + "x"), ZONE)
     assert verdict.status == "different"
+
+
+def test_tokens_of_other_organizations_are_known(db: None) -> None:
+    ours, theirs = (make_domain(Organization.objects.create(name=name), DOMAIN, verified=False) for name in "ab")
+    other = make_domain(ours.organization, "other.example.com", verified=False)
+    assert foreign_tokens([ours, other]) == {ours.pk: {theirs.ownership_token}, other.pk: frozenset()}
 
 
 # ---- Properties ------------------------------------------------------------------------------------------------------
