@@ -388,6 +388,11 @@ def _key_fault(case: Case, found: str, value: str) -> Reading | None:
 
 
 def _key_part_fault(case: Case, found: str, key: str, value: str) -> Reading | None:
+    if key in found:
+        return _fault(
+            Diagnosis.EXTRA_TEXT,
+            f"The key is there with {len(found) - len(key)} more characters, which make it another one. Copy the value shown.",
+        )
     if len(found) >= len(key):
         return None
     count = f"{len(found)} of its {len(key)} characters are there"
@@ -428,7 +433,7 @@ def _whole_again(case: Case) -> str:
 
 def _other_key(case: Case, found: str, key: str) -> Reading:
     for sibling in case.siblings:
-        if sibling.name != case.record.name and key_of(parse_tags(sibling.value) or []) == found:
+        if key_of(parse_tags(sibling.value) or []) == found:
             selector = sibling.name.partition(".")[0]
             return _fault(
                 Diagnosis.KEY_OF_OTHER_SELECTOR,

@@ -36,7 +36,7 @@ def read_zone(zone: ZoneEvidence, name: str, host: DnsHost) -> Fault | None:
     """None when all is well. `name`: of the zone; empty: not known."""
     if not zone.exists:
         return in_words(Diagnosis.DOMAIN_DOES_NOT_EXIST, name, host)
-    if zone.dnssec or zone.failure == Failure.BOGUS:
+    if zone.dnssec:
         return in_words(Diagnosis.DNSSEC_FAILURE, name, host, resolver_says=zone.dnssec)
     failing = [server for server in zone.name_servers if server.failure is not None]
     if failing:

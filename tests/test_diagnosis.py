@@ -122,6 +122,7 @@ WRONG = [
     ("dkim", (f"v=DKIM1; k=rsa; p={KEY.swapcase()}",), "key_differs", "another key"),
     ("dkim", (DKIM.lower().replace("dkim1", "DKIM1"),), "letters_changed", "Capital letters"),
     ("dkim", (f"ps1._domainkey.{DOMAIN}. IN TXT {DKIM}",), "extra_text", "ps1._domainkey"),
+    ("dkim", (f"{DKIM}==",), "extra_text", "2 more characters"),
     ("dkim", (f"v=DKIM1; k=rsa; p={KEY[:230]}",), "key_cut_off", f"230 of its {len(KEY)} characters"),
     ("dkim", (DKIM[:255],), "key_part_lost", "Only the first string of the record arrived"),
     ("dkim", (DKIM[255:],), "key_part_lost", "The beginning of the value is lost"),
@@ -320,7 +321,12 @@ def test_record_at_a_wrong_name_is_seen_behind_a_wildcard(records: dict[str, Exp
 
 @pytest.mark.parametrize(
     ("above", "policy"),
-    [("v=DMARC1; p=reject", "p=reject"), ("v=DMARC1; p=reject; sp=None", "sp=none"), ("v=DMARC1; p=reject; sp=x", "")],
+    [
+        ("v=DMARC1; p=reject", "p=reject"),
+        ("v=DMARC1; p=reject; sp=None", "sp=none"),
+        ("v=DMARC1; p=reject; sp=x", ""),
+        ("v=DMARC1; p=x", ""),
+    ],
 )
 @pytest.mark.parametrize("own", [(), ("a note",)])
 def test_policy_of_the_domain_above_covers_a_subdomain(
@@ -333,6 +339,11 @@ def test_policy_of_the_domain_above_covers_a_subdomain(
         assert f"at _dmarc.example.com, covers this subdomain with {policy}." in verdict.explanation
     else:
         assert told(verdict) == (("different", "not_dmarc") if own else ("missing", "missing"))
+
+
+def test_two_policies_above_cover_nothing(records: dict[str, ExpectedRecord]) -> None:
+    both = Elsewhere("_dmarc.example.com", ("v=DMARC1; p=reject", "v=DMARC1; p=none"))
+    assert judge(records["dmarc"], nothing(inherited=both), ZONE).diagnosis == "missing"
 
 
 def test_own_faulty_policy_is_not_covered_by_that_above(records: dict[str, ExpectedRecord]) -> None:
@@ -533,6 +544,12 @@ def test_ours_is_kept_among_a_flood(records: dict[str, ExpectedRecord]) -> None:
     flood = tuple(f"{number:03d}" for number in range(100))
     verdict = judge(records["ownership"], heard(*flood, OWNERSHIP), ZONE)
     assert (verdict.status, verdict.found[0]) == ("found", OWNERSHIP)
+
+
+def test_name_servers_that_answered_are_there_though_the_zone_names_none(records: dict[str, ExpectedRecord]) -> None:
+    assert judge(records["dkim"], nothing(), ZoneEvidence("example.com")).diagnosis == "missing"
+    heard_of = RecordEvidence(resolvers=(Heard("192.0.2.1"),))
+    assert judge(records["dkim"], heard_of, ZoneEvidence("example.com")).diagnosis == "no_nameservers"
 
 
 @pytest.mark.parametrize("filling", [" ", '" ', "=", ";", "a=", "\\", "\u200b", "p=A;"])
