@@ -64,24 +64,24 @@ UNKNOWN = DnsHost(
     way=(
         "Sign in where your domain’s DNS is managed: as a rule where you bought the domain, or where its website is.",
         "Find the page that lists the domain’s records. It is called DNS, DNS records, zone or name server settings.",
-        "Add each record: choose its type, and copy name and value from here.",
+        "Add each record: choose its type, and copy name and value from below.",
     ),
     pitfall="Look at a record that is there already: if its name is written without your domain, leave the domain out of "
     "the new names too.",
 )
 
-_ADD = "Add each record: choose its type, and copy name and value from here."
+_ADD = "Add each record: choose its type, and copy name and value from below."
 
 HOSTS = (
     DnsHost(
         "cloudflare", "Cloudflare", ("ns.cloudflare.com",), "https://dash.cloudflare.com/?to=/:account/:zone/dns/records",
-        ("Choose the domain, then DNS › Records.", "Press Add record, choose the type, and copy name and value from here.",
+        ("Choose the domain, then DNS › Records.", "Press Add record, choose the type, and copy name and value from below.",
          "For the CNAME, set Proxy status to “DNS only”: the cloud must be grey.", "Press Save."),
         proxy="Edit the record at Cloudflare and set Proxy status to “DNS only”: the orange cloud must turn grey.",
     ),
     DnsHost(
         "godaddy", "GoDaddy", ("domaincontrol.com",), "https://dcc.godaddy.com/control/portfolio",
-        ("Choose the domain, then DNS.", "Press Add New Record, choose the type, and copy name and value from here.",
+        ("Choose the domain, then DNS.", "Press Add New Record, choose the type, and copy name and value from below.",
          "Press Save."),
     ),
     DnsHost(
@@ -94,9 +94,9 @@ HOSTS = (
     DnsHost(
         "route53", "Amazon Route 53", (r"^ns-\d+\.awsdns-\d+\.(com|net|org|co\.uk)$",),
         "https://console.aws.amazon.com/route53/v2/hostedzones",
-        ("Open the hosted zone of the domain.", "Press Create record, and copy name and value from here.",
+        ("Open the hosted zone of the domain.", "Press Create record, and copy name and value from below.",
          "TXT values need quotation marks, and the DKIM keys are split into two quoted strings on one line: the values "
-         "here are ready for that.", "Press Create records."),
+         "below are ready for that.", "Press Create records."),
         apex="", quotes=True,
         pitfall="A domain may have several hosted zones of the same name. Only the one whose NS record names the domain’s "
         "name servers counts. Domains of Amazon Lightsail are edited there, under Domains & DNS.",
@@ -114,17 +114,17 @@ HOSTS = (
     DnsHost(
         "squarespace", "Squarespace", ("squarespacedns.com",), "https://account.squarespace.com/domains",
         ("Choose the domain, then DNS › DNS Settings.", "Under Custom records press Add record.",
-         "Choose the type, copy name and value from here, and save."),
+         "Choose the type, copy name and value from below, and save."),
     ),
     DnsHost(
         "azure", "Azure DNS", (r"^ns\d+-\d+\.azure-dns\.(com|net|org|info)$",),
         "https://portal.azure.com/#browse/Microsoft.Network%2FdnsZones",
         ("Open the DNS zone of the domain.", "Press Record set (or Recordsets, then Add), and choose the type.",
-         "Copy name and value from here, and press OK or Add."),
+         "Copy name and value from below, and press OK or Add."),
     ),
     DnsHost(
         "digitalocean", "DigitalOcean", ("digitalocean.com",), "https://cloud.digitalocean.com/networking/domains/{zone}",
-        ("Open Networking › Domains and choose the domain.", "Open the tab TXT or CNAME, copy name and value from here.",
+        ("Open Networking › Domains and choose the domain.", "Open the tab TXT or CNAME, copy name and value from below.",
          "Press Create Record."),
         final_dot=True,
     ),
@@ -133,45 +133,45 @@ HOSTS = (
                                "your-server.de"),
         "https://console.hetzner.com/",
         ("Open the domain’s DNS zone: in Hetzner Console under DNS, for web hosting in konsoleH.",
-         "Press Add record, choose the type, and copy name and value from here."),
+         "Press Add record, choose the type, and copy name and value from below."),
         final_dot=True, pitfall="A target without a dot at its end is taken for a name inside your domain.",
     ),
     DnsHost(
         "ovh", "OVHcloud", ("ovh.net", "ovh.ca", "anycast.me"), "https://www.ovh.com/manager/",
         ("Under Web Cloud › Domain names choose the domain, then DNS zone.",
-         "Press Add an entry, choose the type, and copy name and value from here.", "Press Confirm."),
+         "Press Add an entry, choose the type, and copy name and value from below.", "Press Confirm."),
         final_dot=True, apex="", pitfall="A target without a dot at its end is taken for a name inside your domain.",
     ),
     DnsHost(
         "ionos", "IONOS", ("ui-dns.com", "ui-dns.de", "ui-dns.org", "ui-dns.biz"), "https://my.ionos.com/domains",
-        ("Choose the domain, then DNS.", "Press Add record, choose the type, and copy name and value from here.",
+        ("Choose the domain, then DNS.", "Press Add record, choose the type, and copy name and value from below.",
          "Press Save."),
     ),
     DnsHost(
         "gandi", "Gandi", ("gandi.net",), "https://admin.gandi.net/domain",
-        ("Choose the domain, then DNS Records.", "Press Add, choose the type, and copy name and value from here.",
+        ("Choose the domain, then DNS Records.", "Press Add, choose the type, and copy name and value from below.",
          "Press Create."),
         final_dot=True, pitfall="A target without a dot at its end is taken for a name inside your domain.",
     ),
     DnsHost(
         "porkbun", "Porkbun", ("porkbun.com",), "https://porkbun.com/account/domainsSpeedy",
-        ("Beside the domain press DNS.", "Choose the type, copy name and value from here, and press Add."),
+        ("Beside the domain press DNS.", "Choose the type, copy name and value from below, and press Add."),
         apex="", pitfall="Porkbun’s own parking records answer for all names until you delete them.",
     ),
     DnsHost(
         "name_com", "Name.com", ("name.com",), "https://www.name.com/account/domain",
-        ("Choose the domain, then Manage DNS Records.", "Choose the type, copy name and value from here.",
+        ("Choose the domain, then Manage DNS Records.", "Choose the type, copy name and value from below.",
          "Press Add Record."),
         apex="",
     ),
     DnsHost(
         "hover", "Hover", ("hover.com",), "https://www.hover.com/control_panel",
-        ("Choose the domain, then DNS.", "Press Add a record, choose the type, and copy name and value from here."),
+        ("Choose the domain, then DNS.", "Press Add a record, choose the type, and copy name and value from below."),
     ),
     DnsHost(
         "vercel", "Vercel", ("vercel-dns.com", "zeit.world"), "https://vercel.com/dashboard/domains",
         ("Choose the domain. Its DNS records are on that page.",
-         "Choose the type, copy name and value from here, and press Add."),
+         "Choose the type, copy name and value from below, and press Add."),
         apex="",
     ),
     DnsHost(
@@ -184,30 +184,30 @@ HOSTS = (
         "dnsimple", "DNSimple", ("dnsimple.com", "dnsimple-edge.net", "dnsimple-edge.org", "dnsimple-edge.com"),
         "https://dnsimple.com/login",
         ("Choose the domain, then DNS.", "Press Manage beside DNS records, then Add record, and choose the type.",
-         "Copy name and value from here, and press Add Record."),
+         "Copy name and value from below, and press Add Record."),
         apex="",
     ),
     DnsHost(
         "wix", "Wix", ("wixdns.net",), "https://manage.wix.com/account/domains",
         ("Open the domain’s actions (the three dots) and choose Manage DNS Records.",
-         "In the section of the type press Add Record, and copy name and value from here.", "Press Save."),
+         "In the section of the type press Add Record, and copy name and value from below.", "Press Save."),
     ),
     DnsHost(
         "wordpress_com", "WordPress.com", ("wordpress.com",), "https://wordpress.com/domains/manage",
         ("Choose the domain, open DNS records and press Manage.",
-         "Press Add a record, choose the type, and copy name and value from here.", "Press Add DNS record."),
+         "Press Add a record, choose the type, and copy name and value from below.", "Press Add DNS record."),
         apex="",
     ),
     DnsHost(
         "strato", "STRATO", ("rzone.de",), "https://www.strato.de/apps/CustomerService",
         ("Open the package, then Domains › Domainverwaltung, and the domain’s settings (Verwalten).",
-         "Open the tab DNS and edit “TXT- und CNAME-Records”.", "Copy name and value from here, and save."),
+         "Open the tab DNS and edit “TXT- und CNAME-Records”.", "Copy name and value from below, and save."),
         apex="",
     ),
     DnsHost(
         "hostinger", "Hostinger", ("dns-parking.com", "hostinger.com"), "https://hpanel.hostinger.com/domains",
         ("Choose the domain, then DNS / Nameservers.", "Under Manage DNS records choose the type.",
-         "Copy name and value from here, and press Add Record."),
+         "Copy name and value from below, and press Add Record."),
     ),
     DnsHost(
         "bluehost", "Bluehost", ("bluehost.com",), "https://my.bluehost.com/",
@@ -216,12 +216,12 @@ HOSTS = (
     DnsHost(
         "hostgator", "HostGator", ("hostgator.com", "websitewelcome.com"), "https://portal.hostgator.com/",
         ("Open cPanel › Zone Editor and press Manage beside the domain.",
-         "Press Add Record, choose the type, and copy name and value from here.", "Press Save Record."),
+         "Press Add Record, choose the type, and copy name and value from below.", "Press Save Record."),
         names="full",
     ),
     DnsHost(
         "linode", "Akamai Cloud (Linode)", ("linode.com",), "https://cloud.linode.com/domains",
-        ("Choose the domain.", "In the section of the type press Add, and copy name and value from here.", "Press Save."),
+        ("Choose the domain.", "In the section of the type press Add, and copy name and value from below.", "Press Save."),
         apex="",
     ),
     DnsHost(
@@ -231,7 +231,7 @@ HOSTS = (
     ),
     DnsHost(
         "vultr", "Vultr", ("vultr.com",), "https://my.vultr.com/dns/",
-        ("Choose the domain.", "Choose the type, and copy name and value from here. TXT values need quotation marks."),
+        ("Choose the domain.", "Choose the type, and copy name and value from below. TXT values need quotation marks."),
         apex="", quotes=True,
     ),
     DnsHost(
@@ -243,24 +243,24 @@ HOSTS = (
     ),
     DnsHost(
         "inwx", "INWX", (r"^ns\d*\.inwx\.(de|eu|net|com|ch|at)$", r"^ns\d*\.domrobot\.com$"), "https://www.inwx.com/",
-        ("Open Nameserver and choose the domain.", "Press New record, choose the type, and copy name and value from here."),
+        ("Open Nameserver and choose the domain.", "Press New record, choose the type, and copy name and value from below."),
         apex="",
     ),
     DnsHost(
         "one_com", "one.com", (r"^ns\d+\.one\.com$",), "https://www.one.com/admin/",
         ("Open the domain’s Advanced settings, then DNS settings › DNS records.",
-         "Under Create new record choose the type, and copy name and value from here.", "Press Create record."),
+         "Under Create new record choose the type, and copy name and value from below.", "Press Create record."),
         apex="",
     ),
     DnsHost(
         "loopia", "Loopia", ("loopia.se",), "https://customerzone.loopia.com/",
         ("Choose the domain and open its DNS editor.",
-         "Add the name as a subdomain first, then the record below it, with type and value from here."),
+         "Add the name as a subdomain first, then the record below it, with type and value from below."),
     ),
     DnsHost(
         "dnsmadeeasy", "DNS Made Easy", ("dnsmadeeasy.com",), "https://cp.dnsmadeeasy.com/",
         ("Open DNS › Managed DNS and choose the domain.",
-         "In the section of the type press the plus sign, and copy name and value from here."),
+         "In the section of the type press the plus sign, and copy name and value from below."),
         apex="", final_dot=True, pitfall="A target without a dot at its end is taken for a name inside your domain.",
     ),
     DnsHost("constellix", "Constellix", ("constellix.com", "constellix.net"), "https://dns.constellix.com/",
@@ -268,13 +268,13 @@ HOSTS = (
     DnsHost(
         "easydns", "easyDNS", ("easydns.com", "easydns.net", "easydns.org", "easydns.info", "easydns.ca"),
         "https://cp.easydns.com/",
-        ("Press DNS beside the domain.", "In the section of the type press Edit, and copy name and value from here.",
+        ("Press DNS beside the domain.", "In the section of the type press Edit, and copy name and value from below.",
          "Press Next, then Confirm: until then nothing is published."),
     ),
     DnsHost(
         "dreamhost", "DreamHost", ("dreamhost.com",), "https://panel.dreamhost.com/",
         ("Open Websites › DNS (or Manage Websites), and choose DNS Settings beside the domain.",
-         "Press Add Record, choose the type, and copy name and value from here."),
+         "Press Add Record, choose the type, and copy name and value from below."),
         apex="",
     ),
     DnsHost(
@@ -283,7 +283,7 @@ HOSTS = (
     ),
     DnsHost(
         "transip", "TransIP", ("transip.net", "transip.nl", "transip.eu"), "https://www.transip.nl/cp/",
-        ("Choose the domain, then DNS.", "Add a line with type, name and value from here, and save."),
+        ("Choose the domain, then DNS.", "Add a line with type, name and value from below, and save."),
         final_dot=True, pitfall="A target without a dot at its end is taken for a name inside your domain.",
     ),
     DnsHost(
@@ -306,26 +306,26 @@ HOSTS = (
     ),
     DnsHost(
         "fastmail", "Fastmail", ("messagingengine.com",), "https://app.fastmail.com/settings/domains",
-        ("Choose the domain and open its DNS records.", "Add a custom record with type, name and value from here."),
+        ("Choose the domain and open its DNS records.", "Add a custom record with type, name and value from below."),
         apex="",
     ),
     DnsHost(
         "dynadot", "Dynadot", ("dynadot.com", "dyna-ns.net"), "https://www.dynadot.com/account/",
         ("Choose the domain, then DNS Settings, and Dynadot DNS.",
-         "Put the records into Subdomain Records, not Domain Record: copy name, type and value from here.", "Press Save DNS."),
+         "Put the records into Subdomain Records, not Domain Record: copy name, type and value from below.", "Press Save DNS."),
     ),
     DnsHost(
         "spaceship", "Spaceship", (r"^launch\d\.spaceship\.net$",), "https://www.spaceship.com/",
         ("Sign in, open Advanced DNS, and choose the domain.",
-         "Press Add record, choose the type, and copy name and value from here."),
+         "Press Add record, choose the type, and copy name and value from below."),
     ),
     DnsHost(
         "alibaba", "Alibaba Cloud DNS", ("hichina.com", "alidns.com"), "https://dns.console.aliyun.com/",
-        ("Choose the domain.", "Press Add Record, choose the type, and copy name and value from here."),
+        ("Choose the domain.", "Press Add Record, choose the type, and copy name and value from below."),
     ),
     DnsHost(
         "dnspod", "DNSPod", ("dnspod.net", "dnspod.com", r"^.*\.dnsv[1-5]\.com$"), "https://console.dnspod.cn/",
-        ("Choose the domain.", "Press Add record, choose the type, and copy name and value from here."),
+        ("Choose the domain.", "Press Add record, choose the type, and copy name and value from below."),
     ),
     DnsHost("oracle", "Oracle Cloud DNS", ("dynect.net", "oraclecloud.net"), "https://cloud.oracle.com/",
             ("Open Networking › DNS management › Zones, and choose the zone.", _ADD,
@@ -335,18 +335,18 @@ HOSTS = (
                                      "ultradns.co.uk"), "https://portal.ultradns.com/",
             ("Choose the zone.", _ADD), names="full", final_dot=True),
     DnsHost("desec", "deSEC", ("desec.io", "desec.org"), "https://desec.io/domains",
-            ("Choose the domain.", "Press the plus sign, choose the type, and copy name and value from here."),
+            ("Choose the domain.", "Press the plus sign, choose the type, and copy name and value from below."),
             apex="", quotes=True, final_dot=True),
     DnsHost("cloudns", "ClouDNS", ("cloudns.net", "cloudns.uk"), "https://www.cloudns.net/main/",
-            ("Choose the zone.", "Press Add new record, choose the type, and copy name and value from here."), apex=""),
+            ("Choose the zone.", "Press Add new record, choose the type, and copy name and value from below."), apex=""),
     DnsHost(
         "hurricane_electric", "Hurricane Electric", (r"^ns\d\.he\.net$",), "https://dns.he.net/",
-        ("Press Edit zone beside the domain.", "Choose the tab of the type, and copy name and value from here.",
+        ("Press Edit zone beside the domain.", "Choose the tab of the type, and copy name and value from below.",
          "Press Submit."),
         names="full",
     ),
     DnsHost("njalla", "Njalla", ("njalla.no", "njalla.in", "njalla.fo"), "https://njal.la/domains/",
-            ("Choose the domain.", "Press Add record, choose the type, and copy name and value from here.")),
+            ("Choose the domain.", "Press Add record, choose the type, and copy name and value from below.")),
     DnsHost("scaleway", "Scaleway", ("dom.scw.cloud",), "https://console.scaleway.com/domains/",
             ("Choose the domain, then DNS zones, and the zone.", _ADD), apex="", final_dot=True),
     DnsHost("simply", "Simply.com", ("simply.com", "unoeuro.com"), "https://www.simply.com/en/controlpanel/",
@@ -356,7 +356,7 @@ HOSTS = (
     DnsHost("siteground", "SiteGround", ("siteground.net", "siteground.us", "siteground.eu", "siteground.biz"),
             "https://my.siteground.com/",
             ("Open the site’s Site Tools, then Domain › DNS Zone Editor.", "Choose the tab of the type, and copy name and "
-             "value from here.", "Press Create.")),
+             "value from below.", "Press Create.")),
     DnsHost("all_inkl", "ALL-INKL.COM", ("kasserver.com",), "https://kas.all-inkl.com/",
             ("Open Tools › DNS settings and edit the domain.", "Press “create new DNS entry”, and copy name, type and value "
              "from here."), apex="", final_dot=True),
@@ -460,7 +460,7 @@ def hints(host: DnsHost) -> Sequence[str]:
     """What to mind in the form, beside its steps."""
     said = []
     if host.is_known and host.adds_domain and host.names == "relative":
-        said.append(f"{host.name} adds your domain to each name by itself: type the names as they stand here.")
+        said.append(f"{host.name} adds your domain to each name by itself: type the names as they stand below.")
     elif host.names == "full":
         said.append("Type whole names here, with your domain at the end.")
     if host.final_dot:
