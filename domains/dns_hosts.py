@@ -359,7 +359,7 @@ HOSTS = (
              "value from below.", "Press Create.")),
     DnsHost("all_inkl", "ALL-INKL.COM", ("kasserver.com",), "https://kas.all-inkl.com/",
             ("Open Tools › DNS settings and edit the domain.", "Press “create new DNS entry”, and copy name, type and value "
-             "from here."), apex="", final_dot=True),
+             "from below."), apex="", final_dot=True),
     DnsHost("host_europe", "Host Europe", ("hosteurope.de", "hosteurope.com"), "https://kis.hosteurope.de/",
             ("Open the domain administration and edit the domain’s name server entries.", _ADD)),
     DnsHost("united_domains", "united-domains", ("udag.de", "udagdns.de", "udagdns.net", "ud-dns.de"),
