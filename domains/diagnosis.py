@@ -139,10 +139,10 @@ def _published(case: Case, zone: ZoneEvidence, authorities: _Side, resolvers: _S
         return _propagating(case, resolvers, authorities.fitting)
     if not resolvers.answered:
         failures = {heard.failure for heard in resolvers.silent}
-        if Failure.BOGUS in failures:
+        if zone.dnssec or Failure.BOGUS in failures:
             return _failed(case, zone, Diagnosis.DNSSEC_FAILURE)
         if failures == {Failure.SERVFAIL}:
-            return _failed(case, zone, Diagnosis.DNSSEC_FAILURE if zone.dnssec else Diagnosis.NAMESERVERS_SERVFAIL)
+            return _failed(case, zone, Diagnosis.NAMESERVERS_SERVFAIL)
     return _found(case, authorities.fitting)
 
 

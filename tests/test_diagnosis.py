@@ -521,6 +521,11 @@ def test_what_the_whole_zone_suffers_from_is_told_at_length_once(records: dict[s
     assert "The others answer" not in partly
 
 
+def test_failed_validation_outweighs_silent_resolvers(records: dict[str, ExpectedRecord]) -> None:
+    verdict = judge(records["ownership"], sides([HAS], [Failure.TIMEOUT]), replace(ZONE, dnssec="DNSSEC Bogus"))
+    assert told(verdict) == ("unreachable", "dnssec_failure")
+
+
 def test_domain_that_does_not_exist_lacks_its_records(records: dict[str, ExpectedRecord]) -> None:
     zone = ZoneEvidence("example.com", exists=False)
     for evidence in (RecordEvidence(), nothing(), RecordEvidence(resolvers=(Heard("192.0.2.1", exists=False),))):
