@@ -46,6 +46,9 @@ FACTS = {
     "verified_at": None,
     "checked_at": "2026-11-26T08:01:00Z",
     "next_check_at": "2026-11-26T08:01:15Z",
+    "dns_host": "cloudflare",
+    "zone_diagnosis": "",
+    "zone_explanation": "",
 }
 RECORD = {
     "record": "SPF",
@@ -58,7 +61,9 @@ RECORD = {
     "purpose": "return_path",
     "required": True,
     "found": ["elsewhere.example"],
-    "explanation": "The CNAME points elsewhere. Point it to returns.plugsend.example.",
+    "diagnosis": "other_target",
+    "explanation": "The CNAME points to elsewhere.example. Point it to returns.plugsend.example: edit the record “psrp” at "
+    "Cloudflare.",
     "checked_at": "2026-11-26T08:01:00Z",
 }
 DKIM = {

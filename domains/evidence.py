@@ -65,6 +65,9 @@ class RecordEvidence:
     bare: Elsewhere | None = None  # the name without its underscores
     at_apex: tuple[str, ...] = ()  # values of this type at the domain itself, where a name left empty ends up
     is_wildcard: bool = False  # a random name beside it holds the same values (RFC 4592)
+    # DMARC only: what is at `_dmarc.` and the organizational domain, when that is another one (RFC 7489, 6.6.3). The tree walk
+    # of DMARCbis ends there too.
+    inherited: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)

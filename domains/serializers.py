@@ -125,7 +125,13 @@ class RecordSerializer(serializers.Serializer[Any]):
     fqdn = serializers.CharField(source="name", help_text="The whole name.")
     purpose = serializers.ChoiceField(choices=RecordPurpose.choices)
     required = serializers.BooleanField()  # type: ignore[assignment]  # a field of that name, no attribute
-    found = serializers.ListField(child=serializers.CharField(), help_text="What DNS holds.")
+    found = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What DNS holds. Long values and long lists are cut and say how much is left.",
+    )
+    diagnosis = serializers.CharField(
+        help_text="What is wrong, in one stable word of docs/domain-diagnoses.md; empty when all is well."
+    )
     explanation = serializers.CharField(help_text="What is wrong, and what to do; empty when all is well.")
     checked_at = serializers.DateTimeField(allow_null=True)
 
@@ -179,6 +185,13 @@ class DomainFactsSerializer(CheckedDomainSerializer):
     verified_at = serializers.DateTimeField(allow_null=True)
     checked_at = serializers.DateTimeField(allow_null=True)
     next_check_at = serializers.DateTimeField(allow_null=True)
+    dns_host = serializers.CharField(
+        help_text="Whose name servers the domain has, such as cloudflare, or unknown; empty before the first check."
+    )
+    zone_diagnosis = serializers.CharField(
+        help_text="What is wrong with the DNS zone that the domain is in, in one stable word; empty when all is well."
+    )
+    zone_explanation = serializers.CharField(help_text="What is wrong with the zone, and what to do.")
 
     def get_region(self, domain: SendingDomain) -> str | None:
         return None

@@ -13,9 +13,10 @@ from django.utils import timezone
 from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.TXT import TXT
 
+from domains.diagnosis import Verdict, judge
 from domains.dkim_rotation import after_look
+from domains.evidence import Elsewhere, Failure, Heard, RecordEvidence, ZoneEvidence
 from domains.models import DnsRecord, DomainStatus, RecordPurpose, RecordStatus, SendingDomain
-from domains.records import Answers, Verdict, judge
 from domains.resolver import resolver
 
 LOOKUPS_AT_ONCE = 16
@@ -59,22 +60,28 @@ def next_check_after(status: str, age: timedelta) -> timedelta:
 
 def _look(lookup: tuple[DnsRecord, str]) -> Verdict:
     record, domain_name = lookup
-    return judge(record, gather(record.name, record.type, domain_name))
+    return judge(record, gather(record.name, record.type, domain_name), ZoneEvidence(apex=domain_name))
 
 
-def gather(name: str, type_: str, domain_name: str) -> Answers:
+def gather(name: str, type_: str, domain_name: str) -> RecordEvidence:
     """What DNS holds at a name, and, when there is nothing, where the record may have gone instead. Never raises."""
     try:
         values, alias = _ask(name, type_)
     except dns.exception.DNSException as error:
-        return Answers(failure=_failure(domain_name, error))
+        return RecordEvidence(authority=(Heard("", failure=_failure(error)),))
+    heard = (Heard("", values, alias=alias),)
     if values:
-        return Answers(values=values)
-    other_type: tuple[str, ...] = (alias,) if alias else ()
+        return RecordEvidence(resolvers=heard, authority=heard)
+    wrong_type: tuple[str, ...] = (alias,) if alias else ()
     if type_ == "CNAME":
-        other_type = _ask_aside(name, "TXT")
+        wrong_type = _ask_aside(name, "TXT")
     doubled_name = f"{name}.{domain_name}"
-    return Answers(other_type=other_type, doubled_name=doubled_name, doubled=_ask_aside(doubled_name, type_))
+    return RecordEvidence(
+        resolvers=heard,
+        authority=heard,
+        wrong_type=wrong_type,
+        doubled=Elsewhere(doubled_name, _ask_aside(doubled_name, type_)),
+    )
 
 
 def _ask(name: str, type_: str) -> tuple[tuple[str, ...], str]:
@@ -107,10 +114,8 @@ def _text(rdata: dns.rdata.Rdata) -> str:
     return str(rdata.target).rstrip(".")
 
 
-def _failure(domain_name: str, error: dns.exception.DNSException) -> str:
-    if isinstance(error, dns.exception.Timeout):
-        return f"The name servers of {domain_name} did not answer in time."
-    return f"The name servers of {domain_name} answered with an error."
+def _failure(error: dns.exception.DNSException) -> Failure:
+    return Failure.TIMEOUT if isinstance(error, dns.exception.Timeout) else Failure.SERVFAIL
 
 
 # ---- Keeping ---------------------------------------------------------------------------------------------------------
@@ -120,7 +125,7 @@ def _store(domain: SendingDomain, records: Sequence[DnsRecord], verdicts: Sequen
     now = timezone.now()
     for record, verdict in zip(records, verdicts, strict=True):
         record.status, record.explanation, record.checked_at = verdict.status, verdict.explanation, now
-        record.found = list(verdict.found)
+        record.found, record.diagnosis = list(verdict.found), verdict.diagnosis
     with transaction.atomic():
         stored = SendingDomain.objects.select_for_update().filter(pk=domain.pk).first()
         if stored is None:
@@ -130,7 +135,7 @@ def _store(domain: SendingDomain, records: Sequence[DnsRecord], verdicts: Sequen
         # warning, then a stop) is a decision that a single look must not take. Time-outs never unverify.
         if not stored.is_verified and _all_required_found(records) and not _verify(stored, now):
             _say_held_by_another(records)
-        DnsRecord.objects.bulk_update(records, ["status", "found", "explanation", "checked_at"])
+        DnsRecord.objects.bulk_update(records, ["status", "found", "diagnosis", "explanation", "checked_at"])
         stored.checked_at = now
         wanted_at = now + next_check_after(stored.status, now - stored.created_at)
         stored.next_check_at = min(wanted_at, keys_want_look_at or wanted_at)

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
-from domains import dkim_requests, domain_connect, exports_views, services, verification
+from domains import dkim_requests, dns_hosts, domain_connect, exports_views, services, verification
 from domains.forms import DomainForm
 from domains.models import RecordStatus, SendingDomain
 from domains.names import DomainRefused
@@ -98,5 +98,6 @@ def _render_domain(request: OrganizationRequest, domain: SendingDomain, *, alway
         **dkim_requests.page_part(domain),
         **domain_connect.page_part(domain),
         **exports_views.page_part(domain),
+        **dns_hosts.page_part(domain),
     }
     return render(request, "domains/records.html" if request.htmx else "domains/domain.html", context)
