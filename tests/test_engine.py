@@ -12,12 +12,12 @@ from pytest_django.fixtures import Settings
 from accounts.credentials import Credential
 from accounts.models import Organization
 from domains.models import DomainStatus
+from domains.networks import is_allowed
 from domains.services import add_domain
 from events.models import Event
 from relay.database import database_url
 from relay.delivery import worker
 from relay.delivery.engine import Engine, EngineLimits
-from relay.delivery.networks import is_allowed
 from relay.lanes import Lane
 from relay.models import Recipient
 from relay.submission.accept import Submission

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pytest_django.fixtures import Settings
 
-from relay.guarded_fetch import FILES_AT_ONCE, Answer, FetchFailed, TooLarge, fetch_files, read_url
+from domains.guarded_fetch import FILES_AT_ONCE, Answer, FetchFailed, TooLarge, fetch_files, read_url
 from tests.dns_zone import Zone
 from tests.file_hosts import HOST, FileHost, file, running_hosts
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 from pytest_django.fixtures import Settings
 
-from relay.delivery.networks import is_allowed, source_for
+from domains.networks import is_allowed, source_for
 from relay.delivery.routing import Hop, Route, Router, RoutingFailed
 from tests.dns_zone import SERVFAIL, SILENT, Zone
 

@@ -11,8 +11,8 @@ from functools import lru_cache
 
 from django.conf import settings
 
+from domains.networks import is_ipv6
 from events.log import Tls
-from relay.delivery.networks import is_ipv6
 from relay.delivery.replies import make_reply
 from relay.delivery.routing import Hop, RoutingFailed
 from relay.delivery.tls import OPPORTUNISTIC, TlsPolicy, assess

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store
 
-from relay.delivery.networks import is_ipv6
+from domains.networks import is_ipv6
 from relay.delivery.routing import Hop, is_authentic_answer
 from relay.delivery.verdict import MALFORMED, Chain, parse, verifies
 

@@ -13,10 +13,10 @@ from uuid import UUID
 
 from django.conf import settings
 
+from domains.networks import is_ipv6
 from relay.delivery.conversation import Conversation
 from relay.delivery.groups import MESSAGES_PER_CONNECTION, Channel, Group
 from relay.delivery.messages import Letter, Messages
-from relay.delivery.networks import is_ipv6
 from relay.delivery.outcome import (
     Attempt,
     CannotSign,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import dns.asyncresolver
 
-from relay.guarded_fetch import Allowance, FetchFailed, GuardedClient, TooLarge, Url
+from domains.guarded_fetch import Allowance, FetchFailed, GuardedClient, TooLarge, Url
 
 __all__ = ["FetchFailed", "Https"]
 

@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.rest.fields import StrictCharField, StrictSerializer
-from relay.guarded_fetch import LONGEST_URL
+from domains.guarded_fetch import LONGEST_URL
 
 MOST_ATTACHMENTS = 100
 _WHITE_SPACE = " \r\n\t"

@@ -9,7 +9,7 @@ from typing import Any
 
 from accounts.catalogue import Refused
 from accounts.credentials import Credential
-from relay.guarded_fetch import Answer, FetchFailed, fetch_files, read_url
+from domains.guarded_fetch import Answer, FetchFailed, fetch_files, read_url
 from relay.models import Door
 from relay.rest.plain_requests import read_plain
 from relay.rest.serializers import SendEmailSerializer

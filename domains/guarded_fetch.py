@@ -1,7 +1,7 @@
 """HTTP requests to addresses that others chose: customers' files and webhooks, foreign policies.
 
 What is asked for can never be our own network: names are looked up by ourselves, only public addresses are connected to
-(`relay.delivery.networks`), and the address that was checked is the one connected to. No redirect is followed; size and time
+(`domains.networks`), and the address that was checked is the one connected to. No redirect is followed; size and time
 have limits. Of RFC 9112 there is what a client without kept connections needs, and no more.
 """
 
@@ -22,8 +22,8 @@ import dns.exception
 import idna
 from django.conf import settings
 
+from domains.networks import is_allowed, source_for
 from domains.resolver import async_resolver
-from relay.delivery.networks import is_allowed, source_for
 
 HEAD_OCTETS = 16 * 1024
 CONNECT_TIMEOUT = 10
