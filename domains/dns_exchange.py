@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -73,6 +73,10 @@ class Exchange:
             raise NoAnswer(reply)
         server.has_spoken, server.is_silent = True, False
         return reply
+
+    def liveliest_first(self, servers: Iterable[Endpoint]) -> list[Endpoint]:
+        """Those that have answered in this call before those that have not."""
+        return sorted(servers, key=lambda server: not self._servers[server].has_spoken)
 
     @asynccontextmanager
     async def _turn(self, server: _Server) -> AsyncIterator[None]:

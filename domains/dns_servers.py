@@ -66,7 +66,8 @@ class DnsServers:
 
     async def resolve(self, name: Name, type_: RdataType) -> Resolved:
         """By the first resolver that answers. Raises NoAnswer."""
-        return await first_answer([partial(self.resolve_by, resolver, name, type_) for resolver in self.resolvers])
+        resolvers = self._exchange.liveliest_first(self.resolvers)
+        return await first_answer([partial(self.resolve_by, resolver, name, type_) for resolver in resolvers])
 
     async def resolve_by(self, resolver: Endpoint, name: Name, type_: RdataType) -> Resolved:
         """Raises NoAnswer."""
@@ -91,9 +92,8 @@ class DnsServers:
         """Of a name in the zone `apex`. Raises NoAnswer, where no address of this server gives an answer."""
         if authority.failure:
             raise NoAnswer(authority.failure)
-        return await first_answer(
-            [partial(self._ask_authority_at, server, apex, name, type_) for server in authority.endpoints()]
-        )
+        endpoints = self._exchange.liveliest_first(authority.endpoints())
+        return await first_answer([partial(self._ask_authority_at, server, apex, name, type_) for server in endpoints])
 
     async def ask_any_authority(
         self, authorities: Sequence[Authority], apex: Name, name: Name, type_: RdataType

@@ -96,9 +96,9 @@ class Zones:
         """What the servers above tell: they know what is new, and whom they name although nobody answers there."""
         registry = await self._by_resolver(registered.parent())
         told = await self._descend(registry, registered)
-        if told.apex == registered or not told.exists:
-            return told
-        return None
+        if not told.exists:
+            return Zone(exists=False)
+        return told if told.apex == registered else None
 
     async def _descend(self, zone: Zone, name: Name) -> Zone:
         """To the zone that the name is in, as authorities from `zone` on tell. `exists` is the name's."""
