@@ -7,6 +7,7 @@ all else is passed over, little of it is read, and no reply may be large.
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -29,9 +30,13 @@ STAGGER_S = 0.6  # after which the next server is asked too, while the one befor
 AT_ONCE = 200  # sockets
 AT_ONCE_PER_SERVER = 8
 STRANGE_PACKETS = 20  # that a question bears; then it is given up
-# A TXT of a well-filled domain is some 5 kB. To read 16 KiB that were made to be slow takes some milliseconds.
-LONGEST_REPLY = 16 * 1024
 HEADER_OCTETS = 12
+# The TXT records of a well-filled domain are some 5 kB.
+LONGEST_REPLY = 16 * 1024
+# dnspython takes 3 ms for a record that holds a name of 120 labels, and 0.2 ms for one that only is at such a name.
+MOST_RECORDS = 128
+MOST_WITH_NAMES = 24
+WITHOUT_NAMES = {RdataType.A, RdataType.AAAA, RdataType.TXT, RdataType.OPT}
 
 Reply = dns.message.Message
 T = TypeVar("T")
@@ -207,7 +212,34 @@ def read_reply(packet: bytes, query: Reply) -> Reply | None:
         return None
     is_cut = bool(int.from_bytes(packet[2:4]) & dns.flags.TC)
     try:
+        if not is_cut and not _is_bearable(packet):
+            return None
         reply = dns.message.from_wire(packet, question_only=is_cut, ignore_trailing=True)
         return reply if query.is_response(reply) else None
     except Exception:  # strangers choose these octets: whatever a parser makes of them, it is no reply
         return None
+
+
+def _is_bearable(packet: bytes) -> bool:
+    """Whether reading it cannot take long. Raises IndexError and struct.error, where it cannot be read at all."""
+    questions, *records = struct.unpack_from("!4H", packet, 4)
+    if questions > 1 or sum(records) > MOST_RECORDS:
+        return False
+    at, with_names = HEADER_OCTETS, 0
+    for _ in range(questions):
+        at = _after_name(packet, at) + 4
+    for _ in range(sum(records)):
+        at = _after_name(packet, at)
+        type_, _, _, length = struct.unpack_from("!HHIH", packet, at)
+        with_names += type_ not in WITHOUT_NAMES
+        at += 10 + length
+    return with_names <= MOST_WITH_NAMES
+
+
+def _after_name(packet: bytes, at: int) -> int:
+    """RFC 1035, 4.1.4: labels, up to an empty one or a pointer."""
+    while length := packet[at]:
+        if length >= 0xC0:
+            return at + 2
+        at += length + 1
+    return at + 1

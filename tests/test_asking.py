@@ -652,6 +652,21 @@ def test_whatever_octets_come_nothing_breaks_and_text_can_be_stored(packet: byte
         text.encode()
 
 
+@pytest.mark.parametrize(
+    ("rows", "is_read"),
+    [
+        ([f'demo.test. 60 IN TXT "{n}"' for n in range(127)], True),
+        ([f'demo.test. 60 IN TXT "{n}"' for n in range(129)], False),
+        ([f"demo.test. 60 IN NS ns{n}.demo.test." for n in range(24)], True),
+        ([f"demo.test. 60 IN NS ns{n}.demo.test." for n in range(25)], False),
+    ],
+)
+def test_replies_that_would_take_long_to_read_are_not_read(rows: list[str], is_read: bool) -> None:
+    reply = appending(*rows)(QUERY, dns.message.make_response(QUERY))
+    reply.use_edns(False)
+    assert (read_reply(reply.to_wire(), QUERY) is not None) == is_read
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(strange_packets(), min_size=1, max_size=6))
 def test_servers_that_answer_anything_at_all_do_no_harm(loose: Made, packets: list[bytes]) -> None:
