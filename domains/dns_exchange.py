@@ -54,7 +54,11 @@ class NoAnswer(Exception):
 class _Server:
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE_PER_SERVER))
     has_spoken: bool = False
-    is_silent: bool = False  # a question waited in vain and none was ever answered: no more are asked
+    in_vain: int = 0  # questions, while none was answered
+
+    def is_silent(self, flags: int) -> bool:
+        """No more is asked then. A resolver that is there may keep silent for as long as the servers of a zone do."""
+        return self.in_vain >= (AT_ONCE_PER_SERVER if flags & dns.flags.RD else 1)
 
 
 class Exchange:
@@ -69,14 +73,14 @@ class Exchange:
         """Whatever its code is. Raises NoAnswer: TIMEOUT (also: nobody there, no way there), MALFORMED."""
         server = self._servers[at]
         try:
-            async with self._turn(server):
+            async with self._turn(server, flags):
                 reply = await _converse(at, name, type_, flags)
         except OSError:  # a TimeoutError is one
             reply = Failure.TIMEOUT
         if isinstance(reply, Failure):
-            server.is_silent = not server.has_spoken and reply == Failure.TIMEOUT
+            server.in_vain += not server.has_spoken and reply == Failure.TIMEOUT
             raise NoAnswer(reply)
-        server.has_spoken, server.is_silent = True, False
+        server.has_spoken, server.in_vain = True, 0
         return reply
 
     def liveliest_first(self, servers: Iterable[Endpoint]) -> list[Endpoint]:
@@ -84,10 +88,10 @@ class Exchange:
         return sorted(servers, key=lambda server: not self._servers[server].has_spoken)
 
     @asynccontextmanager
-    async def _turn(self, server: _Server) -> AsyncIterator[None]:
+    async def _turn(self, server: _Server, flags: int) -> AsyncIterator[None]:
         """Raises TimeoutError."""
         async with asyncio.timeout_at(self._deadline), server.places, self._places:
-            if server.is_silent:
+            if server.is_silent(flags):
                 raise TimeoutError
             yield
 

@@ -66,8 +66,7 @@ class Zones:
 
     async def _find(self, domain: Name, registered: Name) -> Zone:
         zone = await self._by_resolver(registered)
-        # No resolver there, no further question.
-        if not zone.authorities and zone.failure != Failure.TIMEOUT and (told := await self._by_registry(registered)):
+        if not zone.authorities and (told := await self._by_registry(registered)):
             zone = replace(told, dnssec=zone.dnssec)
         return replace(await self._descend(zone, domain), exists=zone.exists)
 

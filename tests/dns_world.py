@@ -29,6 +29,15 @@ Packets = bytes | list[bytes] | None
 Manner = Callable[[Message, Message], Message | Packets]  # query and honest reply: what is sent
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A record to ask for."""
+
+    type: str
+    name: str
+    id: str = "it"
+
+
 @dataclass
 class Server:
     """`zones`: apexes of those it has. `manner`: what becomes of its honest replies. `asked`: `name TYPE` in their order."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from ipaddress import ip_network
 from itertools import cycle
 from typing import Any
@@ -37,19 +36,12 @@ from domains.dns_exchange import read_reply
 from domains.evidence import Elsewhere, Evidence, Failure, Heard, NameServer, RecordEvidence
 from domains.resolver import Endpoint, check_resolvers
 from domains.zones import Zone, ZoneCache
-from tests.dns_world import NEGATIVE_TTL_S, TTL_S, Resolver, Server, World, lame, refusing, silent
+from tests.dns_world import NEGATIVE_TTL_S, TTL_S, Asked, Resolver, Server, World, lame, refusing, silent
 
 RESOLVERS = ("127.0.53.101", "127.0.53.102")
 NS = {f"ns{n}.host.test": f"127.0.53.{n}" for n in range(1, 7)}
 Rows = dict[str, list[str]]
 TOKEN = '"plugsend-verification=abc"'
-
-
-@dataclass(frozen=True)
-class Asked:
-    type: str
-    name: str
-    id: str = "it"
 
 
 OWNERSHIP = Asked("TXT", "_plugsend.demo.test")
