@@ -21,7 +21,7 @@ from dns.rdatatype import RdataType
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from domains import asking, dns_exchange
+from domains import asking, dns_exchange, dns_servers
 from domains import zones as zones_module
 from domains.asking import gather
 from domains.dns_answers import (
@@ -226,6 +226,13 @@ def test_an_alias_that_cannot_be_followed_is_no_answer(make: Make) -> None:
     assert made.ask_one(OWNERSHIP).authority == heard(failure=Failure.BOGUS)
 
 
+def test_an_answer_is_remembered_no_longer_than_the_shortest_of_its_chain(make: Make) -> None:
+    made = make({"_plugsend.demo.test CNAME": ["v.other.test."]}, {"other.test": {}})
+    for resolver in made.resolvers:
+        resolver.remembered["v.other.test TXT"] = ([TOKEN], 7)
+    assert {one.ttl_s for one in made.ask_one(OWNERSHIP).authority} == {7}
+
+
 def test_aliases_in_a_circle_end(make: Make) -> None:
     made = make(
         {"_plugsend.demo.test CNAME": ["a.other.test."]}, {"other.test": {"a.other.test CNAME": ["a.other.test."]}}
@@ -338,6 +345,48 @@ def test_a_server_is_asked_at_its_next_address(make: Make) -> None:
     made.world.zones["host.test"]["ns2.host.test A"] = ["127.0.53.3", "127.0.53.2"]
     made.ns["ns3"].manner = silent
     assert made.ask_one(OWNERSHIP).authority == heard(("plugsend-verification=abc",), ttl_s=TTL_S)
+
+
+@pytest.mark.parametrize("apex", [".", "test.", "demo.test.", "_other.demo.test.", "other.test."])
+def test_a_server_that_refers_up_or_aside_is_lame(make: Make, apex: str) -> None:
+    def refer(query: Message, reply: Message) -> Message:
+        reply = dns.message.make_response(query)
+        reply.authority.append(dns.rrset.from_text(apex, 60, "IN", "NS", "ns1.host.test."))
+        return reply
+
+    made = make({"_plugsend.demo.test TXT": [TOKEN]})
+    made.ns["ns2"].manner = refer
+    assert made.ask_one(OWNERSHIP).authority[1] == Heard("ns2.host.test", failure=Failure.LAME)
+
+
+def test_a_server_that_fails_for_one_record_is_of_use_for_others(make: Make) -> None:
+    made = make({"_plugsend.demo.test TXT": [TOKEN]})
+    made.ns["ns2"].manner = lambda query, reply: (
+        refusing(dns.rcode.SERVFAIL)(query, reply) if "_plugsend" in str(query.question[0]) else reply
+    )
+    evidence = made.ask(OWNERSHIP, Asked("CNAME", "psrp.demo.test", id="other"))
+    assert [one.failure for one in evidence.records["it"].authority] == [None, Failure.SERVFAIL]
+    assert [one.failure for one in evidence.zone.name_servers] == [None, None]
+
+
+def test_a_server_to_which_there_is_no_way_from_here_is_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make({"demo.test NS": ["ns1.host.test.", "v6.host.test."], "_plugsend.demo.test TXT": [TOKEN]})
+    made.world.zones["host.test"]["v6.host.test AAAA"] = ["2001:db8::1"]
+    monkeypatch.setattr(dns_servers, "source_for", lambda address: None if ":" in address else "127.0.0.1")
+    evidence = made.ask(OWNERSHIP)
+    assert [one.server for one in evidence.records["it"].authority] == ["ns1.host.test"]
+    assert evidence.zone.name_servers[1] == NameServer("v6.host.test", ("2001:db8::1",))
+
+
+def test_the_negative_ttl_of_another_zone_does_not_count(make: Make) -> None:
+    def strange(query: Message, reply: Message) -> Message:
+        foreign = dns.rrset.from_text("other.test.", 5, "IN", "SOA", "a.test. b.test. 1 2 3 4 5")
+        reply.authority.insert(0, foreign)
+        return reply
+
+    made = make()
+    made.ns["ns1"].manner = made.ns["ns2"].manner = strange
+    assert made.ask_one(OWNERSHIP).authority == heard(exists=False, ttl_s=NEGATIVE_TTL_S)
 
 
 def test_four_servers_are_enough(make: Make) -> None:
@@ -505,6 +554,19 @@ def failing_at_first(server: Server) -> Any:
         return refusing(dns.rcode.SERVFAIL)(query, reply) if is_first else reply
 
     return manner
+
+
+def test_a_zone_below_that_resolvers_do_not_believe(make: Make) -> None:
+    zones = {
+        "_domainkey.demo.test": {"_domainkey.demo.test NS": ["ns3.host.test."], "ps._domainkey.demo.test TXT": [TOKEN]}
+    }
+    made = make({}, zones)
+    made.ns["ns3"].zones = ("_domainkey.demo.test",)
+    for resolver in made.resolvers:
+        resolver.bogus["_domainkey.demo.test"] = (EDECode.RRSIGS_MISSING, "none")
+    evidence = made.ask(Asked("TXT", "ps._domainkey.demo.test"))
+    assert evidence.zone.dnssec == "RRSIGS MISSING: none"
+    assert [one.failure for one in evidence.records["it"].resolvers] == [Failure.BOGUS] * 2
 
 
 def test_a_resolver_that_insists_is_taken_at_its_word(make: Make) -> None:
