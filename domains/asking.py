@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -41,25 +41,15 @@ class AskedRecord(Protocol):
 
 
 def gather(domains: Sequence[tuple[str, Sequence[AskedRecord]]]) -> list[Evidence]:
-    """The evidence of each domain, all questions side by side, for threads that may wait: at most some 8 s. Never raises:
-    what DNS does not tell in that time is among the evidence as a failure."""
+    """The evidence of each domain, all questions side by side, for threads that may wait: at most some 8 s. What DNS does not
+    tell in that time is among the evidence as a failure. Raises nothing but ImproperlyConfigured."""
     return asyncio.run(_gather(domains))
 
 
 async def _gather(domains: Sequence[tuple[str, Sequence[AskedRecord]]]) -> list[Evidence]:
     servers = DnsServers(Exchange(WITHIN_S), check_resolvers())
     zones = Zones(servers)
-    looks = [_Look(domain, records, servers, zones).evidence() for domain, records in domains]
-    return list(await asyncio.gather(*(_safely(look) for look in looks)))
-
-
-async def _safely(look: Coroutine[Any, Any, Evidence]) -> Evidence:
-    try:
-        return await look
-    except Exception:
-        # An accident of ours with one domain, whose packets strangers write, must not stop the checks of all others.
-        logger.exception("a look at DNS failed")
-        return Evidence(ZoneEvidence(failure=Failure.MALFORMED), {})
+    return list(await asyncio.gather(*(_Look(*domain, servers, zones).safe_evidence() for domain in domains)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +73,16 @@ class _Look:
         self._dnssec = ""
         self._asked: dict[Hashable, asyncio.Future[Any]] = {}
 
-    async def evidence(self) -> Evidence:
+    async def safe_evidence(self) -> Evidence:
+        """An accident of ours with one domain, whose packets strangers write, does not stop the checks of all others."""
+        try:
+            return await self._evidence()
+        except Exception:
+            logger.exception("the look at the DNS of %s failed", self._domain)
+            nothing = {record.id: RecordEvidence() for record in self._records}
+            return Evidence(ZoneEvidence(failure=Failure.MALFORMED), nothing)
+
+    async def _evidence(self) -> Evidence:
         zone, said = await self._authorities_say(afresh=False)
         if zone.is_remembered and not any(one.answers for one in said):
             zone, said = await self._authorities_say(afresh=True)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import dns.exception
@@ -51,14 +50,16 @@ class NoAnswer(Exception):
 
 
 @dataclass(slots=True)
-class _Server:
-    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE_PER_SERVER))
+class _Line:
+    """To a resolver, or to the authority of a zone."""
+
+    patience: int
     has_spoken: bool = False
     in_vain: int = 0  # questions, while none was answered
 
-    def is_silent(self, flags: int) -> bool:
-        """No more is asked then. A resolver that is there may keep silent for as long as the servers of a zone do."""
-        return self.in_vain >= (AT_ONCE_PER_SERVER if flags & dns.flags.RD else 1)
+    @property
+    def is_dead(self) -> bool:
+        return self.in_vain >= self.patience
 
 
 class Exchange:
@@ -67,33 +68,36 @@ class Exchange:
     def __init__(self, within_s: float) -> None:
         self._deadline = asyncio.get_running_loop().time() + within_s
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._servers: defaultdict[Endpoint, _Server] = defaultdict(_Server)
+        self._places_at: defaultdict[tuple[Endpoint, bool], asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(AT_ONCE_PER_SERVER)
+        )
+        self._lines: dict[tuple[Endpoint, Name | None], _Line] = {}
 
-    async def ask(self, at: Endpoint, name: Name, type_: RdataType, flags: int = 0) -> Reply:
-        """Whatever its code is. Raises NoAnswer: TIMEOUT (also: nobody there, no way there), MALFORMED."""
-        server = self._servers[at]
+    async def ask(
+        self, at: Endpoint, name: Name, type_: RdataType, *, zone: Name | None = None, unchecked: bool = False
+    ) -> Reply:
+        """Whatever the reply's code is. Of an authority of `zone` (RD=0), or else of a resolver, which with `unchecked` shall
+        not validate (CD=1). Raises NoAnswer: TIMEOUT (also: nobody there, no way there), MALFORMED."""
+        flags = (0 if zone else dns.flags.RD) | (dns.flags.CD if unchecked else 0)
+        line = self._line(at, zone)
         try:
-            async with self._turn(server, flags):
-                reply = await _converse(at, name, type_, flags)
+            async with asyncio.timeout_at(self._deadline), self._places_at[at, zone is None], self._places:
+                reply = Failure.TIMEOUT if line.is_dead else await _converse(at, name, type_, flags)
         except OSError:  # a TimeoutError is one
             reply = Failure.TIMEOUT
         if isinstance(reply, Failure):
-            server.in_vain += not server.has_spoken and reply == Failure.TIMEOUT
+            line.in_vain += reply == Failure.TIMEOUT and not line.has_spoken
             raise NoAnswer(reply)
-        server.has_spoken, server.in_vain = True, 0
+        line.has_spoken, line.in_vain = True, 0
         return reply
 
-    def liveliest_first(self, servers: Iterable[Endpoint]) -> list[Endpoint]:
+    def liveliest_first(self, servers: Iterable[Endpoint], *, zone: Name | None = None) -> list[Endpoint]:
         """Those that have answered in this call before those that have not."""
-        return sorted(servers, key=lambda server: not self._servers[server].has_spoken)
+        return sorted(servers, key=lambda server: not self._line(server, zone).has_spoken)
 
-    @asynccontextmanager
-    async def _turn(self, server: _Server, flags: int) -> AsyncIterator[None]:
-        """Raises TimeoutError."""
-        async with asyncio.timeout_at(self._deadline), server.places, self._places:
-            if server.is_silent(flags):
-                raise TimeoutError
-            yield
+    def _line(self, at: Endpoint, zone: Name | None) -> _Line:
+        # A resolver that is there may keep silent for as long as the servers of a zone do.
+        return self._lines.setdefault((at, zone), _Line(patience=1 if zone else AT_ONCE_PER_SERVER))
 
 
 async def first_answer(asks: Sequence[Callable[[], Awaitable[T]]]) -> T:

@@ -71,18 +71,18 @@ class DnsServers:
 
     async def resolve_by(self, resolver: Endpoint, name: Name, type_: RdataType) -> Resolved:
         """Raises NoAnswer."""
-        reply = await self._exchange.ask(resolver, name, type_, dns.flags.RD)
+        reply = await self._exchange.ask(resolver, name, type_)
         if failure_of(reply) != Failure.SERVFAIL:
             return Resolved(_answer(reply))
         words = read_dnssec_words(reply)
         try:
             # RFC 4035, 3.2.2: with CD the resolver hands over what it does not believe.
-            unchecked = _answer(await self._exchange.ask(resolver, name, type_, dns.flags.RD | dns.flags.CD))
+            unchecked = _answer(await self._exchange.ask(resolver, name, type_, unchecked=True))
         except NoAnswer as no_answer:
             raise NoAnswer(Failure.BOGUS, words) if words else no_answer from None
         if not words:
             # It did not say why it failed. Perhaps the zone's servers only were slow, and now it knows.
-            reply = await self._exchange.ask(resolver, name, type_, dns.flags.RD)
+            reply = await self._exchange.ask(resolver, name, type_)
             if failure_of(reply) != Failure.SERVFAIL:
                 return Resolved(_answer(reply))
             words = read_dnssec_words(reply) or UNEXPLAINED
@@ -92,7 +92,7 @@ class DnsServers:
         """Of a name in the zone `apex`. Raises NoAnswer, where no address of this server gives an answer."""
         if authority.failure:
             raise NoAnswer(authority.failure)
-        endpoints = self._exchange.liveliest_first(authority.endpoints())
+        endpoints = self._exchange.liveliest_first(authority.endpoints(), zone=apex)
         return await first_answer([partial(self._ask_authority_at, server, apex, name, type_) for server in endpoints])
 
     async def ask_any_authority(
@@ -104,7 +104,7 @@ class DnsServers:
         )
 
     async def _ask_authority_at(self, server: Endpoint, apex: Name, name: Name, type_: RdataType) -> Reply | Referral:
-        reply = _answer(await self._exchange.ask(server, name, type_))
+        reply = _answer(await self._exchange.ask(server, name, type_, zone=apex))
         if reply.flags & dns.flags.AA:
             return reply
         if referral := read_referral(reply, apex, name):

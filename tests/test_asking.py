@@ -763,6 +763,25 @@ def test_a_silent_server_is_not_waited_for_over_and_over(make: Make, impatient: 
     assert len(made.ns["ns2"].asked) <= dns_exchange.AT_ONCE_PER_SERVER * len(dns_exchange.UDP_TRIES_S)
 
 
+def test_a_server_that_is_silent_about_one_zone_is_asked_for_others(make: Make, impatient: None) -> None:
+    made = make(
+        {"_plugsend.demo.test TXT": [TOKEN]}, {"slow.test": {"slow.test NS": ["ns1.host.test.", "ns2.host.test."]}}
+    )
+    for name in ("ns1", "ns2"):
+        made.ns[name].manner = lambda query, reply: None if "slow" in str(query.question[0]) else reply
+    slow = [Asked("TXT", f"_{n}.slow.test", id=str(n)) for n in range(20)]
+    silent_zone, good_zone = gather([("slow.test", slow), ("demo.test", [OWNERSHIP])])
+    assert {one.failure for one in silent_zone.zone.name_servers} == {Failure.TIMEOUT}
+    assert good_zone.records["it"].authority == heard(("plugsend-verification=abc",), ttl_s=TTL_S)
+
+
+def test_an_accident_with_one_domain_stays_its_own(make: Make) -> None:
+    make({"_plugsend.demo.test TXT": [TOKEN]})
+    bad, good = gather([("demo.test", [Asked("NO-SUCH-TYPE", "x.demo.test")]), ("demo.test", [OWNERSHIP])])
+    assert (bad.zone.failure, bad.records) == (Failure.MALFORMED, {"it": RecordEvidence()})
+    assert good.records["it"].authority[0].values == ("plugsend-verification=abc",)
+
+
 def test_many_domains_are_looked_at_side_by_side(make: Make) -> None:
     names = [f"d{n}.test" for n in range(40)]
     made = make(
