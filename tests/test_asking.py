@@ -517,6 +517,17 @@ def test_a_silent_resolver_does_not_stand_in_the_way(make: Make, impatient: None
     assert [one.failure for one in evidence.records["it"].resolvers] == [Failure.TIMEOUT, None]
 
 
+def test_the_next_resolver_is_asked_before_a_silent_one_is_given_up(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dns_exchange, "UDP_TRIES_S", (3.0, 3.0))
+    monkeypatch.setattr(dns_exchange, "STAGGER_S", 0.05)
+    made = make()
+    made.resolvers[0].manner = silent
+    assert made.ask().zone.apex == "demo.test"
+    assert made.resolvers[0].asked == ["demo.test NS"]  # once: its second packet was not waited for
+
+
 # ---- DNSSEC ----------------------------------------------------------------------------------------------------------
 
 
