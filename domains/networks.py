@@ -1,4 +1,5 @@
-"""Which addresses mail may be sent to, and how this machine reaches them. Nothing is sent to find out."""
+"""Which addresses strangers may send us to, with mail, requests or questions, and how this machine reaches them. Nothing is
+sent to find out."""
 
 from __future__ import annotations
 
@@ -15,8 +16,7 @@ _DISCARD_PORT = 9
 
 
 def is_allowed(address: str) -> bool:
-    """Outside the sandbox mail goes to public addresses only, never into our own network, but where ALLOWED_NETWORKS
-    says so."""
+    """Outside the sandbox we go to public addresses only, never into our own network, but where ALLOWED_NETWORKS says so."""
     return settings.SANDBOX or is_named(address) or _is_public(ipaddress.ip_address(address))
 
 

@@ -1,5 +1,7 @@
 """The DNS resolvers of this process, sync and async, over the name servers that the settings name."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 
@@ -15,6 +17,36 @@ TIMEOUT_S = 2.0  # for one server's answer
 # DNS flag day 2020: the largest UDP answer that is not fragmented anywhere; beyond it TCP takes over.
 UDP_PAYLOAD = 1232
 CACHE_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a DNS server listens."""
+
+    address: str
+    port: int = 53
+
+
+def check_resolvers() -> tuple[Endpoint, ...]:
+    """Those that checks of domains ask: DOMAIN_CHECK_RESOLVERS, else DNS_NAMESERVERS, else the machine's own."""
+    for setting in ("DOMAIN_CHECK_RESOLVERS", "DNS_NAMESERVERS"):
+        if entries := getattr(settings, setting):
+            return endpoints(setting, entries)
+    return _machine_resolvers()
+
+
+@lru_cache(maxsize=1)
+def _machine_resolvers() -> tuple[Endpoint, ...]:
+    try:
+        own = dns.resolver.Resolver().nameservers
+    except dns.resolver.NoResolverConfiguration:
+        own = []
+    return tuple(Endpoint(entry) for entry in own if isinstance(entry, str))
+
+
+def endpoints(setting: str, entries: Sequence[str]) -> tuple[Endpoint, ...]:
+    """`192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1` or `[2001:db8::1]:5353`. Raises ImproperlyConfigured."""
+    return tuple(_endpoint(setting, entry) for entry in entries)
 
 
 def resolver() -> dns.resolver.Resolver:
@@ -45,15 +77,17 @@ def _resolver(nameservers: tuple[str, ...]) -> dns.resolver.Resolver:
 
 def _configure(made: dns.resolver.BaseResolver, nameservers: tuple[str, ...]) -> None:
     if nameservers:
-        made.nameservers = [_nameserver(entry) for entry in nameservers]
+        made.nameservers = [
+            dns.nameserver.Do53Nameserver(server.address, server.port)
+            for server in endpoints("DNS_NAMESERVERS", nameservers)
+        ]
     made.lifetime = LIFETIME_S
     made.timeout = TIMEOUT_S
     made.use_edns(0, 0, UDP_PAYLOAD)
     made.flags = dns.flags.RD | dns.flags.AD  # RFC 6840, 5.7: tell us whether the answer was validated
 
 
-def _nameserver(entry: str) -> dns.nameserver.Nameserver:
-    """`192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1` or `[2001:db8::1]:5353`."""
+def _endpoint(setting: str, entry: str) -> Endpoint:
     host, port = entry, 53
     if entry.startswith("[") or entry.count(":") == 1:
         host, _, digits = entry.rpartition(":") if not entry.endswith("]") else (entry, "", "53")
@@ -64,7 +98,5 @@ def _nameserver(entry: str) -> dns.nameserver.Nameserver:
     except ValueError:
         port = 0
     if not 0 < port < 65536:
-        raise ImproperlyConfigured(
-            f"DNS_NAMESERVERS: “{entry}” is not an IP address, optionally with a port (192.0.2.1:53)."
-        )
-    return dns.nameserver.Do53Nameserver(host, port)
+        raise ImproperlyConfigured(f"{setting}: “{entry}” is not an IP address, optionally with a port (192.0.2.1:53).")
+    return Endpoint(host, port)

@@ -246,9 +246,12 @@ SANDBOX_MX_PORT = env.number("SANDBOX_MX_PORT", 2525)
 DNS_NAMESERVERS = env.words("DNS_NAMESERVERS")  # addresses, `host:port` allowed; empty: the machine's own resolver
 if SANDBOX:
     DNS_NAMESERVERS = [f"127.0.0.1:{SANDBOX_DNS_PORT}"]
+# The public resolvers that checks of domains ask, which see what receivers see; empty: DNS_NAMESERVERS. In the sandbox its own.
+DOMAIN_CHECK_RESOLVERS = [] if SANDBOX else env.words("DOMAIN_CHECK_RESOLVERS")
+DNS_AUTHORITY_PORT = SANDBOX_DNS_PORT if SANDBOX else 53  # where the name servers of zones are asked
 # The name servers are local and validate: their AD bit can be trusted (RFC 4033, 4.9.3), which DANE wants.
 DNS_VALIDATES = env.flag("DNS_VALIDATES")
-# Networks that mail goes to although they are not public.
+# Networks that mail, requests and questions to name servers go to although they are not public.
 ALLOWED_NETWORKS = networks("ALLOWED_NETWORKS", env.words("ALLOWED_NETWORKS"))
 TLS_CA_FILE = env.text("TLS_CA_FILE")  # PEM; in place of the system's certificate authorities
 EXCHANGER_PORT = SANDBOX_MX_PORT if SANDBOX else 25
