@@ -177,7 +177,8 @@ class _Look:
             )
         else:
             resolvers, beside = (), await side_looks.beside(name, type_, said.answers, said.zone)
-        return replace(beside, authority=said.heard, resolvers=resolvers)
+        inherited = await side_looks.inherited(name) if said.answers or resolvers else None
+        return replace(beside, authority=said.heard, resolvers=resolvers, inherited=inherited)
 
     async def _once(self, key: Hashable, ask: Callable[..., Awaitable[T]], *about: Any) -> T:
         """What several records or servers want to know is asked once."""

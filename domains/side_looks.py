@@ -16,6 +16,8 @@ from domains.dns_answers import Answer, Referral, read_answer, text_of
 from domains.dns_exchange import NoAnswer
 from domains.dns_servers import DnsServers
 from domains.evidence import Elsewhere, Heard, RecordEvidence
+from domains.names import registrable_part
+from domains.records import DMARC_LABEL
 from domains.zones import Zone
 
 TXT, CNAME, A, AAAA = RdataType.TXT, RdataType.CNAME, RdataType.A, RdataType.AAAA
@@ -54,6 +56,17 @@ class SideLooks:
             at_apex=at_apex,
             is_wildcard=await self._is_wildcard(zone, name, *strange) if strange else False,
         )
+
+    async def inherited(self, name: Name) -> Elsewhere | None:
+        """For DMARC: what the organizational domain has, when the domain is a subdomain (RFC 7489, 6.6.3, step 3)."""
+        organizational = dns.name.from_text(registrable_part(text_of(self._domain)))
+        if name.labels[0].lower() != DMARC_LABEL.encode() or organizational == self._domain:
+            return None
+        above = Name([DMARC_LABEL.encode(), *organizational.labels])
+        apex = self._zone.apex if self._zone else None
+        is_inside = apex is not None and above.is_subdomain(apex)
+        values = await self._values(self._zone if is_inside else None, above, TXT)
+        return Elsewhere(text_of(above), values) if values else None
 
     async def _is_wildcard(
         self, zone: Zone | None, name: Name, type_: RdataType, alias: str, values: tuple[str, ...]
