@@ -75,14 +75,15 @@ def _look(domain: SendingDomain, records: Sequence[DnsRecord], evidence: Evidenc
 
 def _store(look: Look, by: Actor) -> SendingDomain:
     # A domain that may be about to be proved is locked with those of the same name, for the sake of who has it now.
-    is_proof = not look.domain.is_verified and _sight([_judged(*one) for one in look.records.values()]) == Sight.WHOLE
+    is_whole = _sight([_judged(*one) for one in look.records.values()]) == Sight.WHOLE
+    is_proof = is_whole and not SendingDomain.objects.filter(pk=look.domain.pk, status=DomainStatus.VERIFIED).exists()
     with transaction.atomic():
         rivals = _lock(look.domain, with_rivals=is_proof)
         domain = rivals.pop(look.domain.pk, None)
         if domain is None:
             return look.domain  # removed while DNS was asked
-        if domain.checked_at and domain.checked_at > look.at:
-            return domain  # what began later knows better
+        if domain.checked_at and look.at < domain.checked_at <= timezone.now():
+            return domain  # what began later knows better (and a clock that was wrong does not)
         records = _keep_verdicts(domain, look)
         sight = _sight(records) if is_proof or domain.is_verified else Sight.UNCLEAR
         taken = step(
