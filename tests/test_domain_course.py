@@ -25,6 +25,7 @@ from domains.verification import check_domain
 from relay.sandbox.models import ZoneRecord
 from relay.sandbox.zone import publish, withdraw
 from tests.factories import make_tenant
+from tests.lookers import wait_for_lookers
 from tests.sandbox_servers import HOST, dns_over_database, silent_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,12 +44,6 @@ def dns(transactional_db: None, settings: Settings) -> Iterator[None]:
         settings.DNS_NAMESERVERS = [f"{HOST}:{server.port}"]
         yield
     wait_for_lookers()
-
-
-def wait_for_lookers() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "looker":
-            thread.join(20)
 
 
 @pytest.fixture
