@@ -14,6 +14,11 @@ from accounts.http import OrganizationRequest, organization_required
 from accounts.models import AuditEntry
 
 PAGE_SIZE = 50
+TITLES = {
+    "domain.failing": "Domain has lost DNS records",
+    "domain.warned": "Owners warned of lost DNS records",
+    "domain.recovered": "DNS records are back",
+}  # where the action's own words would not do
 ABBREVIATIONS = {"smtp": "SMTP", "api": "API", "dkim": "DKIM", "dns": "DNS"}
 
 
@@ -53,7 +58,7 @@ def audit_log(request: OrganizationRequest) -> HttpResponse:
 
 def told(entry: AuditEntry) -> Told:
     words = [ABBREVIATIONS.get(word, word) for word in entry.action.replace(".", " ").replace("_", " ").split()]
-    title = " ".join(words)
+    title = TITLES.get(entry.action) or " ".join(words)
     return Told(entry, title[:1].upper() + title[1:], _who(entry), _changes(entry.before or {}, entry.after or {}))
 
 

@@ -74,7 +74,7 @@ _ROWS = [
             "{domain} lies below {parent}, for which sending from subdomains is not turned on.",
             "Turn it on at that domain's page, or add the subdomain as a sending domain of its own.", "invalid_from_address"),
     Refusal("sender_domain_stopped", 550, "5.7.1", 403, "Sending domain stopped: its records are gone",
-            "{domain} was stopped because DNS records that it needs are missing: {missing}.",
+            "{domain} was stopped because DNS records that it needs are missing or different: {missing}.",
             "Publish the records again as the domain's page shows them; sending goes on by itself once they are seen. "
             "`POST /api/v1/domains/<id>/verify` looks at once.", "invalid_from_address"),
     Refusal("sender_domain_taken_over", 550, "5.7.1", 403, "Sending domain taken over",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -120,7 +120,18 @@ def work_off_due(at_once: int = DOMAINS_AT_ONCE) -> None:
     """Looks at what is due until nothing is."""
     while domains := claim_due(at_once):
         with _looking_at([domain.pk for domain in domains]) as ours:
-            check_domains([domain for domain in domains if domain.pk in ours])
+            _check([domain for domain in domains if domain.pk in ours])
+
+
+def _check(domains: Sequence[SendingDomain]) -> None:
+    """One at which our own code fails does not keep the others from their looks."""
+    try:
+        check_domains(domains)
+    except Exception:
+        logger.exception("A look at %s failed", ", ".join(domain.name for domain in domains))
+        if len(domains) > 1:
+            for domain in domains:
+                _check([domain])
 
 
 def claim_due(limit: int) -> list[SendingDomain]:

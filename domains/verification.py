@@ -179,7 +179,9 @@ def _advance(domain: SendingDomain, taken: Step, records: Sequence[DnsRecord], b
     changed_before, changed_after = _changes(before, after)
     if lost and taken.turn != Turn.VERIFIED:
         changed_after["records"] = [f"{record.type} {record.name}: {record.status}" for record in lost]
-    note(by, f"domain.{taken.turn}", domain, organization_id=domain.organization_id, before=changed_before,
+    # Who looks may have proved it; that records are lost or back is nobody's deed of ours.
+    actor = by if taken.turn == Turn.VERIFIED else SYSTEM
+    note(actor, f"domain.{taken.turn}", domain, organization_id=domain.organization_id, before=changed_before,
          after=changed_after)  # fmt: skip
     template = MAILS.get(taken.turn, "")
     if taken.turn in {Turn.VERIFIED, Turn.RECOVERED} and before.warned_at:

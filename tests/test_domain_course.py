@@ -19,7 +19,7 @@ from accounts.audit import Actor
 from accounts.models import AuditEntry, Notice, Organization
 from domains import verification
 from domains.looking import check_again, claim_due, look_at_due, look_while_open, work_off_due
-from domains.models import DomainStatus, RecordStatus, SendingDomain, SmtpUser
+from domains.models import DnsRecord, DomainStatus, RecordStatus, SendingDomain, SmtpUser
 from domains.services import add_domain, create_smtp_user, remove_domain
 from domains.verification import check_domain
 from relay.sandbox.models import ZoneRecord
@@ -100,6 +100,7 @@ def test_a_loss_is_told_and_stops_the_domain_and_what_is_back_goes_on(verified: 
     back = check_domain(verified, now=lost_at + 80 * HOUR)
     assert (back.status, back.failing_since, back.warned_at) == ("verified", None, None)
     assert mails() == ["domain_failing", "domain_stopped", "domain_recovered"]
+    assert set(AuditEntry.objects.exclude(actor_kind="system")) == set()
     assert story(verified) == [
         "domain.added", "domain.verified", "domain.failing", "domain.warned", "domain.stopped", "domain.verified",
     ]  # fmt: skip
@@ -371,6 +372,23 @@ def test_the_clock_leaves_out_what_somebody_is_looking_at(organization: Organiza
         look.result(20)
     assert again(free).checked_at
     assert looks == ["free.test", "busy.test"]
+
+
+def test_a_domain_at_which_our_code_fails_keeps_no_other_from_its_look(organization: Organization) -> None:
+    bad, good = add_domain(organization, "bad.test"), add_domain(organization, "good.test")
+    real = verification.judge
+
+    def judge(record: DnsRecord, *evidence: Any) -> Any:
+        if record.domain_id == bad.pk:
+            raise RuntimeError("a mistake of ours")
+        return real(record, *evidence)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verification, "judge", judge)
+        work_off_due()
+    assert again(good).checked_at
+    assert again(bad).checked_at is None
+    assert again(bad).next_check_at > timezone.now()
 
 
 def test_the_task_hands_over_and_ends(organization: Organization) -> None:

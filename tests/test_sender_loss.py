@@ -209,6 +209,24 @@ def test_mail_accepted_before_a_stop_is_delivered(domain: SendingDomain, setting
     assert ends() == [("delivered", "")]
 
 
+def test_the_door_says_what_a_stopped_domain_lacks(settings: Settings) -> None:
+    domain = make_domain(make_tenant().organization)
+    domain.records.filter(purpose__in=["return_path", "dmarc"]).update(status="missing")
+    domain.records.filter(purpose="ownership").update(status="different")
+    lose("UPDATE domains_sendingdomain SET status = 'stopped'")
+
+    async def main() -> None:
+        desk = Desk(database_url())
+        await desk.open()
+        with pytest.raises(Refused) as refused:
+            await submit(desk, domain, "bob@inbox.test")
+        assert refused.value.code == "sender_domain_stopped"
+        assert "are missing or different: TXT _plugsend.acme.test, CNAME psrp.acme.test." in refused.value.detail
+        await desk.close()
+
+    asyncio.run(main())
+
+
 def test_nothing_leaves_five_seconds_after_a_takeover(domain: SendingDomain, settings: Settings) -> None:
     """A stream of mail with the times as they are: doors and engine go on for what they know, and no longer."""
     arrivals: list[float] = []
