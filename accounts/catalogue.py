@@ -73,6 +73,14 @@ _ROWS = [
     Refusal("sender_subdomain_not_allowed", 550, "5.7.1", 403, "Sending from subdomains is not turned on",
             "{domain} lies below {parent}, for which sending from subdomains is not turned on.",
             "Turn it on at that domain's page, or add the subdomain as a sending domain of its own.", "invalid_from_address"),
+    Refusal("sender_domain_stopped", 550, "5.7.1", 403, "Sending domain stopped: its records are gone",
+            "{domain} was stopped because DNS records that it needs are missing or different: {missing}.",
+            "Publish the records again as the domain's page shows them; sending goes on by itself once they are seen. "
+            "`POST /api/v1/domains/<id>/verify` looks at once.", "invalid_from_address"),
+    Refusal("sender_domain_taken_over", 550, "5.7.1", 403, "Sending domain taken over",
+            "Another organization has proved that {domain} is its own.",
+            "If it is yours, publish the records that the domain's page shows now: the value of the ownership record has "
+            "changed. Whoever proves a domain last has it.", "invalid_from_address"),
     Refusal("invalid_sender", 553, "5.1.7", 422, "Sender address not valid",
             "{address} is not a valid sender address.",
             "Write it as name@yourdomain.com.", "invalid_from_address"),
@@ -221,10 +229,6 @@ _ROWS = [
     Refusal("domain_already_added", 554, "5.5.4", 409, "Domain already added",
             "“{name}” is among your domains already. Open it from the list of domains.",
             "`GET /api/v1/domains` lists it with its id."),
-    Refusal("domain_verified_elsewhere", 554, "5.7.1", 409, "Domain verified by another organization",
-            "“{name}” is verified by another organization. If it is yours, remove it from the other account or write to "
-            "support.",
-            "A domain belongs to the one organization that has verified it."),
     Refusal("dkim_rotation_unverified", 554, "5.7.1", 409, "DKIM key of a domain that is not verified",
             "{name} is not verified, so its DKIM key signs nothing. Verify the domain first.",
             "A key that signs nothing needs no replacement. `POST /api/v1/domains/<id>/verify` looks at DNS again."),

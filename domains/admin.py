@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
 from accounts.admin_lists import ReadOnlyAdmin
+from accounts.audit import actor_of
 from domains.models import DkimKey, DnsRecord, SendingDomain, SmtpUser
 
 
@@ -24,7 +25,9 @@ class ReadOnlyInline(TabularInline):
 
 class DnsRecordInline(ReadOnlyInline):
     model = DnsRecord
-    fields = readonly_fields = ["purpose", "type", "name", "value", "status", "found", "explanation", "checked_at"]
+    fields = readonly_fields = [
+        "purpose", "type", "name", "value", "status", "found", "diagnosis", "explanation", "visible_at", "checked_at",
+    ]  # fmt: skip
 
 
 class DkimKeyInline(ReadOnlyInline):
@@ -44,12 +47,14 @@ class DkimKeyInline(ReadOnlyInline):
 class SendingDomainAdmin(ModelAdmin):
     """Verified by DNS alone: nobody declares a domain verified by hand."""
 
-    list_display = ["name", "organization", "status", "verified_at", "checked_at", "created_at"]
-    list_filter = ["status"]
+    list_display = ["name", "organization", "status", "failing_since", "verified_at", "checked_at", "created_at"]
+    list_filter = ["status", ("failing_since", admin.EmptyFieldListFilter)]
     list_select_related = ["organization"]
     search_fields = ["name", "organization__name", "id__exact"]
     fields = readonly_fields = [
-        "name", "organization", "status", "created_at", "verified_at", "checked_at", "next_check_at",
+        "name", "organization", "status", "status_at", "created_at", "verified_at", "failing_since", "warned_at",
+        "checked_at", "next_check_at", "zone", "nameservers", "zone_diagnosis", "zone_explanation", "dns_host",
+        "allow_subdomains", "dkim_rotation_days",
     ]  # fmt: skip
     inlines = [DnsRecordInline, DkimKeyInline]
     ordering = ["-created_at"]
@@ -58,10 +63,10 @@ class SendingDomainAdmin(ModelAdmin):
 
     @admin.action(description="Check DNS now", permissions=["change"])
     def check_now(self, request: HttpRequest, queryset: Any) -> None:
-        from domains.verification import check_domain
+        from domains.looking import check_again
 
         for domain in queryset[:20]:
-            check_domain(domain)
+            check_again(domain, actor_of(request, operator=True))
         self.message_user(request, "Checked; the first 20 of the selection at most.")
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -17,7 +17,7 @@ from accounts.rest.fields import at_field
 from accounts.rest.idempotency import idempotent
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
 from accounts.scoping import OrganizationQuerySet
-from domains import dkim_requests, services, verification
+from domains import dkim_requests, looking, services
 from domains.models import SendingDomain
 from domains.names import normalize_domain
 from domains.serializers import (
@@ -44,6 +44,7 @@ FACTS = {
     "display_name": "example.com",
     "allow_subdomains": False,
     "verified_at": None,
+    "failing_since": None,
     "checked_at": "2026-11-26T08:01:00Z",
     "next_check_at": "2026-11-26T08:01:15Z",
     "dns_host": "cloudflare",
@@ -113,7 +114,7 @@ class DomainsView(APIView):
         with at_field("name"):
             name = normalize_domain(serializer.validated_data["name"])
             check_domain(request, name)
-            domain = services.add_domain(Organization.objects.get(pk=organization.pk), name)
+            domain = services.add_domain(Organization.objects.get(pk=organization.pk), name, by=actor_of(request))
         return Response(DomainSerializer(domain).data, status=201)
 
 
@@ -154,7 +155,7 @@ class DomainView(APIView):
     def delete(self, request: Request, domain_id: UUID) -> Response:
         """Remove a domain with its SMTP users. Their passwords stop working at once."""
         domain = find_domain(request, managing_organization(request), domain_id)
-        if not services.remove_domain(domain):
+        if not services.remove_domain(domain, by=actor_of(request)):
             raise Refused("not_found", thing="domain")
         return Response(DeletedDomainSerializer(domain).data)
 
@@ -167,9 +168,12 @@ class VerifyDomainView(APIView):
         examples=[OpenApiExample("Checked", {"object": "domain", "id": ID, "status": "verified"}, response_only=True)],
     )
     def post(self, request: Request, domain_id: UUID) -> Response:
-        """Verify a domain. Asks DNS for its records now. Answers when DNS has (some seconds at most)."""
+        """Verify a domain. Asks DNS for its records now. Answers when DNS has (some seconds at most).
+
+        A look of the last two seconds is not repeated. Domains are looked at by themselves too: `next_check_at` says when.
+        """
         organization = managing_organization(request)
-        verification.check_domain(find_domain(request, organization, domain_id))
+        looking.check_again(find_domain(request, organization, domain_id), actor_of(request))
         # DNS takes its time: the domain may be gone by now.
         return Response(CheckedDomainSerializer(find_domain(request, organization, domain_id)).data)
 

@@ -19,7 +19,16 @@ from accounts.rest.fields import (
 )
 from accounts.rest.lists import ListQuery
 from domains.dkim_rotation import ROTATION_DAYS
-from domains.models import DkimAlgorithm, DkimKeyState, DnsRecord, RecordPurpose, RecordStatus, SendingDomain, SmtpUser
+from domains.models import (
+    DkimAlgorithm,
+    DkimKeyState,
+    DnsRecord,
+    DomainStatus,
+    RecordPurpose,
+    RecordStatus,
+    SendingDomain,
+    SmtpUser,
+)
 from domains.names import registrable_part
 
 # ---- Domains ---------------------------------------------------------------------------------------------------------
@@ -159,7 +168,7 @@ class CheckedDomainSerializer(DomainNameSerializer):
     """What DNS said when last asked."""
 
     status = serializers.SerializerMethodField(
-        help_text="failed: all records are there, but another organization holds the domain."
+        help_text="failed: its records were lost for too long, or another organization has proved that the domain is its."
     )
 
     def get_status(self, domain: SendingDomain) -> DomainWord:
@@ -167,8 +176,7 @@ class CheckedDomainSerializer(DomainNameSerializer):
             return "verified"
         if domain.checked_at is None:
             return "not_started"
-        required = [record for record in domain.records.all() if record.required]
-        return "failed" if all(record.status == RecordStatus.FOUND for record in required) else "pending"
+        return "failed" if domain.status in {DomainStatus.STOPPED, DomainStatus.TAKEN_OVER} else "pending"
 
 
 class DomainFactsSerializer(CheckedDomainSerializer):
@@ -183,6 +191,9 @@ class DomainFactsSerializer(CheckedDomainSerializer):
     display_name = serializers.CharField(help_text="With the letters of its own script.")
     allow_subdomains = serializers.BooleanField(help_text="Mail from names below it may be sent, signed as it.")
     verified_at = serializers.DateTimeField(allow_null=True)
+    failing_since = serializers.DateTimeField(
+        allow_null=True, help_text="Since when a required record is missing or different although it was there."
+    )
     checked_at = serializers.DateTimeField(allow_null=True)
     next_check_at = serializers.DateTimeField(allow_null=True)
     dns_host = serializers.CharField(

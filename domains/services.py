@@ -1,6 +1,5 @@
 """What changes sending domains and SMTP users."""
 
-import secrets
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
@@ -12,11 +11,11 @@ from accounts.audit import SYSTEM, Actor, note
 from accounts.catalogue import Refused
 from accounts.models import ApiKey, Organization, Scope, User
 from domains.dkim_keys import create_dkim_key
-from domains.models import DkimAlgorithm, DkimKeyState, DomainStatus, SendingDomain, SmtpUser
+from domains.models import DkimAlgorithm, DkimKeyState, SendingDomain, SmtpUser
 from domains.names import DomainRefused, check_sendable, normalize_domain, to_unicode
 from domains.record_rows import lay_out_records
-
-TOKEN_OCTETS = 20
+from domains.signals import domain_lost
+from domains.verification import ownership_token
 
 
 class SmtpUserRefused(Refused):
@@ -34,30 +33,34 @@ class NewSmtpUser:
 # ---- Domains ---------------------------------------------------------------------------------------------------------
 
 
-def add_domain(organization: Organization, name: str) -> SendingDomain:
-    """Adds a domain with its DKIM keys and the records to publish, waiting for DNS.
+def add_domain(organization: Organization, name: str, *, by: Actor = SYSTEM) -> SendingDomain:
+    """Adds a domain with its DKIM keys and the records to publish, waiting for DNS. Whether another organization has it
+    makes no difference, and is not told: it belongs to the one that proves it last.
 
-    Raises DomainRefused: the codes of `domains.names`, domain_already_added, domain_verified_elsewhere.
+    Raises DomainRefused: the codes of `domains.names`, domain_already_added.
     """
     name = normalize_domain(name)
     check_sendable(name, for_platform=organization.is_system)
-    _check_free(organization, name)
+    if SendingDomain.objects.of(organization).filter(name=name).exists():
+        raise _already_added(name)
     try:
         with transaction.atomic():
             domain = SendingDomain.objects.create(
-                organization=organization, name=name, ownership_token=secrets.token_hex(TOKEN_OCTETS)
+                organization=organization, name=name, ownership_token=ownership_token()
             )
             create_dkim_key(domain, DkimAlgorithm.RSA, DkimKeyState.ACTIVE)
             create_dkim_key(domain, DkimAlgorithm.RSA)
             create_dkim_key(domain, DkimAlgorithm.ED25519)
             lay_out_records(domain)
+            note(by, "domain.added", domain, organization_id=organization.pk, after={"name": name})
     except IntegrityError:
         raise _already_added(name) from None  # the same form, sent twice at once
     return domain
 
 
-def remove_domain(domain: SendingDomain) -> bool:
-    """Deletes the domain with its records, DKIM keys and SMTP users; their passwords stop working at once.
+def remove_domain(domain: SendingDomain, *, by: Actor = SYSTEM) -> bool:
+    """Deletes the domain with its records, DKIM keys and SMTP users; their passwords stop working at once, and what waits
+    to be delivered bounces.
 
     False: it was gone already.
     """
@@ -69,6 +72,9 @@ def remove_domain(domain: SendingDomain) -> bool:
             return False
         for smtp_user in current.smtp_users.select_for_update().order_by("pk"):
             revoke_api_key(smtp_user.api_key)
+        before = {"name": current.name, "status": current.status}
+        note(by, "domain.removed", current, organization_id=current.organization_id, before=before)
+        domain_lost.send(SendingDomain, domain_id=current.pk, reason="sender_gone")
         current.delete()
     return True
 
@@ -83,13 +89,6 @@ def allow_subdomains(domain: SendingDomain, allowed: bool, *, by: Actor = SYSTEM
             current.allow_subdomains = allowed
             current.save(update_fields=["allow_subdomains"])
     domain.allow_subdomains = allowed
-
-
-def _check_free(organization: Organization, name: str) -> None:
-    if SendingDomain.objects.of(organization).filter(name=name).exists():
-        raise _already_added(name)
-    if SendingDomain.objects.filter(name=name, status=DomainStatus.VERIFIED).exists():
-        raise DomainRefused("domain_verified_elsewhere", name=to_unicode(name))
 
 
 def _already_added(name: str) -> DomainRefused:
@@ -111,6 +110,7 @@ def create_smtp_user(domain: SendingDomain, local_part: str, *, created_by: User
             current = SendingDomain.objects.select_for_update().filter(pk=domain.pk).first()
             if current is None or not current.is_verified:
                 raise SmtpUserRefused("smtp_user_domain_not_verified", name=domain.display_name)
+            _free_of_former_owner(current, address)
             key = _new_key(current, address, created_by)
             smtp_user = SmtpUser.objects.create(
                 organization_id=current.organization_id, domain=current, address=address, api_key=key.api_key
@@ -118,6 +118,15 @@ def create_smtp_user(domain: SendingDomain, local_part: str, *, created_by: User
     except IntegrityError:
         raise SmtpUserRefused("smtp_user_exists", address=address) from None
     return NewSmtpUser(smtp_user, key.secret)
+
+
+def _free_of_former_owner(domain: SendingDomain, address: str) -> None:
+    """The SMTP users of an organization that lost the domain stay, but may not keep their names from its owner."""
+    former = SmtpUser.objects.select_for_update().filter(address=address, disabled_at=None).exclude(domain=domain)
+    for smtp_user in former:
+        smtp_user.disabled_at = timezone.now()
+        smtp_user.save(update_fields=["disabled_at"])
+        note(SYSTEM, "smtp_user.disabled", smtp_user, organization_id=smtp_user.organization_id)
 
 
 def replace_password(smtp_user: SmtpUser) -> str:

@@ -1,24 +1,29 @@
 """Pages about sending domains and their DNS records."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
-from domains import dkim_requests, dns_hosts, domain_connect, exports_views, services, verification
+from domains import dkim_requests, dns_hosts, domain_connect, exports_views, history, looking, services, trouble
 from domains.forms import DomainForm
 from domains.models import RecordStatus, SendingDomain
 from domains.names import DomainRefused
+
+CHECKED_JUST_NOW = timedelta(seconds=15)  # a page that is polled tells of a look at least once
 
 
 @organization_required
 def domain_list(request: OrganizationRequest) -> HttpResponse:
     domains = SendingDomain.objects.of(request.organization).order_by("name").prefetch_related("records", "smtp_users")
-    return render(request, "domains/list.html", {"domains": domains})
+    context = {"domains": domains, "troubles": trouble.troubles_of(request.organization)}
+    return render(request, "domains/list.html", context)
 
 
 @organization_required
@@ -26,7 +31,7 @@ def domain_add(request: OrganizationRequest) -> HttpResponse:
     form = DomainForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            domain = services.add_domain(request.organization, form.cleaned_data["name"])
+            domain = services.add_domain(request.organization, form.cleaned_data["name"], by=actor_of(request))
         except DomainRefused as refused:
             form.add_error("name", refused.detail)
         else:
@@ -36,7 +41,8 @@ def domain_add(request: OrganizationRequest) -> HttpResponse:
 
 @organization_required
 def domain_page(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
-    """The domain with its records. Polled by htmx while DNS is awaited; 204 says that nothing is new."""
+    """The domain with its records. While DNS is awaited it is polled by htmx, which makes the looks: 204 says that nothing is
+    new."""
     domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
     return _render_domain(request, domain)
 
@@ -47,7 +53,7 @@ def domain_check(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     domains = SendingDomain.objects.of(request.organization)
     domain = get_object_or_404(domains, pk=domain_id)
     was_verified = domain.is_verified
-    verification.check_domain(domain)
+    looking.check_again(domain, actor_of(request))
     domain = get_object_or_404(domains, pk=domain_id)  # DNS takes its time: it may be gone by now
     if request.htmx:
         return _render_domain(request, domain, always=True)
@@ -74,7 +80,7 @@ def domain_remove(request: OrganizationRequest, domain_id: UUID) -> HttpResponse
     """GET asks, POST does."""
     domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
     if request.method == "POST":
-        services.remove_domain(domain)
+        services.remove_domain(domain, by=actor_of(request))
         messages.success(request, f"{domain.display_name} is removed.")
         return redirect("domains")
     smtp_users = domain.smtp_users.filter(disabled_at__isnull=True).order_by("address")
@@ -83,15 +89,26 @@ def domain_remove(request: OrganizationRequest, domain_id: UUID) -> HttpResponse
 
 def _render_domain(request: OrganizationRequest, domain: SendingDomain, *, always: bool = False) -> HttpResponse:
     records = list(domain.records.all())
+    opened_at = _opened_at(request)
+    awaits_dns = not domain.is_verified or domain.failing_since is not None
+    if awaits_dns and not always:
+        looking.look_while_open(domain, timezone.now() - opened_at)
     # What the page shows, in short: a poll that carries the same mark has nothing to swap in.
-    connect = int(bool(domain.domain_connect))
-    mark = f"{domain.status}.{connect}.{'.'.join(record.status for record in records)}"
+    states = [
+        domain.status,
+        domain.failing_since is not None,
+        domain.warned_at is not None,
+        bool(domain.domain_connect),
+    ]
+    mark = ".".join(map(str, [*states, *(record.status + record.diagnosis for record in records)]))
     if request.htmx and not always and request.GET.get("seen") == mark:
-        return HttpResponse(status=204)
+        return _only_when_checked(request, domain)
     context = {
         "domain": domain,
         "records": records,
         "mark": mark,
+        "opened_at": int(opened_at.timestamp()),
+        "awaits_dns": awaits_dns,
         "found": sum(record.status == RecordStatus.FOUND for record in records if record.required),
         "required": sum(record.required for record in records),
         "smtp_users": domain.smtp_users.filter(disabled_at__isnull=True).order_by("address"),
@@ -99,5 +116,24 @@ def _render_domain(request: OrganizationRequest, domain: SendingDomain, *, alway
         **domain_connect.page_part(domain),
         **exports_views.page_part(domain),
         **dns_hosts.page_part(domain),
+        **trouble.page_part(domain),
+        **history.page_part(domain),
     }
     return render(request, "domains/records.html" if request.htmx else "domains/domain.html", context)
+
+
+def _only_when_checked(request: OrganizationRequest, domain: SendingDomain) -> HttpResponse:
+    """Nothing new but the time of the last look, which changes in its place: what the reader has focused stays."""
+    if domain.checked_at is None or timezone.now() - domain.checked_at > CHECKED_JUST_NOW:
+        return HttpResponse(status=204)
+    answer = render(request, "domains/parts/checked.html", {"domain": domain, "is_alone": True})
+    answer["HX-Reswap"] = "none"
+    return answer
+
+
+def _opened_at(request: OrganizationRequest) -> datetime:
+    """When the reader opened the page: the poll carries it along."""
+    now, text = timezone.now(), request.GET.get("opened", "")
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        return now
+    return min(now, datetime.fromtimestamp(int(text), UTC))

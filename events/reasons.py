@@ -126,6 +126,9 @@ _REASONS = [
            "Nothing was sent. Remove the address from the list if its owner wants your mail again.", "address"),
     Reason("sender_gone", "The sending domain was removed",
            "It was removed before the message could be delivered, and nobody can sign for it any more.", "message"),
+    Reason("domain_taken_over", "The sending domain was taken over",
+           "Another organization has proved that the domain is its own, so nothing is sent in its name for you any more. "
+           "If it is yours, publish the records that its page shows now.", "message"),
     Reason("cannot_sign", "Our own error while preparing the message",
            "The DKIM signature could not be made. PlugSend tries again; write to support if it stays."),
     Reason("loops_to_us", "The mail would come back to us",

@@ -22,6 +22,6 @@ app.conf.beat_schedule = {
     "forget-idempotency-keys": {"task": "relay.tasks.forget_idempotency_keys", "schedule": 3600.0},
     "forget-exchangers": {"task": "relay.tasks.forget_exchangers", "schedule": 3600.0},
     "send-notices": {"task": "accounts.tasks.send_notices", "schedule": 30.0, "options": {"expires": 60}},
-    "check-domains": {"task": "domains.tasks.check_due_domains", "schedule": 30.0, "options": {"expires": 60}},
     "retire-dkim-keys": {"task": "domains.tasks.retire_dkim_keys", "schedule": 3600.0},
+    "check-domains": {"task": "domains.tasks.check_due_domains", "schedule": 5.0, "options": {"expires": 10}},
 }

@@ -263,6 +263,9 @@ WORKER_DRAIN_SECONDS = env.number("WORKER_DRAIN_SECONDS", 25)
 LEASE_SECONDS = env.number("LEASE_SECONDS", 60)
 RETRY_SCALE = float(env.text("RETRY_SCALE", "0.1" if SANDBOX else "1"))  # shortens every retry delay, for trials
 
+# Shortens how long a domain that lost its DNS records is waited for, for trials: warned after 10 min, stopped after 72 h.
+DOMAIN_LOSS_SCALE = float(env.text("DOMAIN_LOSS_SCALE", "0.01" if SANDBOX else "1"))
+
 # ---- REST ------------------------------------------------------------------------------------------------------------
 
 API_BODY_LIMIT = env.number("API_BODY_LIMIT", MESSAGE_SIZE_LIMIT * 4 // 3 + 1024 * 1024)  # octets; base64 adds a third

@@ -16,6 +16,7 @@ from django.urls import reverse
 from accounts.http import OrganizationRequest, organization_required
 from accounts.models import Organization
 from domains.models import DomainStatus, SendingDomain, SmtpUser
+from domains.trouble import troubles_of
 from events.models import Event, EventType
 from relay.models import Message
 from relay.selectors import messages_page
@@ -54,11 +55,15 @@ def overview(request: OrganizationRequest) -> HttpResponse:
     steps = checklist(organization, smtp_user)
     done = sum(step.is_done for step in steps)
     page = messages_page(organization, limit=RECENT)
-    mark = f"{done}.{smtp_user is not None}." + ".".join(f"{str(row.message.pk)[-6:]}{row.state}" for row in page.rows)
+    troubles = troubles_of(organization)
+    mark = f"{done}.{smtp_user is not None}.{len(troubles)}." + ".".join(
+        f"{str(row.message.pk)[-6:]}{row.state}" for row in page.rows
+    )
     if request.htmx and request.GET.get("seen") == mark:
         return HttpResponse(status=204)  # nothing to swap in: what the reader has focused stays
     context = {
         "mark": mark,
+        "troubles": troubles,
         "steps": steps,
         "done": done,
         "all_done": done == len(steps),

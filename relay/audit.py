@@ -24,14 +24,14 @@ FINAL = [
     )
 ]
 
-# Two types of events are no states: `released` leads back to where it was, `retry_requested` changes none. What expired
-# while it waited (relay.expiry) has an event that names the attempt before it once more.
+# Two types of events are no states: `released` leads back to where it was, `retry_requested` changes none. What ended
+# while it waited (relay.expiry, relay.sender_loss) has an event that names the attempt before it once more.
 _RECIPIENTS = """
     WITH log AS (
         SELECT recipient_id, count(*) FILTER (WHERE type = 'submitted') AS submissions,
                (array_agg(type ORDER BY id DESC) FILTER (WHERE type <> 'retry_requested'))[1] AS last,
                count(*) FILTER (WHERE attempt > 0) - count(DISTINCT attempt) FILTER (WHERE attempt > 0) AS repeated,
-               bool_or(type = 'bounced' AND reason = 'expired') AS has_expired,
+               bool_or(type = 'bounced' AND reason IN ('expired', 'sender_gone', 'domain_taken_over')) AS ended_waiting,
                count(DISTINCT attempt) FILTER (WHERE attempt > 0) AS ended, max(attempt) AS latest
         FROM events_event GROUP BY recipient_id),
     story AS (
@@ -42,7 +42,7 @@ _RECIPIENTS = """
         (id IS NOT NULL AND submissions IS DISTINCT FROM 1, format('has %%s submitted events', coalesce(submissions, 0))),
         (last NOT IN (state, 'released') OR (last = 'released' AND state NOT IN ('submitted', 'scheduled', 'deferred')),
          format('is %%s, its last event is %%s', state, last)),
-        (ended <> over OR latest <> over OR repeated > has_expired::int,
+        (ended <> over OR latest <> over OR repeated > ended_waiting::int,
          format('has ended %%s attempts; events tell of %%s, the latest of them %%s, repeating %%s',
                 over, ended, latest, repeated)),
         ((next_attempt_at IS NULL) <> (state = ANY(%(final)s)),

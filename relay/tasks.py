@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
@@ -10,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import IdempotentAnswer
 from events.partitions import ensure_partitions
-from relay import scheduled
+from relay import scheduled, sender_loss
 from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
@@ -36,6 +37,12 @@ def expire_overdue() -> None:
     """Every recipient ends: also those that no attempt reaches any more."""
     while expire() == EXPIRE_MOST:
         pass
+
+
+@shared_task(name="relay.tasks.end_mail_of")
+def end_mail_of(domain_id: str, reason: str) -> None:
+    """No mail may leave as this sending domain any more."""
+    sender_loss.end_mail_of(UUID(domain_id), reason)
 
 
 @shared_task(name="relay.tasks.tidy_schedule")

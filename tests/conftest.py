@@ -14,6 +14,7 @@ from django.db import connection, connections
 from django.test import TransactionTestCase
 
 from domains import dkim_keys
+from tests.lookers import wait_for_lookers
 from tests.platform import Platform, running_platform
 
 KEPT_TABLES = ["django_migrations", "django_content_type", "auth_permission", "django_site"]  # migrations fill them
@@ -64,6 +65,13 @@ def connection_of_async_queries() -> Iterator[None]:
     by a later one when a test in between has ended all connections of the database."""
     yield
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()
+
+
+@pytest.fixture(autouse=True)
+def looks_that_pages_set_off() -> Iterator[None]:
+    """They would find another test's rows, or none."""
+    yield
+    wait_for_lookers()
 
 
 @pytest.fixture(scope="session")

@@ -114,6 +114,9 @@ def test_domain_must_be_ours_and_verified() -> None:
     assert refusal(SUBMISSION, {"example.test": None}) == "sender_domain_unknown"
     pending = DomainFact(uuid4(), "example.test", False)
     assert refusal(SUBMISSION, {"example.test": pending}) == "sender_domain_not_verified"
+    for status in ("stopped", "taken_over"):
+        lost = DomainFact(uuid4(), "example.test", False, status=status)
+        assert refusal(SUBMISSION, {"example.test": lost}) == f"sender_domain_{status}"
 
 
 OWN = b"Received: by MAIL.example.net\r\n (PlugSend) with ESMTPSA id 7;\r\n\tWed, 25 Nov 2026 01:02:03 +0000\r\n"

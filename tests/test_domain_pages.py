@@ -7,6 +7,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.audit import Actor
 from domains.models import DomainStatus, RecordStatus, SendingDomain, SmtpUser
 from tests.factories import Tenant, make_domain, make_smtp_user, make_tenant
 
@@ -56,13 +57,13 @@ def test_a_record_that_differs_shows_what_was_found_instead(tenant: Tenant) -> N
 def test_the_check_button_asks_dns_again(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     domain = make_domain(tenant.organization, verified=False)
 
-    def all_found(checked: SendingDomain) -> SendingDomain:
+    def all_found(checked: SendingDomain, by: Actor) -> SendingDomain:
         checked.records.update(status=RecordStatus.FOUND)
         checked.status, checked.verified_at = DomainStatus.VERIFIED, timezone.now()
         checked.save()
         return checked
 
-    monkeypatch.setattr("domains.verification.check_domain", all_found)
+    monkeypatch.setattr("domains.looking.check_domain", all_found)
     url = reverse("domain_check", args=[domain.pk])
 
     fragment = tenant.client.post(url, headers=HTMX).content.decode()

@@ -12,8 +12,8 @@ from django.db import connection, connections, transaction
 
 from accounts.models import ApiKey, Organization
 from domains import services, verification
+from domains.evidence import Evidence, Failure, Heard, RecordEvidence, ZoneEvidence
 from domains.models import DnsRecord, SendingDomain, SmtpUser
-from domains.records import Answers
 from relay.models import Suppression
 from tests.factories import make_domain, make_smtp_user
 from tests.rest import Api, make_api, refused
@@ -96,10 +96,11 @@ def test_a_domain_removed_while_dns_is_asked_is_gone(
     domain = make_domain(acme, verified=False)
     is_asked, may_answer = threading.Event(), threading.Event()
 
-    def gather(*_: Any) -> Answers:
+    def gather(asked: Any) -> list[Evidence]:
         is_asked.set()
         assert may_answer.wait(20)
-        return Answers(failure="Silence.")
+        silence = RecordEvidence(resolvers=(Heard("resolver", failure=Failure.TIMEOUT),))
+        return [Evidence(ZoneEvidence(), {record.pk: silence for record in records}) for _, records in asked]
 
     monkeypatch.setattr(verification, "gather", gather)
     with ThreadPoolExecutor(1) as threads:

@@ -107,6 +107,8 @@ def test_a_key_that_is_revoked_stops_in_open_sessions_within_five_seconds(platfo
     [
         ("accounts_organization", "suspended_at", "now()", "550 5.7.1 organization_suspended"),
         ("domains_sendingdomain", "status", "'pending'", "550 5.7.1 sender_domain_not_verified"),
+        ("domains_sendingdomain", "status", "'stopped'", "550 5.7.1 sender_domain_stopped"),
+        ("domains_sendingdomain", "status", "'taken_over'", "550 5.7.1 sender_domain_taken_over"),
     ],
 )
 def test_suspension_and_a_lost_domain_stop_open_sessions_too(

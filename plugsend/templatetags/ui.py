@@ -47,12 +47,16 @@ LOOKS = {
     # sending domains
     "pending": Look("Waiting for DNS", "clock", "warn"),
     "verified": Look("Verified", "circle-check", "ok"),
+    "failing": Look("Records gone", "triangle-alert", "bad"),
+    "stopped": Look("Stopped", "circle-x", "bad"),
+    "taken_over": Look("Taken over", "circle-x", "bad"),
     # DNS records
     "unchecked": Look("Not checked yet", "circle-dashed", "idle"),
     "found": Look("Found", "circle-check", "ok"),
     "missing": Look("Missing", "circle-x", "bad"),
     "unpublished": Look("Not published", "circle-dashed", "idle"),
     "different": Look("Different", "circle-alert", "warn"),
+    "propagating": Look("Published, not visible to all yet", "clock", "info"),
     "unreachable": Look("DNS did not answer", "wifi-off", "warn"),
     # credentials
     "active": Look("Active", "circle-check", "ok"),

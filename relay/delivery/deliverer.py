@@ -31,7 +31,7 @@ from relay.delivery.replies import Reply, classify_reply, is_throttling
 from relay.delivery.return_path import message_return_path, return_path
 from relay.delivery.routes import Routes
 from relay.delivery.routing import Hop, RoutingFailed
-from relay.delivery.senders import Sender, Senders, Source
+from relay.delivery.senders import LOSSES, Sender, Senders, Source, StandingUnknown
 from relay.delivery.signing import Signer
 from relay.delivery.tls import TlsPolicies, TlsPolicy
 from relay.delivery.trace import Trace
@@ -96,6 +96,8 @@ class Deliverer:
         except asyncio.CancelledError:
             work.interrupted()
             raise
+        except StandingUnknown:
+            work.interrupted()  # what may not leave as far as we know waits for the database
         except Exception as error:
             if not isinstance(error, KNOWN_FAILURES):
                 logger.exception("An attempt for message %s failed", envelope.message_id)
@@ -125,10 +127,11 @@ class _Delivery:
         self._transaction: Transaction | None = None
 
     async def run(self, channel: Channel) -> None:
-        first = self._envelope.recipients[0]
-        sender = self._deliverer.senders.get(first.domain_id)
+        senders, domain_id = self._deliverer.senders, self._envelope.domain_id
+        await senders.check(domain_id)
+        sender = senders.get(domain_id)
         if sender is None:
-            raise SenderGone("The sending domain was removed before the message could be delivered.")
+            raise SenderGone("sender_gone", LOSSES["sender_gone"])
         self._attempt.never_twice = sender.never_twice
         if sender.signer is None:
             raise CannotSign("The sending domain has no DKIM key.")
@@ -150,6 +153,7 @@ class _Delivery:
         addresses = [claimed.on_the_wire for claimed in recipients]
         smtputf8 = not all(address.isascii() for address in addresses)
         self._transaction = Transaction(self._attempt.return_path, addresses, smtputf8)
+        self._transaction.may_leave = partial(self._deliverer.senders.check, self._envelope.domain_id)
 
     async def _hand_over(self, sender: Sender, signer: Signer) -> None:
         if self._conversation and not await self._fits(self._conversation, sender):
@@ -282,6 +286,8 @@ class _Delivery:
         for claimed, result in zip(self._envelope.recipients, results, strict=True):
             self._settle(claimed, result or error)
         if isinstance(error, (CannotSign, SenderGone)):
+            if isinstance(error, SenderGone) and self._transaction:
+                self._close_connection()  # which waits for the rest of the message
             return
         was_open = self._close_connection()
         if isinstance(error, Rejected):

@@ -106,7 +106,7 @@ class Engine:
         self.stopping = False
         self._database_url = database_url
         self._messages = Messages(self.pool)
-        self._senders = Senders()
+        self._senders = Senders(self.pool.connection)
         self._schedule = Schedule()
         self.held = Holdings(self.queue, self.limits.lease, self._schedule, self._messages)
         self._slots = Slots(self.limits.connections)
@@ -302,6 +302,8 @@ class Engine:
                 self._settler.settle(outcomes.suppressed(claimed))
             elif claimed.expires_at <= now:
                 self._settler.settle(outcomes.expired(claimed))
+            elif loss := self._senders.loss(claimed.domain_id):
+                self._settler.settle(outcomes.sender_gone(claimed, loss))
             else:
                 ready.append(claimed)
         if isinstance(picked.route, RoutingFailed):

@@ -61,7 +61,11 @@ class CannotSign(Exception):
 
 
 class SenderGone(Exception):
-    """The sending domain was removed: nobody can sign for it any more."""
+    """The sending domain was removed or taken over: no mail may leave as it any more. `reason` as in events.reasons."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,11 @@ def expired(claimed: Claimed) -> Outcome:
     return Outcome(claimed, RecipientState.BOUNCED, EventType.BOUNCED, datetime.now(UTC), "expired")
 
 
+def sender_gone(claimed: Claimed, loss: SenderGone) -> Outcome:
+    """No mail may leave as its sending domain any more."""
+    return _outcome(Attempt(), claimed, RecipientState.BOUNCED, EventType.BOUNCED, loss.reason, error=str(loss))
+
+
 def failed(attempt: Attempt, claimed: Claimed, error: Exception, chances: Chances) -> Outcome:
     """`error`: RoutingFailed, Rejected, ConversationFailed, CannotSign or SenderGone; others count as our own fault."""
     reply: Reply | None = None
@@ -100,8 +109,8 @@ def failed(attempt: Attempt, claimed: Claimed, error: Exception, chances: Chance
             pass
         case ConversationFailed(reason=reason, in_doubt=in_doubt, permanent=permanent):
             pass
-        case SenderGone():
-            reason, permanent = "sender_gone", True
+        case SenderGone(reason=reason):
+            permanent = True
         case _:
             reason = "cannot_sign" if isinstance(error, CannotSign) else "temporary_failure"
     if in_doubt:

@@ -1,9 +1,17 @@
-"""Who sends: the keys that sign for a domain, the addresses its mail leaves from, and its organization's wishes."""
+"""Who sends: the keys that sign for a domain, the addresses its mail leaves from, and its organization's wishes.
+
+Whether mail may leave as a domain at all is known to be so for `STANDING_KEPT_S` only: it may be removed, or taken over by
+another organization, while mail of it waits in memory. Claims bring that along; a message that waited longer asks, all that
+wait for the same domain together.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,11 +19,27 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from accounts.models import OutgoingTls
+from relay.delivery.outcome import SenderGone
+from relay.delivery.settler import DATABASE_AWAY
 from relay.delivery.signers import load_signers
 from relay.delivery.signing import Signer
 
+logger = logging.getLogger(__name__)
+
 KEPT_S = 30.0
+STANDING_KEPT_S = 3.0
+ANSWER_WITHIN_S = 1.5
 KEPT_MOST = 10_000
+
+# A domain that is stopped may still deliver what it submitted before.
+_STANDINGS = """
+    SELECT id, CASE WHEN status = 'taken_over' THEN 'domain_taken_over' ELSE '' END
+    FROM domains_sendingdomain WHERE id = ANY(%s)
+"""
+LOSSES = {
+    "sender_gone": "The sending domain was removed before the message could be delivered.",
+    "domain_taken_over": "Another organization has proved that the sending domain is its own.",
+}
 
 # A domain's own pool wins over its organization's.
 _SENDERS = """
@@ -50,17 +74,26 @@ class Sender:
     weight: int
 
 
-class Senders:
-    """Keeps what was read for some seconds."""
+class StandingUnknown(Exception):
+    """The database does not say whether mail may leave as the domain."""
 
-    def __init__(self) -> None:
+
+class Senders:
+    """Keeps what was read for some seconds. `ask` opens a connection to the database."""
+
+    def __init__(self, ask: Callable[[], AbstractAsyncContextManager[AsyncConnection[Any]]]) -> None:
+        self._ask = ask
         self._senders: dict[UUID, tuple[float, Sender | None]] = {}
         self._weights: dict[UUID, int] = {}
+        self._standings: dict[UUID, tuple[float, str]] = {}  # the reason of a loss, or nothing
+        self._asking: dict[UUID, asyncio.Task[None]] = {}
 
     async def load(self, connection: AsyncConnection[Any], domain_ids: Iterable[UUID]) -> None:
         """Reads those that are not here or have grown old."""
-        now = time.monotonic()
-        stale = [one for one in set(domain_ids) if self._senders.get(one, (0.0, None))[0] <= now]
+        now, wanted = time.monotonic(), set(domain_ids)
+        if unsure := [one for one in wanted if not self._is_sure(one)]:
+            await self._read_standings(connection, unsure)
+        stale = [one for one in wanted if self._senders.get(one, (0.0, None))[0] <= now]
         if not stale:
             return
         if len(self._senders) > KEPT_MOST:
@@ -77,8 +110,47 @@ class Senders:
             self._senders[domain_id] = (now + KEPT_S, found.get(domain_id))
 
     def get(self, domain_id: UUID) -> Sender | None:
-        """None: the domain is gone, and what it submitted with it cannot be signed any more."""
+        """None: the domain was gone when it was read."""
         return self._senders[domain_id][1]
 
     def weight(self, organization_id: UUID) -> int:
         return self._weights.get(organization_id, 1)
+
+    # ---- Whether mail may leave as a domain --------------------------------------------------------------------------
+
+    def loss(self, domain_id: UUID) -> SenderGone | None:
+        """Why no mail may leave as the domain, as far as is known."""
+        _, reason = self._standings.get(domain_id, (0.0, ""))
+        return SenderGone(reason, LOSSES[reason]) if reason else None
+
+    async def check(self, domain_id: UUID) -> None:
+        """Costs nothing as long as what was read is young. Raises `SenderGone`, `StandingUnknown`."""
+        if not self._is_sure(domain_id):
+            task = self._asking.get(domain_id)
+            if task is None:
+                task = self._asking[domain_id] = asyncio.create_task(self._ask_for(domain_id))
+            await asyncio.wait([task], timeout=ANSWER_WITHIN_S)
+            if not self._is_sure(domain_id):
+                raise StandingUnknown
+        if loss := self.loss(domain_id):
+            raise loss
+
+    async def _ask_for(self, domain_id: UUID) -> None:
+        try:
+            async with self._ask() as connection:
+                await self._read_standings(connection, [domain_id])
+        except DATABASE_AWAY as error:
+            logger.warning("Whether mail may leave as domain %s is not known: %s", domain_id, error)
+        finally:
+            del self._asking[domain_id]
+
+    async def _read_standings(self, connection: AsyncConnection[Any], domain_ids: Collection[UUID]) -> None:
+        until = time.monotonic() + STANDING_KEPT_S  # of what was so when we began to ask
+        lost = dict(await (await connection.execute(_STANDINGS, (list(domain_ids),))).fetchall())
+        if len(self._standings) > KEPT_MOST:
+            self._standings.clear()
+        for domain_id in domain_ids:
+            self._standings[domain_id] = (until, lost.get(domain_id, "sender_gone"))
+
+    def _is_sure(self, domain_id: UUID) -> bool:
+        return self._standings.get(domain_id, (0.0, ""))[0] > time.monotonic()

@@ -16,6 +16,10 @@ async def _nothing() -> bytes:
     return b""
 
 
+async def _it_may() -> None:
+    pass
+
+
 @dataclass(slots=True)
 class Transaction:
     """What is to be handed over, and what became of it: `results` is filled in as the replies come.
@@ -30,6 +34,7 @@ class Transaction:
     octets: int = 0  # of the message, or not much more (RFC 1870, 5)
     is_8bit: bool = False
     message: Callable[[], Awaitable[bytes]] = _nothing  # made while the exchanger thinks about the envelope
+    may_leave: Callable[[], Awaitable[None]] = _it_may  # raises, before the final dot, if it must not any more
     results: list[Reply | Rejected | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -186,6 +191,7 @@ class Handover:
         self.trace.client(f"({len(stuffed)} octets)")
         if not await self._all_but_the_last_block(stuffed, last_block):
             return
+        await self.transaction.may_leave()
         self.trace.client(".")
         self.is_in_doubt = True
         try:

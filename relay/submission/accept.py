@@ -68,13 +68,16 @@ class Draft:
 class DomainFact:
     """The sending domain of an address: its own, or the nearest above it that the organization has verified.
 
-    `covers`: False for one above it whose owner has not turned subdomains on.
+    `covers`: False for one above it whose owner has not turned subdomains on. `missing`: of a stopped domain, the records
+    that are gone.
     """
 
     id: UUID
     name: str
     is_verified: bool
     covers: bool = True
+    status: str = ""  # domains.models.DomainStatus
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +229,10 @@ def check_sender(credential: Credential, address: str, name: str, fact: DomainFa
         raise Refused("sender_domain_unknown", domain=name)
     if not fact.covers:
         raise Refused("sender_subdomain_not_allowed", domain=name, parent=fact.name)
+    if fact.status == "stopped":
+        raise Refused("sender_domain_stopped", domain=name, missing=fact.missing or "see the domain's page")
+    if fact.status == "taken_over":
+        raise Refused("sender_domain_taken_over", domain=name)
     if not fact.is_verified:
         raise Refused("sender_domain_not_verified", domain=name)
     return fact

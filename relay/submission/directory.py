@@ -51,9 +51,13 @@ _API_CREDENTIAL = f"""
 
 # The nearest verified domain at or above a name, whosever it is; where there is none, the organization's own at the name.
 _DOMAIN = """
-    SELECT id, name, status = 'verified', organization_id, allow_subdomains FROM domains_sendingdomain
-    WHERE (status = 'verified' AND name = ANY(%s)) OR (organization_id = %s AND name = %s)
-    ORDER BY status = 'verified' DESC, length(name) DESC
+    SELECT d.id, d.name, d.status, d.organization_id, d.allow_subdomains,
+           coalesce((SELECT string_agg(r.type || ' ' || r.name, ', ' ORDER BY r.position) FROM domains_dnsrecord r
+                     WHERE r.domain_id = d.id AND d.status = 'stopped' AND r.required
+                       AND r.status IN ('missing', 'different')), '')
+    FROM domains_sendingdomain d
+    WHERE (d.status = 'verified' AND d.name = ANY(%s)) OR (d.organization_id = %s AND d.name = %s)
+    ORDER BY d.status = 'verified' DESC, length(d.name) DESC
 """
 
 _TEMPLATE = """
@@ -108,8 +112,8 @@ class Directory:
     async def _domain(self, organization_id: UUID, name: str) -> DomainFact | None:
         rows = await self._rows(_DOMAIN, _at_and_above(name), organization_id, name)
         own = [
-            DomainFact(key, at, ok, at == name or below)
-            for key, at, ok, whose, below in rows
+            DomainFact(key, at, status == "verified", at == name or below, status, missing)
+            for key, at, status, whose, below, missing in rows
             if whose == organization_id
         ]
         # Where another organization has verified a domain nearer to the name, ours above it do not count.
