@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from accounts.models import ApiKey, Organization
-from domains import services, verification
+from domains import smtp_users, verification
 from domains.models import DnsRecord, SendingDomain, SmtpUser
 from domains.records import Answers
 from relay.models import Suppression
@@ -135,7 +135,7 @@ def test_a_password_replaced_in_that_moment_stops_working_too(api: Api, acme: Or
     }[act]
     with ThreadPoolExecutor(1) as threads:
         with transaction.atomic():
-            services.replace_password(smtp_user)
+            smtp_users.replace_password(smtp_user)
             future = until_it_waits(threads, call)
         assert future.result(20).status_code == 200
     assert not ApiKey.objects.filter(only_domain="acme.test", revoked_at__isnull=True).exists()

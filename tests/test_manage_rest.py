@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from accounts.api_keys import create_api_key, digest_of, is_well_formed
+from accounts.api_keys import create_api_key, digest_of, is_live, is_well_formed
 from accounts.models import ApiKey, Organization, OutgoingTls
 from domains.models import DkimKey, DnsRecord, RecordStatus, SendingDomain, SmtpUser
 from relay.models import Suppression
@@ -63,6 +63,11 @@ OPERATIONS: list[tuple[str, str, Any, str]] = [
     ("GET", "smtp-users/{smtp_user}", None, "read"),
     ("POST", "smtp-users/{smtp_user}/password", None, "full"),
     ("POST", "smtp-users/{smtp_user}/disable", None, "full"),
+    ("POST", "smtp-users/{smtp_user}/enable", None, "full"),
+    ("PATCH", "smtp-users/{smtp_user}", {"daily_limit": 5}, "full"),
+    ("GET", "smtp-users/{smtp_user}/keys", None, "read"),
+    ("POST", "smtp-users/{smtp_user}/keys", None, "full"),
+    ("DELETE", "smtp-users/{smtp_user}/keys/{smtp_user_key}", None, "full"),
     ("DELETE", "smtp-users/{smtp_user}", None, "full"),
     ("GET", "api-keys", None, "read"),
     ("POST", "api-keys", {"name": "New"}, "full"),
@@ -362,7 +367,7 @@ def test_lists_are_paged_in_both_directions(api: Api, acme: Organization) -> Non
 
 
 def is_in_use(secret: str) -> bool:
-    return ApiKey.objects.filter(digest=digest_of(secret), revoked_at__isnull=True).exists()
+    return ApiKey.objects.filter(is_live(), digest=digest_of(secret)).exists()
 
 
 def test_an_smtp_user_is_created_shown_given_a_new_password_disabled_and_deleted(api: Api, acme: Organization) -> None:
@@ -389,9 +394,9 @@ def test_an_smtp_user_is_created_shown_given_a_new_password_disabled_and_deleted
     disabled = api.post(f"{path}/disable").json()
     assert disabled["disabled_at"]
     assert api.post(f"{path}/disable").json() == disabled
-    assert not is_in_use(second["password"])
-    refused(api.post(f"{path}/password"), 409, "smtp_user_disabled")
+    assert is_in_use(second["password"])  # kept, for when the user is enabled again
     assert api.post("smtp-users", {"address": "admin@acme.test"}).status_code == 201  # its name is free
+    refused(api.post(f"{path}/enable"), 409, "smtp_user_name_taken")
 
     assert api.delete(path).json() == {"object": "smtp_user", "id": user["id"], "deleted": True}
     refused(api.get(path), 404, "not_found")

@@ -56,6 +56,7 @@ LOOKS = {
     "unreachable": Look("DNS did not answer", "wifi-off", "warn"),
     # credentials
     "active": Look("Active", "circle-check", "ok"),
+    "without_key": Look("No key", "key-round", "warn"),
     "disabled": Look("Disabled", "ban", "idle"),
     "revoked": Look("Revoked", "ban", "idle"),
     # DKIM verdicts
@@ -177,6 +178,11 @@ def encryption(tls: dict[str, str]) -> str:
     verdict = tls.get("verdict", "")
     words = [tls["version"], IN_WORDS[Verdict(verdict)] if verdict else "", TLS_POLICIES.get(tls.get("policy", ""), "")]
     return ", ".join(word for word in words if word)
+
+
+@register.filter
+def grouped(number: int) -> str:
+    return f"{number:,}"
 
 
 @register.filter
