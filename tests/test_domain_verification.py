@@ -16,8 +16,7 @@ from django.db import connection
 from django.utils import timezone
 from psycopg import AsyncConnection
 
-from accounts.api_keys import digest_of
-from accounts.models import ApiKey, Organization, Scope
+from accounts.models import ApiKey, Organization
 from domains import resolver as resolver_module
 from domains.dkim_keys import create_dkim_key, private_key_of
 from domains.models import DkimAlgorithm, DnsRecord, DomainStatus, RecordStatus, SendingDomain, SmtpUser

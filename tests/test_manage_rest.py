@@ -42,9 +42,11 @@ def uuids(rows: list[dict[str, Any]]) -> list[str]:
 def make_rows(organization: Organization) -> dict[str, Any]:
     """One of each, by the word that stands for its id in OPERATIONS."""
     domain = make_domain(organization, "walled.test")
+    smtp_user = make_smtp_user(domain)
     return {
         "domain": domain.pk,
-        "smtp_user": make_smtp_user(domain).pk,
+        "smtp_user": smtp_user.pk,
+        "smtp_user_key": smtp_user.live_keys[0].pk,
         "api_key": create_api_key(organization, "Web app").api_key.pk,
         "suppression": suppress(organization, "gone@walled-inbox.test")[0].pk,
     }
@@ -330,7 +332,7 @@ def test_states_are_told_in_resends_words(api: Api, acme: Organization) -> None:
 
 def test_a_removed_domain_takes_its_smtp_users_along(api: Api, acme: Organization) -> None:
     domain = make_domain(acme)
-    key = make_smtp_user(domain).api_key
+    [key] = make_smtp_user(domain).live_keys
     answer = api.delete(f"domains/{domain.pk}")
     assert answer.json() == {"object": "domain", "id": str(domain.pk), "deleted": True}
     assert not SendingDomain.objects.exists()
@@ -527,7 +529,7 @@ def test_the_key_in_use_can_be_revoked_and_is_told_so(api: Api) -> None:
 
 
 def test_an_smtp_users_password_is_no_key_of_the_list(api: Api, acme: Organization) -> None:
-    key = make_smtp_user(make_domain(acme)).api_key
+    [key] = make_smtp_user(make_domain(acme)).live_keys
     assert str(key.pk) not in uuids(api.get("api-keys").json()["data"])
     refused(api.delete(f"api-keys/{key.pk}"), 404, "not_found")
 
