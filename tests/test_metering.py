@@ -89,6 +89,14 @@ def test_exactly_as_many_are_accepted_as_may_be_whoever_comes_at_once(organizati
     assert (stored(other), counts(other)) == (5, {"hour": 5, "day": 5})
 
 
+def test_many_from_many_processes_do_not_wait_for_each_other_in_a_circle(organization: Organization) -> None:
+    users = [uuid7() for _ in range(40)]
+    messages = [limited(organization, user, hour=1000, day=1000) for user in users for _ in range(15)]
+    shuffled = sorted(messages, key=lambda message: message.id.bytes[::-1])
+    assert set(codes(submit_all(shuffled, 6))) == {"Receipt"}
+    assert {stored(user) for user in users} == {15}
+
+
 def test_who_has_no_limit_is_not_counted(organization: Organization) -> None:
     submit_all([limited(organization, uuid7()), make_accepted(organization)])
     assert not UsageCounter.objects.exists()
