@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -238,6 +241,24 @@ def is_group(field: BoundField) -> bool:
 
 
 # ---- Blocks ----------------------------------------------------------------------------------------------------------
+
+
+@register.filter
+def sh(text: str) -> str:
+    """As one word of a POSIX shell."""
+    return text if re.fullmatch(r"[\w@.+-]+", text, re.ASCII) else shlex.quote(text)
+
+
+@register.filter
+def quoted(text: str) -> str:
+    """A string of JSON, Python, JavaScript, Go, Java and C#."""
+    return json.dumps(text)
+
+
+@register.filter
+def single_quoted(text: str) -> str:
+    """A string of PHP and Ruby in which nothing is filled in."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 @register.simple_block_tag
