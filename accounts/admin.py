@@ -111,12 +111,22 @@ class GroupAdmin(PlainGroupAdmin, ModelAdmin):
 class ApiKeyAdmin(ModelAdmin):
     """Keys can be looked at and revoked; nobody can make one or read its digest here."""
 
-    list_display = ["name", "prefix", "organization", "scopes", "created_at", "last_used_at", "revoked_at"]
+    list_display = [
+        "name",
+        "prefix",
+        "organization",
+        "scopes",
+        "created_at",
+        "last_used_at",
+        "last_used_from",
+        "revoked_at",
+    ]
     list_filter = [("revoked_at", admin.EmptyFieldListFilter)]
     list_select_related = ["organization"]
     search_fields = ["prefix", "name", "organization__name", "id__exact"]
     readonly_fields = fields = [
-        "name", "prefix", "organization", "scopes", "only_domain", "created_by", "created_at", "last_used_at", "revoked_at",
+        "name", "prefix", "organization", "scopes", "only_domain", "created_by", "created_at", "last_used_at",
+        "last_used_from", "expires_at", "revoked_at",
     ]  # fmt: skip
     ordering = ["-created_at"]
     show_full_result_count = False

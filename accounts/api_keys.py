@@ -12,11 +12,13 @@ import zlib
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization, Scope, User
 
 MARK = "ps_live_"
+
 SECRET_LENGTH = 32
 CHECKSUM_LENGTH = 6
 VISIBLE_LENGTH = len(MARK) + 6
@@ -45,6 +47,11 @@ def is_well_formed(secret: str) -> bool:
 def digest_of(secret: str) -> bytes:
     """The form in which a key is stored and looked up: 32 octets."""
     return hmac.digest(settings.API_KEY_PEPPER.encode(), secret.encode(), hashlib.sha256)
+
+
+def is_live() -> Q:
+    """The condition for those that are good now."""
+    return Q(revoked_at__isnull=True) & (Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()))
 
 
 def create_api_key(

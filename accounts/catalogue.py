@@ -49,12 +49,26 @@ _ROWS = [
     Refusal("insufficient_scope", 550, "5.7.1", 403, "The API key may not do this",
             "This API key lacks the scope \"{scope}\".",
             "Use a key with that scope, or create one under API keys.", "restricted_api_key"),
+    Refusal("smtp_user_disabled", 525, "5.7.13", 403, "SMTP user disabled",
+            "{address} is disabled: its keys are refused until it is enabled again.",
+            "Somebody in your organization disabled it. Enable it on its page or by `POST /api/v1/smtp-users/<id>/enable`; "
+            "the same keys work again.", "restricted_api_key"),
+    Refusal("network_not_allowed", 550, "5.7.1", 403, "Not allowed from this network",
+            "{address} may not be used from your address, {client}.",
+            "The page of the SMTP user lists the networks that it may be used from. Add yours, or leave the list empty.",
+            "restricted_api_key"),
     Refusal("organization_suspended", 550, "5.7.1", 403, "Organization suspended",
             "Sending is suspended for this organization.",
             "Write to support; the reason was mailed to the owners.", "restricted_api_key"),
     Refusal("login_paused", 454, "4.7.0", 429, "Too many wrong passwords",
             "Too many wrong passwords were given for this user name or from your address; sign in again later.",
             "Wait a quarter of an hour, and correct the password in whatever program keeps on trying.",
+            "rate_limit_exceeded"),
+    Refusal("smtp_user_limit_reached", 451, "4.7.1", 429, "Limit of the SMTP user reached",
+            "{subject} may send {most} messages in each {period} (UTC); {used} are sent, and this is {wanted} more. "
+            "The next {period} begins at {until}.",
+            "Wait for the seconds in Retry-After; SMTP clients that queue try again by themselves. The limit is set on the "
+            "SMTP user's page. Nothing of what was refused is counted, and a batch is taken whole or not at all.",
             "rate_limit_exceeded"),
     Refusal("authentication_unavailable", 454, "4.7.0", 503, "Sign-in temporarily unavailable",
             "The password could not be checked just now.",
@@ -249,9 +263,15 @@ _ROWS = [
     Refusal("smtp_user_exists", 554, "5.5.4", 409, "SMTP user exists already",
             "There is an SMTP user {address} already. Choose another name, or replace that one's password.",
             "`GET /api/v1/smtp-users` lists it with its id; `POST /api/v1/smtp-users/<id>/password` gives a new password."),
-    Refusal("smtp_user_disabled", 554, "5.7.1", 409, "SMTP user disabled",
-            "{address} is disabled. Create the SMTP user anew.",
-            "A disabled SMTP user stays so; its name is free for a new one."),
+    Refusal("smtp_user_name_taken", 554, "5.7.1", 409, "Name of the SMTP user given to another",
+            "{address} cannot be enabled: another SMTP user has the name now.",
+            "Disable or remove that one first, or go on with it."),
+    Refusal("too_many_smtp_user_keys", 554, "5.5.4", 409, "Too many keys of an SMTP user",
+            "{address} has {limit} keys, the most that are possible.",
+            "Revoke those that are not used any more; the page of the SMTP user shows when each was used last."),
+    Refusal("network_invalid", 554, "5.5.4", 422, "Network not valid",
+            "“{typed}” is not a network: {problem}.",
+            "Write an address, as in 192.0.2.7, or a network in CIDR notation, as in 192.0.2.0/24 or 2001:db8::/32."),
     Refusal("key_restricted_to_domain", 550, "5.7.1", 403, "The API key is for one domain only",
             "This API key is for {domain} only, and this concerns {what}.",
             "Use a key that is not restricted to a domain.", "restricted_api_key"),
@@ -337,10 +357,12 @@ class Refused(Exception):
         detail: str = "",
         pointer: str = "",
         errors: list[dict[str, str]] | None = None,
+        retry_after_s: int | None = None,
         **values: object,
     ) -> None:
-        """`detail`: in place of the row's own words. `pointer`: the one field of a REST request that is meant."""
+        """`detail`, `retry_after_s`: in place of the row's own. `pointer`: the one field of a REST request that is meant."""
         self.refusal = REFUSALS[code]
+        self.retry_after_s = self.refusal.retry_after_s if retry_after_s is None else retry_after_s
         self.detail = detail or self.refusal.detail.format(**values)
         # REST: {"pointer": JSON pointer (RFC 6901), "detail": words}
         self.errors = errors or ([{"pointer": pointer, "detail": self.detail}] if pointer else [])

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from uuid import UUID
 
 from accounts.catalogue import Refused
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLimit:
+    """How many messages a subject may send in each hour or day (UTC); whoever reaches it is refused with `code`."""
+
+    subject_id: UUID
+    subject: str  # in words
+    period: str  # hour or day
+    most: int
+    code: str  # of the catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +36,20 @@ class Credential:
     show_client_address: bool = False  # the organization's wish
     message_octets: int | None = None  # the organization's own limit; None: the platform's
     api_rate_limit: int | None = None  # REST requests per second, the organization's own limit; None: the platform's
+    # Of the SMTP user whose key it is:
+    user_name: str = ""
+    is_disabled: bool = False
+    allowed_networks: tuple[Network, ...] = ()  # none: from anywhere
+    limits: tuple[UsageLimit, ...] = ()
 
     is_authenticated = True  # what DRF asks of a request's user
+
+    def check_may_enter(self, client: str) -> None:
+        """For whoever has shown the right key; `client` is the IP address. Raises `Refused`."""
+        if self.is_disabled:
+            raise Refused("smtp_user_disabled", address=self.user_name)
+        if self.allowed_networks and not _is_within(client, self.allowed_networks):
+            raise Refused("network_not_allowed", address=self.user_name, client=client or "unknown")
 
     def check_may_send(self) -> None:
         if self.is_suspended:
@@ -39,3 +65,13 @@ class Credential:
         """`sending_domain`: which of the organization's domains covers the address. Raises `Refused`."""
         if self.only_domain and sending_domain != self.only_domain:
             raise Refused("sender_not_allowed", address=address, domain=self.only_domain)
+
+
+def _is_within(client: str, networks: tuple[Network, ...]) -> bool:
+    try:
+        address = ip_address(client.partition("%")[0])  # RFC 4007, 11: without its zone
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:  # RFC 4291, 2.5.5.2: IPv4 on a socket for both
+        address = address.ipv4_mapped
+    return any(address in network for network in networks)

@@ -147,6 +147,9 @@ class ApiKey(OrganizationOwned):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
     last_used_from = models.GenericIPAddressField(null=True, editable=False)
+    expires_at = models.DateTimeField(
+        null=True, editable=False, help_text="A key that was replaced works so long; empty: until it is revoked."
+    )
     revoked_at = models.DateTimeField(null=True, editable=False)
 
     class Meta(OrganizationOwned.Meta):
@@ -159,6 +162,10 @@ class ApiKey(OrganizationOwned):
     @property
     def is_revoked(self) -> bool:
         return self.revoked_at is not None
+
+    @property
+    def is_live(self) -> bool:
+        return not self.is_revoked and (self.expires_at is None or self.expires_at > timezone.now())
 
 
 class IdempotentAnswer(models.Model):

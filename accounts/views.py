@@ -20,10 +20,10 @@ from accounts.services import change_settings, create_organization
 @organization_required
 def api_keys(request: OrganizationRequest) -> HttpResponse:
     # Keys that are an SMTP user's password have their place on that user's page.
-    keys = ApiKey.objects.of(request.organization).filter(smtp_user__isnull=True).order_by("-created_at")
+    keys = ApiKey.objects.of(request.organization).filter(smtp_user_key__isnull=True).order_by("-created_at")
     context = {
         "active": [key for key in keys if not key.is_revoked],
-        # A domain's key without an SMTP user is the former password of one.
+        # A domain's key without an SMTP user was the password of one that is gone.
         "revoked": [key for key in keys if key.is_revoked and not key.only_domain],
     }
     return render(request, "accounts/api_keys.html", context)
@@ -46,7 +46,7 @@ def api_key_create(request: OrganizationRequest) -> HttpResponse:
 @organization_required
 def api_key_revoke(request: OrganizationRequest, key_id: UUID) -> HttpResponse:
     """GET asks, POST does."""
-    query = ApiKey.objects.of(request.organization).filter(smtp_user__isnull=True)
+    query = ApiKey.objects.of(request.organization).filter(smtp_user_key__isnull=True)
     api_key = get_object_or_404(query, pk=key_id)
     if request.method == "POST":
         revoke_api_key(api_key)

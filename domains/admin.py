@@ -82,6 +82,7 @@ class SmtpUserAdmin(ReadOnlyAdmin):
     list_filter = [("disabled_at", admin.EmptyFieldListFilter)]
     list_select_related = ["organization", "domain"]
     search_fields = ["address", "organization__name", "id__exact"]
-    fields = ["address", "organization", "domain", "api_key", "created_at", "disabled_at"]
+    fields = ["address", "organization", "domain", "created_at", "disabled_at", "hourly_limit", "daily_limit",
+              "allowed_networks"]  # fmt: skip
     ordering = ["-created_at"]
     show_full_result_count = False

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.api_keys import create_api_key, revoke_api_key
+from accounts.api_keys import create_api_key, is_live, revoke_api_key
 from accounts.catalogue import Refused
 from accounts.models import ApiKey, Organization
 from accounts.rest.access import check_domain, credential_of, managing_organization, reading_organization
@@ -139,7 +139,7 @@ class ApiKeyView(APIView):
 def visible_api_keys(request: Request, organization: Organization) -> OrganizationQuerySet[ApiKey]:
     """Those in use. A key for one domain sees only keys for that domain."""
     # A key that is an SMTP user's password has its place there.
-    keys = ApiKey.objects.of(organization).filter(revoked_at__isnull=True, smtp_user__isnull=True)
+    keys = ApiKey.objects.of(organization).filter(is_live(), smtp_user_key__isnull=True)
     only = credential_of(request).only_domain
     return keys.filter(only_domain=only) if only else keys
 

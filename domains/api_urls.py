@@ -22,6 +22,17 @@ urlpatterns = [
         smtp_user_api.DisableSmtpUserView.as_view(),
         name="api_smtp_user_disable",
     ),
+    path(
+        "smtp-users/<uuid:smtp_user_id>/enable",
+        smtp_user_api.EnableSmtpUserView.as_view(),
+        name="api_smtp_user_enable",
+    ),
+    path("smtp-users/<uuid:smtp_user_id>/keys", smtp_user_api.SmtpUserKeysView.as_view(), name="api_smtp_user_keys"),
+    path(
+        "smtp-users/<uuid:smtp_user_id>/keys/<uuid:key_id>",
+        smtp_user_api.SmtpUserKeyView.as_view(),
+        name="api_smtp_user_key",
+    ),
     path("api-keys", api_key_api.ApiKeysView.as_view(), name="api_api_keys"),
     path("api-keys/<uuid:api_key_id>", api_key_api.ApiKeyView.as_view(), name="api_api_key"),
 ]

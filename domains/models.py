@@ -5,8 +5,11 @@ from __future__ import annotations
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
+from django.utils.functional import cached_property
 
+from accounts.api_keys import MARK, is_live
 from accounts.ids import uuid7
+from accounts.models import ApiKey
 from accounts.scoping import OrganizationOwned
 from domains.records import ADVICE, Advice
 
@@ -184,7 +187,6 @@ class SmtpUser(OrganizationOwned):
 
     domain = models.ForeignKey(SendingDomain, on_delete=models.CASCADE, related_name="smtp_users")
     address = models.CharField(max_length=320, help_text="The user name: an address on the domain, lower case.")
-    api_key = models.OneToOneField("accounts.ApiKey", on_delete=models.PROTECT, related_name="smtp_user")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     disabled_at = models.DateTimeField(null=True, blank=True)
     hourly_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Messages an hour; empty: no limit.")
@@ -204,6 +206,31 @@ class SmtpUser(OrganizationOwned):
 
     def __str__(self) -> str:
         return self.address
+
+    @property
+    def is_enabled(self) -> bool:
+        return self.disabled_at is None
+
+    @property
+    def all_keys(self) -> list[ApiKey]:
+        """The newest first. Of users read by `domains.smtp_users.with_keys`."""
+        keys = [link.api_key for link in self.keys.all()]
+        return sorted(keys, key=lambda key: key.created_at, reverse=True)
+
+    @property
+    def live_keys(self) -> list[ApiKey]:
+        return [key for key in self.all_keys if key.is_live]
+
+    @property
+    def last_used_key(self) -> ApiKey | None:
+        used = [key for key in self.all_keys if key.last_used_at]
+        return max(used, key=lambda key: key.last_used_at or key.created_at, default=None)
+
+    @cached_property
+    def password_hint(self) -> str:
+        """What stands for the password where it is not known any more."""
+        newest = ApiKey.objects.filter(is_live(), smtp_user_key__smtp_user=self).order_by("-created_at").first()
+        return f"{newest.prefix if newest else MARK}…"
 
 
 class SmtpUserKey(models.Model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
@@ -16,8 +16,10 @@ from accounts.rest.fields import (
     StrictCharField,
     StrictSerializer,
     StrictUUIDField,
+    WholeNumberField,
 )
 from accounts.rest.lists import ListQuery
+from domains.cidr import MOST_NETWORKS, read_networks
 from domains.dkim_rotation import ROTATION_DAYS
 from domains.models import (
     DkimAlgorithm,
@@ -30,6 +32,7 @@ from domains.models import (
     SmtpUser,
 )
 from domains.names import registrable_part
+from domains.smtp_users import MOST_MESSAGES, Limits
 
 # ---- Domains ---------------------------------------------------------------------------------------------------------
 
@@ -271,10 +274,61 @@ class DeletedDomainSerializer(DomainNameSerializer):
 # ---- SMTP users ------------------------------------------------------------------------------------------------------
 
 
-class CreateSmtpUserSerializer(StrictSerializer):
+class ChangeSmtpUserSerializer(StrictSerializer):
+    """`PATCH /api/v1/smtp-users/{id}`. What is left out stays as it is."""
+
+    hourly_limit = WholeNumberField(
+        min_value=1,
+        max_value=MOST_MESSAGES,
+        allow_null=True,
+        required=False,
+        help_text="Messages an hour; null: no limit.",
+    )
+    daily_limit = WholeNumberField(
+        min_value=1,
+        max_value=MOST_MESSAGES,
+        allow_null=True,
+        required=False,
+        help_text="Messages a day (UTC); null: no limit.",
+    )
+    allowed_networks = serializers.ListField(
+        child=StrictCharField(max_length=100, allow_blank=True),
+        max_length=MOST_NETWORKS,
+        required=False,
+        help_text="Addresses and networks (CIDR) that it may be used from; empty: from anywhere.",
+    )
+
+    def limits(self) -> Limits:
+        """Raises `Refused`."""
+        data = self.validated_data
+        limits = cast(Limits, {name: data[name] for name in Limits.__annotations__ if name in data})
+        if "allowed_networks" in limits:
+            limits["allowed_networks"] = read_networks(limits["allowed_networks"], at="/allowed_networks")
+        return limits
+
+
+class CreateSmtpUserSerializer(ChangeSmtpUserSerializer):
     """`POST /api/v1/smtp-users`."""
 
     address = StrictCharField(max_length=1000, help_text="The user name: an address on a verified domain.")
+
+
+class AddSmtpUserKeySerializer(StrictSerializer):
+    """`POST /api/v1/smtp-users/{id}/keys`."""
+
+    name = StrictCharField(max_length=120, required=False, help_text="Where it is used, say.")
+
+
+class ReplacePasswordSerializer(AddSmtpUserKeySerializer):
+    """`POST /api/v1/smtp-users/{id}/password`."""
+
+    keep_old_hours = WholeNumberField(
+        min_value=0,
+        max_value=168,
+        required=False,
+        default=0,
+        help_text="For so many hours the keys that there are work beside the new one; 0: they stop at once.",
+    )
 
 
 class SmtpUserListQuery(ListQuery):
@@ -295,8 +349,19 @@ class SmtpUserSerializer(serializers.Serializer[Any]):
     domain_id = serializers.UUIDField()
     server = serializers.SerializerMethodField()
     created_at = serializers.DateTimeField()
-    last_used_at = serializers.DateTimeField(source="api_key.last_used_at", allow_null=True)
-    disabled_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(
+        source="last_used_key.last_used_at",
+        default=None,
+        allow_null=True,
+        help_text="To the minute; signing in counts.",
+    )
+    last_used_from = serializers.IPAddressField(source="last_used_key.last_used_from", default=None, allow_null=True)
+    disabled_at = serializers.DateTimeField(allow_null=True, help_text="While it is set, all its keys are refused.")
+    hourly_limit = serializers.IntegerField(allow_null=True, help_text="Messages an hour; null: no limit.")
+    daily_limit = serializers.IntegerField(allow_null=True, help_text="Messages a day (UTC); null: no limit.")
+    allowed_networks = serializers.ListField(
+        child=serializers.CharField(), help_text="From where it may be used (CIDR); empty: from anywhere."
+    )
 
     @extend_schema_field(ServerSerializer)
     def get_server(self, smtp_user: SmtpUser) -> dict[str, Any]:
@@ -314,6 +379,34 @@ class NewSmtpUserSerializer(SmtpUserSerializer):
 
 class DeletedSmtpUserSerializer(serializers.Serializer[Any]):
     object = ObjectField("smtp_user")
+    id = serializers.UUIDField()
+    deleted = serializers.BooleanField(default=True)
+
+
+class SmtpUserKeySerializer(serializers.Serializer[Any]):
+    """One of an SMTP user's passwords."""
+
+    object = ObjectField("smtp_user_key")
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    prefix = serializers.CharField(help_text="The key's visible beginning.")
+    created_at = serializers.DateTimeField()
+    last_used_at = serializers.DateTimeField(allow_null=True, help_text="To the minute; signing in counts.")
+    last_used_from = serializers.IPAddressField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True, help_text="A key that was replaced works so long.")
+
+
+class NewSmtpUserKeySerializer(SmtpUserKeySerializer):
+    """With the key itself: shown this once."""
+
+    password = serializers.SerializerMethodField(help_text="Shown this once.")
+
+    def get_password(self, api_key: ApiKey) -> str:
+        return str(self.context["secret"])
+
+
+class DeletedSmtpUserKeySerializer(serializers.Serializer[Any]):
+    object = ObjectField("smtp_user_key")
     id = serializers.UUIDField()
     deleted = serializers.BooleanField(default=True)
 

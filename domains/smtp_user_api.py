@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
@@ -9,20 +10,27 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.audit import actor_of
 from accounts.catalogue import Refused
 from accounts.models import Organization
 from accounts.rest.access import check_domain, credential_of, managing_organization, reading_organization
 from accounts.rest.fields import at_field
 from accounts.rest.idempotency import idempotent
-from accounts.rest.lists import list_answer, list_of, read_query
+from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
 from accounts.scoping import OrganizationQuerySet
-from domains import services
+from domains import smtp_users
 from domains.models import SendingDomain, SmtpUser
 from domains.names import normalize_domain
 from domains.serializers import (
+    AddSmtpUserKeySerializer,
+    ChangeSmtpUserSerializer,
     CreateSmtpUserSerializer,
+    DeletedSmtpUserKeySerializer,
     DeletedSmtpUserSerializer,
+    NewSmtpUserKeySerializer,
     NewSmtpUserSerializer,
+    ReplacePasswordSerializer,
+    SmtpUserKeySerializer,
     SmtpUserListQuery,
     SmtpUserSerializer,
 )
@@ -35,11 +43,32 @@ SMTP_USER = {
     "domain_id": "0199c6a1-7c00-7d3e-9b1c-5a2f3e4d5c6b",
     "server": {"host": "mail.plugsend.example", "port": 587, "tls_port": 465},
     "created_at": "2026-11-26T08:00:00Z",
-    "last_used_at": None,
+    "last_used_at": "2026-11-26T09:41:00Z",
+    "last_used_from": "192.0.2.7",
     "disabled_at": None,
+    "hourly_limit": 500,
+    "daily_limit": None,
+    "allowed_networks": ["192.0.2.0/24"],
+}
+LIMITS = {name: SMTP_USER[name] for name in ("hourly_limit", "daily_limit", "allowed_networks")}
+KEY = {
+    "object": "smtp_user_key",
+    "id": "0199c6a1-7c00-7b22-9d00-1a2b3c4d5e6f",
+    "name": "Web shop",
+    "prefix": "ps_live_4fT0aB",
+    "created_at": "2026-11-26T08:00:00Z",
+    "last_used_at": "2026-11-26T09:41:00Z",
+    "last_used_from": "192.0.2.7",
+    "expires_at": None,
 }
 NEW = OpenApiExample(
     "With its password", SMTP_USER | {"password": "ps_live_4fT0…"}, response_only=True, status_codes=["200", "201"]
+)
+NEW_KEY = OpenApiExample(
+    "With the key itself",
+    KEY | {"last_used_at": None, "last_used_from": None, "password": "ps_live_4fT0…"},
+    response_only=True,
+    status_codes=["201"],
 )
 OLD = OpenApiExample("An SMTP user", SMTP_USER, response_only=True)
 
@@ -65,7 +94,11 @@ class SmtpUsersView(APIView):
         operation_id="smtp_users_create",
         request=CreateSmtpUserSerializer,
         responses={201: NewSmtpUserSerializer},
-        examples=[OpenApiExample("An SMTP user", {"address": "admin@example.com"}, request_only=True), NEW],
+        examples=[
+            OpenApiExample("An SMTP user", {"address": "admin@example.com"}, request_only=True),
+            OpenApiExample("With limits", {"address": "admin@example.com"} | LIMITS, request_only=True),
+            NEW,
+        ],
     )
     @idempotent("smtp_users.create")
     def post(self, request: Request) -> Response:
@@ -73,9 +106,10 @@ class SmtpUsersView(APIView):
         organization = managing_organization(request)
         serializer = CreateSmtpUserSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
+        limits = serializer.limits()
         with at_field("address"):
             local_part, domain = self._parts(request, organization, serializer.validated_data["address"])
-            new = services.create_smtp_user(domain, local_part)
+            new = smtp_users.create_smtp_user(domain, local_part, limits=limits, by=actor_of(request))
         return Response(NewSmtpUserSerializer(new.smtp_user, context={"secret": new.secret}).data, status=201)
 
     @staticmethod
@@ -83,7 +117,7 @@ class SmtpUsersView(APIView):
         """Raises `Refused`."""
         local_part, at, name = address.rpartition("@")
         if not at:
-            raise services.SmtpUserRefused("smtp_user_invalid", typed=address, problem="it has no @ and no domain")
+            raise smtp_users.SmtpUserRefused("smtp_user_invalid", typed=address, problem="it has no @ and no domain")
         name = normalize_domain(name)
         check_domain(request, name)
         domain = SendingDomain.objects.of(organization).filter(name=name).first()
@@ -99,6 +133,24 @@ class SmtpUserView(APIView):
         return Response(SmtpUserSerializer(_find(request, reading_organization(request), smtp_user_id)).data)
 
     @extend_schema(
+        operation_id="smtp_users_update",
+        request=ChangeSmtpUserSerializer,
+        responses={200: SmtpUserSerializer},
+        examples=[
+            OpenApiExample("Limits", LIMITS, request_only=True),
+            OpenApiExample("No limit any more", {"hourly_limit": None}, request_only=True),
+            OLD,
+        ],
+    )
+    def patch(self, request: Request, smtp_user_id: UUID) -> Response:
+        """Change an SMTP user's limits. In effect within 5 seconds, in open sessions too."""
+        smtp_user = _find(request, managing_organization(request), smtp_user_id)
+        serializer = ChangeSmtpUserSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        smtp_users.change_smtp_user(smtp_user, serializer.limits(), by=actor_of(request))
+        return Response(SmtpUserSerializer(smtp_user).data)
+
+    @extend_schema(
         operation_id="smtp_users_delete",
         responses={200: DeletedSmtpUserSerializer},
         examples=[
@@ -110,34 +162,100 @@ class SmtpUserView(APIView):
     def delete(self, request: Request, smtp_user_id: UUID) -> Response:
         """Delete an SMTP user. Its password stops working at once; its messages stay."""
         smtp_user = _find(request, managing_organization(request), smtp_user_id)
-        if not services.remove_smtp_user(smtp_user):
+        if not smtp_users.remove_smtp_user(smtp_user, by=actor_of(request)):
             raise Refused("not_found", thing="SMTP user")
         return Response(DeletedSmtpUserSerializer(smtp_user).data)
 
 
 class SmtpUserPasswordView(APIView):
     @extend_schema(
-        operation_id="smtp_users_replace_password", request=None, responses={200: NewSmtpUserSerializer}, examples=[NEW]
+        operation_id="smtp_users_replace_password",
+        request=ReplacePasswordSerializer,
+        responses={200: NewSmtpUserSerializer},
+        examples=[OpenApiExample("The old one works for another day", {"keep_old_hours": 24}, request_only=True), NEW],
     )
     @idempotent("smtp_users.replace_password")
     def post(self, request: Request, smtp_user_id: UUID) -> Response:
-        """Replace an SMTP user's password. The new one is told this once. The old one stops working at once."""
+        """Replace an SMTP user's password. The new one is told this once. All others stop working: at once, or when you say."""
         smtp_user = _find(request, managing_organization(request), smtp_user_id)
-        secret = services.replace_password(smtp_user)
-        return Response(NewSmtpUserSerializer(smtp_user, context={"secret": secret}).data)
+        serializer = ReplacePasswordSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        key = smtp_users.replace_password(
+            smtp_user,
+            keep_old=timedelta(hours=serializer.validated_data["keep_old_hours"]),
+            name=serializer.validated_data.get("name", ""),
+            by=actor_of(request),
+        )
+        return Response(NewSmtpUserSerializer(smtp_user, context={"secret": key.secret}).data)
+
+
+class SmtpUserKeysView(APIView):
+    @extend_schema(
+        operation_id="smtp_users_list_keys",
+        responses=list_of(SmtpUserKeySerializer),
+        parameters=[ListQuery],
+        examples=[OpenApiExample("Keys", list_answer([KEY], has_more=False), response_only=True)],
+    )
+    def get(self, request: Request, smtp_user_id: UUID) -> Response:
+        """List the keys of an SMTP user. Those in use: each of them is a password. The newest first."""
+        smtp_user = _find(request, reading_organization(request), smtp_user_id)
+        page, _ = read_query(request)
+        rows, has_more = page.cut(smtp_users.keys_in_use(smtp_user))
+        return Response(list_answer(SmtpUserKeySerializer(rows, many=True).data, has_more=has_more))
+
+    @extend_schema(
+        operation_id="smtp_users_add_key",
+        request=AddSmtpUserKeySerializer,
+        responses={201: NewSmtpUserKeySerializer},
+        examples=[OpenApiExample("With a name", {"name": "Web shop"}, request_only=True), NEW_KEY],
+    )
+    @idempotent("smtp_users.add_key")
+    def post(self, request: Request, smtp_user_id: UUID) -> Response:
+        """Add a key to an SMTP user. One more password; it is in this answer and never again."""
+        smtp_user = _find(request, managing_organization(request), smtp_user_id)
+        serializer = AddSmtpUserKeySerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        key = smtp_users.add_key(smtp_user, serializer.validated_data.get("name", ""), by=actor_of(request))
+        return Response(NewSmtpUserKeySerializer(key.api_key, context={"secret": key.secret}).data, status=201)
+
+
+class SmtpUserKeyView(APIView):
+    @extend_schema(
+        operation_id="smtp_users_revoke_key",
+        responses={200: DeletedSmtpUserKeySerializer},
+        examples=[
+            OpenApiExample("Revoked", {"object": "smtp_user_key", "id": KEY["id"], "deleted": True}, response_only=True)
+        ],
+    )
+    def delete(self, request: Request, smtp_user_id: UUID, key_id: UUID) -> Response:
+        """Revoke a key of an SMTP user. It is refused within 5 seconds. Without any key the user cannot sign in."""
+        smtp_user = _find(request, managing_organization(request), smtp_user_id)
+        key = smtp_users.keys_in_use(smtp_user).filter(pk=key_id).first()
+        if key is None or not smtp_users.revoke_key(smtp_user, key, by=actor_of(request)):
+            raise Refused("not_found", thing="key of this SMTP user")
+        return Response(DeletedSmtpUserKeySerializer(key).data)
 
 
 class DisableSmtpUserView(APIView):
     @extend_schema(operation_id="smtp_users_disable", request=None, responses={200: SmtpUserSerializer}, examples=[OLD])
     def post(self, request: Request, smtp_user_id: UUID) -> Response:
-        """Disable an SMTP user. It stays in the list. Its name may be given out again."""
+        """Disable an SMTP user. Its keys are refused within 5 seconds and kept. Its name may be given out again."""
         smtp_user = _find(request, managing_organization(request), smtp_user_id)
-        services.disable_smtp_user(smtp_user)
+        smtp_users.disable_smtp_user(smtp_user, by=actor_of(request))
+        return Response(SmtpUserSerializer(smtp_user).data)
+
+
+class EnableSmtpUserView(APIView):
+    @extend_schema(operation_id="smtp_users_enable", request=None, responses={200: SmtpUserSerializer}, examples=[OLD])
+    def post(self, request: Request, smtp_user_id: UUID) -> Response:
+        """Enable an SMTP user that is disabled. The keys that it has work again at once."""
+        smtp_user = _find(request, managing_organization(request), smtp_user_id)
+        smtp_users.enable_smtp_user(smtp_user, by=actor_of(request))
         return Response(SmtpUserSerializer(smtp_user).data)
 
 
 def visible_smtp_users(request: Request, organization: Organization) -> OrganizationQuerySet[SmtpUser]:
-    users = SmtpUser.objects.of(organization).select_related("domain", "api_key")
+    users = smtp_users.with_keys(SmtpUser.objects.of(organization))
     only = credential_of(request).only_domain
     return users.filter(domain__name=only) if only else users
 

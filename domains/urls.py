@@ -21,5 +21,14 @@ urlpatterns = [
     path("smtp-users/new/", smtp_user_views.smtp_user_create, name="smtp_user_create"),
     path("smtp-users/<uuid:smtp_user_id>/", smtp_user_views.smtp_user_page, name="smtp_user"),
     path("smtp-users/<uuid:smtp_user_id>/password/", smtp_user_views.smtp_user_password, name="smtp_user_password"),
+    path("smtp-users/<uuid:smtp_user_id>/limits/", smtp_user_views.smtp_user_limits, name="smtp_user_limits"),
+    path("smtp-users/<uuid:smtp_user_id>/keys/new/", smtp_user_views.smtp_user_key_add, name="smtp_user_key_add"),
+    path(
+        "smtp-users/<uuid:smtp_user_id>/keys/<uuid:key_id>/revoke/",
+        smtp_user_views.smtp_user_key_revoke,
+        name="smtp_user_key_revoke",
+    ),
     path("smtp-users/<uuid:smtp_user_id>/disable/", smtp_user_views.smtp_user_disable, name="smtp_user_disable"),
+    path("smtp-users/<uuid:smtp_user_id>/enable/", smtp_user_views.smtp_user_enable, name="smtp_user_enable"),
+    path("smtp-users/<uuid:smtp_user_id>/remove/", smtp_user_views.smtp_user_remove, name="smtp_user_remove"),
 ]

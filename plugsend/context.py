@@ -12,7 +12,9 @@ def platform(request: HttpRequest) -> dict[str, object]:
         "sandbox": settings.SANDBOX,
         "smtp_host": settings.SMTP_PUBLIC_HOST,
         "smtp_port": settings.SMTP_PORT,
+        "smtps_port": settings.SMTPS_PORT,
         "web_url": settings.WEB_URL,
+        "example_recipient": "hello@example.test" if settings.SANDBOX else "you@example.com",
         # What clients that check certificates must trust in the sandbox (`relay.certificates` makes it).
         "sandbox_certificate": settings.SMTP_TLS_CERT or settings.VAR / "tls" / f"{settings.HOSTNAME}.crt",
         "layout": "app.html" if user is not None and user.is_authenticated else "public.html",

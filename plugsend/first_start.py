@@ -13,7 +13,8 @@ from accounts.files import read_settings, write_whole
 from accounts.models import Organization, Scope, User
 from accounts.services import create_organization
 from domains.models import SendingDomain, SmtpUser
-from domains.services import add_domain, create_smtp_user, replace_password
+from domains.services import add_domain
+from domains.smtp_users import create_smtp_user, replace_password
 from domains.verification import check_domain
 
 SYSTEM_NAME = "PlugSend"
@@ -92,7 +93,7 @@ def _make_credentials(user: User, organization: Organization, domain: SendingDom
     address = f"{DEMO_LOCAL_PART}@{DEMO_DOMAIN}"
     smtp_user = SmtpUser.objects.of(organization).filter(address=address, disabled_at=None).first()
     if smtp_user:
-        smtp_password = replace_password(smtp_user)
+        smtp_password = replace_password(smtp_user).secret
     else:
         smtp_password = create_smtp_user(domain, DEMO_LOCAL_PART, created_by=user).secret
     api_key = create_api_key(organization, "Demo", [Scope.FULL], created_by=user)

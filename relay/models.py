@@ -338,3 +338,26 @@ class TemplateVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.template}, version {self.number}"
+
+
+class Period(models.TextChoices):
+    """Of counting, in UTC."""
+
+    HOUR = "hour", "hour"
+    DAY = "day", "day"
+
+
+class UsageCounter(models.Model):
+    """How many messages a subject with a limit sent in a period; counted in the transaction that accepts them.
+
+    Only subjects with a limit have rows (`relay.usage`).
+    """
+
+    pk = models.CompositePrimaryKey("subject_id", "period", "starts_at")
+    subject_id = models.UUIDField(help_text="Whose messages are counted.")
+    period = models.CharField(max_length=8, choices=Period)
+    starts_at = models.DateTimeField(help_text="UTC")
+    count = models.PositiveBigIntegerField(help_text="Messages accepted.")
+
+    def __str__(self) -> str:
+        return f"{self.subject_id}, {self.period} from {self.starts_at}"

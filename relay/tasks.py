@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import IdempotentAnswer
 from events.partitions import ensure_partitions
-from relay import scheduled, sender_loss
+from relay import scheduled, sender_loss, usage
 from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
@@ -62,6 +62,11 @@ def forget_idempotency_keys() -> None:
     old = timezone.now() - timedelta(hours=24)
     IdempotencyKey.objects.filter(created_at__lt=old).delete()
     IdempotentAnswer.objects.filter(created_at__lt=old).delete()
+
+
+@shared_task(name="relay.tasks.forget_usage")
+def forget_usage() -> None:
+    usage.forget_old()
 
 
 @shared_task(name="relay.tasks.forget_exchangers")

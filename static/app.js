@@ -39,7 +39,7 @@ function makeTabs(box) {
     tab.setAttribute("aria-controls", panel.id);
     panel.setAttribute("role", "tabpanel");
     panel.setAttribute("aria-labelledby", tab.id);
-    tab.addEventListener("click", () => select(index));
+    tab.addEventListener("click", () => { select(index); remember(tab.textContent); });
     list.append(tab);
     return tab;
   });
@@ -55,11 +55,21 @@ function makeTabs(box) {
     if (!step) return;
     const next = (tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length;
     select(next);
+    remember(tabs[next].textContent);
     tabs[next].focus();
   });
+  // Whoever reads Ruby once reads Ruby on the next page, too.
+  const name = `tab ${box.dataset.label}`;
+  function remember(title) {
+    if (!("remember" in box.dataset)) return;
+    try { localStorage.setItem(name, title); } catch { /* not allowed here: then it is not remembered */ }
+  }
+  function remembered() {
+    try { return localStorage.getItem(name); } catch { return null; }
+  }
   box.classList.add("is-live");
   box.prepend(list);
-  select(0);
+  select(Math.max(0, tabs.findIndex((tab) => tab.textContent === remembered())));
 }
 
 function prepare(root) {

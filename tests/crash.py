@@ -28,7 +28,8 @@ CONNECTIONS = 50
 # Pauses of 400 s after a doubt become 4 s; leases are short, so that what died is found soon.
 SETTINGS = {"LEASE_SECONDS": "3", "RETRY_SCALE": "0.01", "CONNECTIONS_PER_EXCHANGER": str(CONNECTIONS)}
 SECOND_ORGANIZATION = """
-from domains.services import add_domain, create_smtp_user
+from domains.services import add_domain
+from domains.smtp_users import create_smtp_user
 from plugsend.first_start import verify_in_sandbox
 from tests.factories import make_tenant
 domain = verify_in_sandbox(add_domain(make_tenant("Second").organization, "second.test"))

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.ids import uuid7
 from accounts.models import Organization, User
 from accounts.services import create_organization
-from domains import services
+from domains import services, smtp_users
 from domains.models import DomainStatus, RecordStatus, SendingDomain, SmtpUser
 from events.models import Event
 from relay.models import Content, Door, Message, Recipient, ScheduledMessage
@@ -76,7 +76,7 @@ def make_domain(organization: Organization, name: str = "acme.test", *, verified
 
 
 def make_smtp_user(domain: SendingDomain, local_part: str = "admin") -> SmtpUser:
-    return services.create_smtp_user(domain, local_part).smtp_user
+    return smtp_users.create_smtp_user(domain, local_part).smtp_user
 
 
 def make_message(

@@ -63,8 +63,8 @@ def test_the_password_of_an_smtp_user_is_not_among_the_keys() -> None:
     tenant = make_tenant()
     smtp_user = make_smtp_user(make_domain(tenant.organization))
 
-    assert smtp_user.api_key.prefix not in tenant.client.get("/api-keys/").content.decode()
-    revoke = reverse("api_key_revoke", args=[smtp_user.api_key.pk])
+    assert smtp_user.live_keys[0].prefix not in tenant.client.get("/api-keys/").content.decode()
+    revoke = reverse("api_key_revoke", args=[smtp_user.live_keys[0].pk])
     assert tenant.client.post(revoke).status_code == 404
 
 

@@ -126,7 +126,7 @@ def test_a_new_smtp_users_password_is_shown_once_with_examples(tenant: Tenant) -
     assert smtp_user.address == "shop@acme.test"
     later = tenant.client.get(reverse("smtp_user", args=[smtp_user.pk])).content.decode()
     assert secret[0] not in later
-    assert smtp_user.api_key.prefix in later
+    assert smtp_user.live_keys[0].prefix in later
 
 
 def test_an_smtp_user_cannot_be_made_on_another_organizations_domain(tenant: Tenant) -> None:
@@ -152,30 +152,6 @@ def test_without_a_verified_domain_the_page_leads_to_one(tenant: Tenant) -> None
     assert reverse("domain_add") in tenant.client.get("/smtp-users/new/").content.decode()
     domain = make_domain(tenant.organization, verified=False)
     assert reverse("domain", args=[domain.pk]) in tenant.client.get("/smtp-users/new/").content.decode()
-
-
-def test_a_new_password_replaces_the_old_one(tenant: Tenant) -> None:
-    smtp_user = make_smtp_user(make_domain(tenant.organization))
-    before = smtp_user.api_key.pk
-    url = reverse("smtp_user_password", args=[smtp_user.pk])
-
-    tenant.client.get(url)
-    smtp_user.refresh_from_db()
-    assert smtp_user.api_key_id == before
-    page = tenant.client.post(url).content.decode()
-    smtp_user.refresh_from_db()
-    assert smtp_user.api_key_id != before
-    assert smtp_user.api_key.prefix in page
-
-
-def test_a_disabled_user_is_shown_as_such(tenant: Tenant) -> None:
-    smtp_user = make_smtp_user(make_domain(tenant.organization))
-
-    page = tenant.client.post(reverse("smtp_user_disable", args=[smtp_user.pk]), follow=True).content.decode()
-
-    assert "is disabled" in page
-    assert "Disabled" in tenant.client.get(reverse("smtp_user", args=[smtp_user.pk])).content.decode()
-    assert tenant.client.post(reverse("smtp_user_password", args=[smtp_user.pk])).status_code == 404
 
 
 def test_publishing_in_the_sandbox_zone_writes_the_records_there(

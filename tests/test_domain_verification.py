@@ -16,21 +16,14 @@ from django.db import connection
 from django.utils import timezone
 from psycopg import AsyncConnection
 
-from accounts.api_keys import digest_of
-from accounts.models import ApiKey, Organization, Scope
+from accounts.models import ApiKey, Organization
 from domains import resolver as resolver_module
 from domains.dkim_keys import create_dkim_key, private_key_of
 from domains.looking import claim_due, work_off_due
 from domains.models import DkimAlgorithm, DnsRecord, DomainStatus, RecordStatus, SendingDomain, SmtpUser
 from domains.names import DomainRefused
-from domains.services import (
-    SmtpUserRefused,
-    add_domain,
-    create_smtp_user,
-    disable_smtp_user,
-    remove_domain,
-    replace_password,
-)
+from domains.services import add_domain, remove_domain
+from domains.smtp_users import create_smtp_user
 from domains.verification import check_domain
 from relay.database import database_url
 from relay.delivery.signers import load_signers
@@ -307,64 +300,6 @@ def test_two_workers_never_claim_the_same_domain(organization: Organization) -> 
     for thread in threads:
         thread.join(30)
     assert len(claimed) == len(set(claimed)) == 40
-
-
-# ---- SMTP users ------------------------------------------------------------------------------------------------------
-
-
-def test_smtp_user_has_a_key_that_sends_from_its_domain_only(verified: SendingDomain) -> None:
-    made = create_smtp_user(verified, " Admin ")
-    assert made.smtp_user.address == "admin@demo.test"
-    key = ApiKey.objects.get(digest=digest_of(made.secret))
-    assert key == made.smtp_user.api_key
-    assert (key.scopes, key.only_domain, key.organization_id) == ([Scope.SEND], "demo.test", verified.organization_id)
-
-
-def test_smtp_user_wants_a_verified_domain(domain: SendingDomain) -> None:
-    domain.status = DomainStatus.VERIFIED  # what the caller holds does not count
-    with pytest.raises(SmtpUserRefused) as refused:
-        create_smtp_user(domain, "admin")
-    assert refused.value.code == "smtp_user_domain_not_verified"
-    assert not ApiKey.objects.exists()
-
-
-@pytest.mark.parametrize("local_part", ["admin", "a.b+c_d-e", "ADMIN@demo.test", "x" * 64, "o'neil"])
-def test_usual_user_names_are_taken(verified: SendingDomain, local_part: str) -> None:
-    expected = local_part.lower().removesuffix("@demo.test")
-    assert create_smtp_user(verified, local_part).smtp_user.address == f"{expected}@demo.test"
-
-
-@pytest.mark.parametrize(
-    "local_part", ["", " ", "a b", "a..b", ".a", "a@other.test", "x" * 65, "jürgen", "a\r\nb", '"a b"', "a\0"]
-)
-def test_odd_user_names_are_refused(verified: SendingDomain, local_part: str) -> None:
-    with pytest.raises(SmtpUserRefused) as refused:
-        create_smtp_user(verified, local_part)
-    assert refused.value.code == "smtp_user_invalid"
-    assert not ApiKey.objects.exists()
-
-
-def test_address_is_given_out_once_until_it_is_disabled(verified: SendingDomain) -> None:
-    first = create_smtp_user(verified, "admin")
-    with pytest.raises(SmtpUserRefused) as refused:
-        create_smtp_user(verified, "ADMIN")
-    assert refused.value.code == "smtp_user_exists"
-    assert ApiKey.objects.count() == 1
-    disable_smtp_user(first.smtp_user)
-    disable_smtp_user(first.smtp_user)
-    assert ApiKey.objects.get().is_revoked
-    assert create_smtp_user(verified, "admin").smtp_user.address == "admin@demo.test"
-    with pytest.raises(SmtpUserRefused) as refused:
-        replace_password(first.smtp_user)
-    assert refused.value.code == "smtp_user_disabled"
-
-
-def test_replaced_password_ends_the_old_one(verified: SendingDomain) -> None:
-    made = create_smtp_user(verified, "admin")
-    secret = replace_password(made.smtp_user)
-    assert secret != made.secret
-    assert ApiKey.objects.get(digest=digest_of(made.secret)).is_revoked
-    assert ApiKey.objects.get(digest=digest_of(secret)) == SmtpUser.objects.get().api_key == made.smtp_user.api_key
 
 
 def test_removed_domain_takes_its_passwords_with_it(verified: SendingDomain) -> None:

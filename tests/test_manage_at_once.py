@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from accounts.models import ApiKey, Organization
-from domains import services, verification
+from domains import smtp_users, verification
 from domains.evidence import Evidence, Failure, Heard, RecordEvidence, ZoneEvidence
 from domains.models import DnsRecord, SendingDomain, SmtpUser
 from relay.models import Suppression
@@ -125,18 +125,17 @@ def test_a_removal_waits_for_a_check_that_is_being_kept(api: Api, acme: Organiza
     assert not SendingDomain.objects.exists()
 
 
-@pytest.mark.parametrize("act", ["remove the domain", "delete the user", "disable the user"])
+@pytest.mark.parametrize("act", ["remove the domain", "delete the user"])
 def test_a_password_replaced_in_that_moment_stops_working_too(api: Api, acme: Organization, act: str) -> None:
     domain = make_domain(acme)
     smtp_user = make_smtp_user(domain)
     call = {
         "remove the domain": lambda: api.delete(f"domains/{domain.pk}"),
         "delete the user": lambda: api.delete(f"smtp-users/{smtp_user.pk}"),
-        "disable the user": lambda: api.post(f"smtp-users/{smtp_user.pk}/disable"),
     }[act]
     with ThreadPoolExecutor(1) as threads:
         with transaction.atomic():
-            services.replace_password(smtp_user)
+            smtp_users.replace_password(smtp_user)
             future = until_it_waits(threads, call)
         assert future.result(20).status_code == 200
     assert not ApiKey.objects.filter(only_domain="acme.test", revoked_at__isnull=True).exists()

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from accounts.api_keys import create_api_key, digest_of, is_well_formed
+from accounts.api_keys import create_api_key, digest_of, is_live, is_well_formed
 from accounts.models import ApiKey, Organization, OutgoingTls
 from domains.models import DkimKey, DnsRecord, RecordStatus, SendingDomain, SmtpUser
 from relay.models import Suppression
@@ -42,9 +42,11 @@ def uuids(rows: list[dict[str, Any]]) -> list[str]:
 def make_rows(organization: Organization) -> dict[str, Any]:
     """One of each, by the word that stands for its id in OPERATIONS."""
     domain = make_domain(organization, "walled.test")
+    smtp_user = make_smtp_user(domain)
     return {
         "domain": domain.pk,
-        "smtp_user": make_smtp_user(domain).pk,
+        "smtp_user": smtp_user.pk,
+        "smtp_user_key": smtp_user.live_keys[0].pk,
         "api_key": create_api_key(organization, "Web app").api_key.pk,
         "suppression": suppress(organization, "gone@walled-inbox.test")[0].pk,
     }
@@ -64,6 +66,11 @@ OPERATIONS: list[tuple[str, str, Any, str]] = [
     ("GET", "smtp-users/{smtp_user}", None, "read"),
     ("POST", "smtp-users/{smtp_user}/password", None, "full"),
     ("POST", "smtp-users/{smtp_user}/disable", None, "full"),
+    ("POST", "smtp-users/{smtp_user}/enable", None, "full"),
+    ("PATCH", "smtp-users/{smtp_user}", {"daily_limit": 5}, "full"),
+    ("GET", "smtp-users/{smtp_user}/keys", None, "read"),
+    ("POST", "smtp-users/{smtp_user}/keys", None, "full"),
+    ("DELETE", "smtp-users/{smtp_user}/keys/{smtp_user_key}", None, "full"),
     ("DELETE", "smtp-users/{smtp_user}", None, "full"),
     ("GET", "api-keys", None, "read"),
     ("POST", "api-keys", {"name": "New"}, "full"),
@@ -325,7 +332,7 @@ def test_states_are_told_in_resends_words(api: Api, acme: Organization) -> None:
 
 def test_a_removed_domain_takes_its_smtp_users_along(api: Api, acme: Organization) -> None:
     domain = make_domain(acme)
-    key = make_smtp_user(domain).api_key
+    [key] = make_smtp_user(domain).live_keys
     answer = api.delete(f"domains/{domain.pk}")
     assert answer.json() == {"object": "domain", "id": str(domain.pk), "deleted": True}
     assert not SendingDomain.objects.exists()
@@ -362,7 +369,7 @@ def test_lists_are_paged_in_both_directions(api: Api, acme: Organization) -> Non
 
 
 def is_in_use(secret: str) -> bool:
-    return ApiKey.objects.filter(digest=digest_of(secret), revoked_at__isnull=True).exists()
+    return ApiKey.objects.filter(is_live(), digest=digest_of(secret)).exists()
 
 
 def test_an_smtp_user_is_created_shown_given_a_new_password_disabled_and_deleted(api: Api, acme: Organization) -> None:
@@ -389,9 +396,9 @@ def test_an_smtp_user_is_created_shown_given_a_new_password_disabled_and_deleted
     disabled = api.post(f"{path}/disable").json()
     assert disabled["disabled_at"]
     assert api.post(f"{path}/disable").json() == disabled
-    assert not is_in_use(second["password"])
-    refused(api.post(f"{path}/password"), 409, "smtp_user_disabled")
+    assert is_in_use(second["password"])  # kept, for when the user is enabled again
     assert api.post("smtp-users", {"address": "admin@acme.test"}).status_code == 201  # its name is free
+    refused(api.post(f"{path}/enable"), 409, "smtp_user_name_taken")
 
     assert api.delete(path).json() == {"object": "smtp_user", "id": user["id"], "deleted": True}
     refused(api.get(path), 404, "not_found")
@@ -522,7 +529,7 @@ def test_the_key_in_use_can_be_revoked_and_is_told_so(api: Api) -> None:
 
 
 def test_an_smtp_users_password_is_no_key_of_the_list(api: Api, acme: Organization) -> None:
-    key = make_smtp_user(make_domain(acme)).api_key
+    [key] = make_smtp_user(make_domain(acme)).live_keys
     assert str(key.pk) not in uuids(api.get("api-keys").json()["data"])
     refused(api.delete(f"api-keys/{key.pk}"), 404, "not_found")
 

@@ -83,7 +83,8 @@ def test_a_key_that_is_revoked_stops_in_open_sessions_within_five_seconds(platfo
     name = platform.demo["SMTP_USER"]
     revoke = (
         "UPDATE accounts_apikey SET revoked_at = {} "
-        "WHERE id = (SELECT api_key_id FROM domains_smtpuser WHERE address = %s)"
+        "WHERE id = (SELECT api_key_id FROM domains_smtpuserkey k JOIN domains_smtpuser u ON u.id = k.smtp_user_id "
+        "WHERE address = %s)"
     )
     with signed_in(platform) as client, platform.database() as connection:
         assert client.deliver(GOOD).startswith("250 ")

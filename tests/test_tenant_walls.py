@@ -44,6 +44,16 @@ OBJECTS: list[tuple[str, str, Callable[[dict[str, Any]], Any]]] = [
     ("post", "smtp_user_password", lambda rows: rows["smtp_user"].pk),
     ("get", "smtp_user_disable", lambda rows: rows["smtp_user"].pk),
     ("post", "smtp_user_disable", lambda rows: rows["smtp_user"].pk),
+    *(
+        (method, name, lambda rows: rows["smtp_user"].pk)
+        for method in ("get", "post")
+        for name in ("smtp_user_limits", "smtp_user_key_add", "smtp_user_remove")
+    ),
+    ("post", "smtp_user_enable", lambda rows: rows["smtp_user"].pk),
+    *(
+        (method, "smtp_user_key_revoke", lambda rows: (rows["smtp_user"].pk, rows["smtp_user"].live_keys[0].pk))
+        for method in ("get", "post")
+    ),
     ("get", "api_key_revoke", lambda rows: rows["api_key"].pk),
     ("post", "api_key_revoke", lambda rows: rows["api_key"].pk),
 ]

@@ -40,6 +40,15 @@ class StrictCharField(serializers.CharField):
         return super().to_internal_value(data)
 
 
+class WholeNumberField(serializers.IntegerField):
+    """A JSON integer only: DRF would take text and fractions."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:  # a bool is an int, too
+            raise serializers.ValidationError("Must be a whole number.")
+        return super().to_internal_value(data)
+
+
 class SecondsField(serializers.IntegerField):
     """A JSON integer only: DRF would take text and fractions."""
 

@@ -23,13 +23,15 @@ EXTENSION = "x-refusals"
 _ALWAYS = [
     "bad_request", "not_acceptable", "rate_limited", "internal_error", "temporarily_unavailable",
 ]  # fmt: skip
-_WITH_KEY = ["authentication_required", "invalid_credentials", "insufficient_scope"]
+_WITH_KEY = [
+    "authentication_required", "invalid_credentials", "insufficient_scope", "smtp_user_disabled", "network_not_allowed",
+]  # fmt: skip
 _WITH_BODY = ["malformed_json", "request_too_large", "unsupported_media_type", "validation_failed"]
 _CREATING = ["invalid_idempotency_key", "invalid_idempotent_request", "concurrent_idempotent_requests"]
 _SENDING = [
     "organization_suspended", "sender_not_allowed", "sender_domain_unknown", "sender_domain_not_verified", "invalid_sender",
     "invalid_recipient", "no_recipients", "too_many_recipients", "message_too_large", "malformed_header", "header_too_large",
-    "line_too_long", "mime_too_complex", "malformed_option_header", "insufficient_storage",
+    "line_too_long", "mime_too_complex", "malformed_option_header", "smtp_user_limit_reached", "insufficient_storage",
 ]  # fmt: skip
 
 _TAGS = {

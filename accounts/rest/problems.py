@@ -65,7 +65,7 @@ def plain_problem(refused: Refused, request: HttpRequest) -> JsonResponse:
 
 
 def _headers(refused: Refused) -> dict[str, str]:
-    seconds = refused.refusal.retry_after_s
+    seconds = refused.retry_after_s
     return {} if seconds is None else {"Retry-After": str(seconds)}
 
 

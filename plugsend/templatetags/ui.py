@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -60,6 +63,7 @@ LOOKS = {
     "unreachable": Look("DNS did not answer", "wifi-off", "warn"),
     # credentials
     "active": Look("Active", "circle-check", "ok"),
+    "without_key": Look("No key", "key-round", "warn"),
     "disabled": Look("Disabled", "ban", "idle"),
     "revoked": Look("Revoked", "ban", "idle"),
     # DKIM verdicts
@@ -184,6 +188,11 @@ def encryption(tls: dict[str, str]) -> str:
 
 
 @register.filter
+def grouped(number: int) -> str:
+    return f"{number:,}"
+
+
+@register.filter
 def size(octets: int) -> str:
     return str(filesizeformat(octets)).replace("\xa0", " ")
 
@@ -236,6 +245,24 @@ def is_group(field: BoundField) -> bool:
 
 
 # ---- Blocks ----------------------------------------------------------------------------------------------------------
+
+
+@register.filter
+def sh(text: str) -> str:
+    """As one word of a POSIX shell."""
+    return text if re.fullmatch(r"[\w@.+-]+", text, re.ASCII) else shlex.quote(text)
+
+
+@register.filter
+def quoted(text: str) -> str:
+    """A string of JSON, Python, JavaScript, Go, Java and C#."""
+    return json.dumps(text)
+
+
+@register.filter
+def single_quoted(text: str) -> str:
+    """A string of PHP and Ruby in which nothing is filled in."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 @register.simple_block_tag

@@ -10,6 +10,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from accounts.catalogue import Refused
+from accounts.client import client_address
 from accounts.credentials import Credential
 from accounts.rest.shell import charge
 from relay.submission.desk import shared_desk
@@ -30,10 +31,14 @@ class ApiKeyAuthentication(BaseAuthentication):
         secret = bearer_secret(request.META)
         if secret is None:
             return None
-        credential = shared_desk().api_credential(secret) if secret else None
+        desk = shared_desk()
+        credential = desk.api_credential(secret) if secret else None
         if credential is None:
             raise Refused("invalid_credentials")
         charge(request._request, credential)
+        client = client_address(request.META)
+        credential.check_may_enter(client)
+        desk.note_use(credential, client)
         return credential, None
 
     def authenticate_header(self, request: Request) -> str:

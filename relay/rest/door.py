@@ -20,6 +20,7 @@ from django.http import HttpResponse
 from rest_framework.exceptions import NotAcceptable, NotAuthenticated, UnsupportedMediaType
 
 from accounts.catalogue import Refused
+from accounts.client import client_address
 from accounts.credentials import Credential
 from accounts.rest.bodies import announced_octets, read_json, too_large
 from accounts.rest.loop_shell import LoopShell
@@ -115,6 +116,9 @@ class Door:
         if credential is None:
             raise Refused("invalid_credentials")
         await self._shell.charge(request, credential)
+        client = client_address(request.META)
+        credential.check_may_enter(client)
+        self._desk.note_use(credential, client)
         return credential
 
 

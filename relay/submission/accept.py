@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from accounts.catalogue import Refused
-from accounts.credentials import Credential
+from accounts.credentials import Credential, UsageLimit
 from accounts.ids import uuid7
 from relay.lanes import Lane
 from relay.submission import headers
@@ -128,6 +128,10 @@ class Parcel(NamedTuple):
     def id(self) -> UUID:
         """The first message's."""
         return self.messages[0].id
+
+    @property
+    def limits(self) -> tuple[UsageLimit, ...]:
+        return self.messages[0].submission.credential.limits
 
     @property
     def octets(self) -> int:

@@ -28,6 +28,7 @@ from relay.submission.content import ContentLimits
 from relay.submission.directory import Directory
 from relay.submission.filling import with_template
 from relay.submission.intake import Intake
+from relay.submission.key_uses import KeyUses
 from relay.submission.once import Once
 from relay.submission.options import TemplateCall
 from relay.submission.repeats import Receipt, first_answer
@@ -58,6 +59,7 @@ class Desk:
                                          kwargs={"autocommit": True})  # fmt: skip
         self._directory = Directory(self._pool)
         self._intake = Intake(database_url, self._wake_ups)
+        self._key_uses = KeyUses(self._pool)
         # Threads of their own, so that what waits for a press delays nothing else.
         self._fillers = ThreadPoolExecutor(PRESSES, thread_name_prefix="templates")
 
@@ -67,6 +69,7 @@ class Desk:
 
     async def close(self) -> None:
         await self._intake.stop()
+        await self._key_uses.stop()
         await self._pool.close()
         self._fillers.shutdown(wait=False)
         await asyncio.to_thread(self._wake_ups.stop)
@@ -80,6 +83,14 @@ class Desk:
     def known_api_credential(self, secret: str) -> Credential | None:
         """What was looked up a moment ago. May be asked from any thread."""
         return self._directory.known_api_credential(secret)
+
+    def note_use(self, credential: Credential, client: str) -> None:
+        """Its key was let in just now."""
+        self._key_uses.note(credential.api_key_id, client)
+
+    def is_use_due(self, credential: Credential) -> bool:
+        """Whether noting it would tell anything new. May be asked from any thread."""
+        return self._key_uses.is_due(credential.api_key_id)
 
     async def system_credential(self) -> Credential | None:
         return await _or_unavailable(self._directory.system_credential())
@@ -171,6 +182,10 @@ class ThreadedDesk:
 
     def api_credential(self, secret: str) -> Credential | None:
         return self._desk.known_api_credential(secret) or self._run(self._desk.api_credential(secret))
+
+    def note_use(self, credential: Credential, client: str) -> None:
+        if self._desk.is_use_due(credential):
+            self._loop.call_soon_threadsafe(self._desk.note_use, credential, client)
 
     def template(self, credential: Credential, reference: str) -> StoredVersion:
         return self._run(self._desk.template(credential, reference))

@@ -7,17 +7,17 @@ Only good answers are kept, so a new key or a domain just verified works at once
 from __future__ import annotations
 
 import asyncio
-import hmac
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from ipaddress import ip_network
+from typing import Any
 from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
 
 from accounts.api_keys import digest_of, is_well_formed
 from accounts.catalogue import Refused
-from accounts.credentials import Credential
+from accounts.credentials import Credential, UsageLimit
 from relay.submission.accept import DomainFact
 from relay.templating.press import Source
 from relay.templating.published import StoredVersion
@@ -30,24 +30,21 @@ KEPT_TEMPLATE_OCTETS = 16 * 1024 * 1024
 
 _CREDENTIAL_COLUMNS = """
     k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend,
-    o.show_client_address, o.message_size_limit, o.api_rate_limit
+    o.show_client_address, o.message_size_limit, o.api_rate_limit, u.address, u.disabled_at IS NOT NULL, u.allowed_networks,
+    u.hourly_limit, u.daily_limit
 """
 
-_SMTP_CREDENTIAL = f"""
-    SELECT k.digest, {_CREDENTIAL_COLUMNS}
-    FROM domains_smtpuser u
-    JOIN accounts_apikey k ON k.id = u.api_key_id
-    JOIN accounts_organization o ON o.id = k.organization_id
-    WHERE u.address = %s AND u.disabled_at IS NULL AND k.revoked_at IS NULL
-"""  # noqa: S608
-
+# By the key's digest, which nobody can choose: how long it takes tells nothing of which names there are.
 _API_CREDENTIAL = f"""
-    SELECT k.digest, {_CREDENTIAL_COLUMNS}
+    SELECT {_CREDENTIAL_COLUMNS}
     FROM accounts_apikey k
     JOIN accounts_organization o ON o.id = k.organization_id
-    LEFT JOIN domains_smtpuser u ON u.api_key_id = k.id
-    WHERE k.digest = %s AND k.revoked_at IS NULL AND (u.id IS NULL OR u.disabled_at IS NULL)
+    LEFT JOIN domains_smtpuserkey l ON l.api_key_id = k.id
+    LEFT JOIN domains_smtpuser u ON u.id = l.smtp_user_id
+    WHERE k.digest = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 """  # noqa: S608
+
+_SMTP_CREDENTIAL = f"{_API_CREDENTIAL} AND u.address = %s"
 
 # The nearest verified domain at or above a name, whosever it is; where there is none, the organization's own at the name.
 _DOMAIN = """
@@ -74,8 +71,6 @@ _TEMPLATE_BY_ALIAS = _TEMPLATE.format("t.alias = %s AND t.alias <> ''")
 
 _SYSTEM_ORGANIZATION = "SELECT id FROM accounts_organization WHERE is_system"
 
-T = TypeVar("T")
-
 
 class Directory:
     """Look-ups on one event loop. Raises what psycopg raises when the database is away."""
@@ -87,14 +82,15 @@ class Directory:
 
     async def smtp_credential(self, user_name: str, digest: bytes) -> Credential | None:
         """The credential behind an SMTP user's name and its key's digest; None when either is wrong or out of use."""
-        return await self._keep(("smtp", user_name.lower(), digest), lambda: self._smtp(user_name.lower(), digest))
+        name = user_name.lower()
+        return await self._keep(("smtp", name, digest), lambda: self._credential(_SMTP_CREDENTIAL, digest, name))
 
     async def api_credential(self, secret: str) -> Credential | None:
         """The credential behind a bearer key; None when it is none of ours or revoked."""
         if not is_well_formed(secret):
             return None
         digest = digest_of(secret)
-        return await self._keep(("api", digest), lambda: self._api(digest))
+        return await self._keep(("api", digest), lambda: self._credential(_API_CREDENTIAL, digest))
 
     def known_api_credential(self, secret: str) -> Credential | None:
         """The same, if it was asked for in the last seconds. May be called from any thread."""
@@ -163,14 +159,8 @@ class Directory:
         row = await self._row(_SYSTEM_ORGANIZATION)
         return Credential(row[0], False, None, None, frozenset({"send"}), "") if row else None
 
-    async def _smtp(self, user_name: str, digest: bytes) -> Credential | None:
-        row = await self._row(_SMTP_CREDENTIAL, user_name)
-        # An unknown name is compared all the same, so that names cannot be told by time.
-        known = bytes(row[0]) if row else b"\0" * len(digest)
-        return _credential(row) if hmac.compare_digest(known, digest) and row else None
-
-    async def _api(self, digest: bytes) -> Credential | None:
-        row = await self._row(_API_CREDENTIAL, digest)
+    async def _credential(self, query: str, *parameters: object) -> Credential | None:
+        row = await self._row(query, *parameters)
         return _credential(row) if row else None
 
     async def _row(self, query: str, *parameters: object) -> tuple[Any, ...] | None:
@@ -192,13 +182,13 @@ class Directory:
             cursor = await connection.execute(query, parameters)
             return await cursor.fetchall()
 
-    async def _keep(self, key: object, look_up: Callable[[], Awaitable[T | None]]) -> T | None:
-        value: T | None = self._recall(key)
-        if value is None:
-            value = await look_up()
-            if value is not None:
-                self._remember(key, value)
-        return value
+    async def _keep(self, key: object, look_up: Callable[[], Awaitable[Credential | None]]) -> Credential | None:
+        credential: Credential | None = self._recall(key)
+        if credential is None:
+            credential = await look_up()
+            if credential is not None and not credential.is_disabled:  # one that is enabled again works at once
+                self._remember(key, credential)
+        return credential
 
     def _recall(self, key: object) -> Any:
         until, value = self._kept.get(key, (0.0, None))
@@ -217,8 +207,9 @@ def _at_and_above(name: str) -> list[str]:
 
 
 def _credential(row: tuple[Any, ...]) -> Credential:
-    _, organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain, *wishes = row
-    safe_resend, show_client, message_octets, api_rate_limit = wishes
+    organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain, *wishes = row
+    safe_resend, show_client, message_octets, api_rate_limit, address, is_disabled, networks, hourly, daily = wishes
+    limits = (("hour", hourly), ("day", daily)) if smtp_user_id else ()
     return Credential(
         organization_id=organization_id,
         is_suspended=is_suspended,
@@ -230,4 +221,12 @@ def _credential(row: tuple[Any, ...]) -> Credential:
         show_client_address=show_client,
         message_octets=message_octets,
         api_rate_limit=api_rate_limit,
+        user_name=address or "",
+        is_disabled=is_disabled,
+        allowed_networks=tuple(ip_network(network) for network in networks or ()),
+        limits=tuple(
+            UsageLimit(smtp_user_id, address, period, most, "smtp_user_limit_reached")
+            for period, most in limits
+            if most is not None
+        ),
     )

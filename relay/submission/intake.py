@@ -7,6 +7,9 @@ What waits is parcels: of one message, or of those of a batch request, which are
 never divided: the limits of a transaction say from where on no further parcel is taken into it, and a parcel beyond them is
 committed all the same, if need be in a transaction of its own. A parcel with a message that PostgreSQL cannot take fails as a
 whole and alone, with `Refused("internal_error")`.
+
+Parcels of senders with a limit have a committer of their own: it may wait for counters (`relay.submission.metering`) that
+another process holds, and nobody else waits with it.
 """
 
 from __future__ import annotations
@@ -32,13 +35,14 @@ from relay.lanes import Lane
 from relay.models import RecipientState
 from relay.nudges import NUDGE, nudge, nudge_terms
 from relay.submission.accept import Accepted, Parcel
-from relay.submission.key_uses import KeyUses
-from relay.submission.repeats import Receipt, recognise
+from relay.submission.metering import take
+from relay.submission.repeats import Receipt, recognise, release
 from relay.vital import vital
 
 logger = logging.getLogger(__name__)
 
 COMMITTERS = 2  # one fills its transaction while the other waits for the disk
+HELD_COUNTERS_S = 3  # by a process that stands still in the middle of a transaction; PostgreSQL ends that then
 BATCH_MESSAGES = 200
 BATCH_OCTETS = 32 * 1024 * 1024
 COMMIT_TIMEOUT_S = 30
@@ -121,16 +125,18 @@ class Intake:
         self._committed_at = 0.0
         self._is_stopping = False
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._metered: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._committers: list[asyncio.Task[None]] = []
-        self._key_uses = KeyUses()
 
     def start(self) -> None:
-        self._committers = [vital(self._committer()) for _ in range(COMMITTERS)]
+        queues = [self._waiting] * COMMITTERS + [self._metered]
+        self._committers = [vital(self._committer(queue)) for queue in queues]
 
     async def stop(self) -> None:
         """Commits what waits, then ends."""
         self._is_stopping = True
         await self._waiting.join()
+        await self._metered.join()
         for task in self._committers:
             task.cancel()
         await asyncio.gather(*self._committers, return_exceptions=True)
@@ -144,9 +150,10 @@ class Intake:
         While another transaction holds the parcel's key it waits here, and in nobody's way, for about a second.
         """
         loop = asyncio.get_running_loop()
+        queue = self._metered if parcel.limits else self._waiting
         for pause_s in KEY_PAUSES_S:
             done: asyncio.Future[Receipt | None] = loop.create_future()
-            self._waiting.put_nowait((parcel, done))
+            queue.put_nowait((parcel, done))
             receipt = await done
             if receipt is not None:
                 return receipt
@@ -156,18 +163,16 @@ class Intake:
         assert parcel.once
         raise Refused("concurrent_idempotent_requests", key=parcel.once.key)
 
-    async def _committer(self) -> None:
+    async def _committer(self, queue: asyncio.Queue[_Waiting]) -> None:
         connection: AsyncConnection | None = None
         try:
             while True:
-                batch = await self._next_batch()
+                batch = await _next_batch(queue)
                 self._at_work += 1
                 try:
                     async with asyncio.timeout(COMMIT_TIMEOUT_S):
                         if connection is None or connection.closed:
-                            connection = await AsyncConnection.connect(
-                                self._database_url, connect_timeout=5, autocommit=True
-                            )
+                            connection = await self._connect(is_metered=queue is self._metered)
                         await self._commit_batch(connection, batch)
                 except (psycopg.Error, OSError, TimeoutError) as error:
                     logger.error("Could not commit %d submissions: %s", len(batch), error)
@@ -177,18 +182,15 @@ class Intake:
                 finally:
                     self._at_work -= 1
                     for _ in batch:
-                        self._waiting.task_done()
+                        queue.task_done()
         finally:
             await _discard(connection)
 
-    async def _next_batch(self) -> list[_Waiting]:
-        batch = [await self._waiting.get()]
-        messages, octets = len(batch[0][0].messages), batch[0][0].octets
-        while not self._waiting.empty() and messages < BATCH_MESSAGES and octets < BATCH_OCTETS:
-            batch.append(self._waiting.get_nowait())
-            messages += len(batch[-1][0].messages)
-            octets += batch[-1][0].octets
-        return batch
+    async def _connect(self, *, is_metered: bool) -> AsyncConnection:
+        connection = await AsyncConnection.connect(self._database_url, connect_timeout=5, autocommit=True)
+        if is_metered:
+            await connection.execute(f"SET idle_in_transaction_session_timeout = '{HELD_COUNTERS_S}s'")
+        return connection
 
     async def _commit_batch(self, connection: AsyncConnection, batch: list[_Waiting]) -> None:
         nudged = self._nudged_at_once(batch)
@@ -206,8 +208,6 @@ class Intake:
             return
         self._committed_at = time.monotonic()
         _answer(batch, answers)
-        keys = {parcel.messages[0].submission.credential.api_key_id for parcel, _ in batch}
-        await self._key_uses.note(connection, keys)
         new = [parcel for parcel, _ in batch if answers[parcel.id] == Receipt(parcel.id)]
         lanes = {lane for parcel in new for accepted in parcel.messages for lane in accepted.lanes()} - {nudged}
         if lanes:
@@ -220,10 +220,20 @@ class Intake:
         while this one takes its two turns others gather for the next.
         """
         is_alone = self._at_work == 1 and time.monotonic() - self._committed_at > SELDOM_S
-        if not is_alone or len(batch) > 1 or len(batch[0][0].messages) > 1 or batch[0][0].once:
+        if not is_alone or len(batch) > 1 or len(batch[0][0].messages) > 1 or _needs_turns(batch[0][0]):
             return None
         lanes = batch[0][0].messages[0].lanes()
         return next((lane for lane in lanes if len(lanes) == 1 and self._wakers.is_awake(lane)), None)
+
+
+async def _next_batch(queue: asyncio.Queue[_Waiting]) -> list[_Waiting]:
+    batch = [await queue.get()]
+    messages, octets = len(batch[0][0].messages), batch[0][0].octets
+    while not queue.empty() and messages < BATCH_MESSAGES and octets < BATCH_OCTETS:
+        batch.append(queue.get_nowait())
+        messages += len(batch[-1][0].messages)
+        octets += batch[-1][0].octets
+    return batch
 
 
 async def _write(
@@ -231,10 +241,14 @@ async def _write(
 ) -> dict[UUID, Receipt | Refused | None]:
     """One transaction. Returns the answer to each parcel, by its id; those that are new are stored."""
     async with connection.cursor() as cursor:
-        if any(parcel.once for parcel in batch):
+        if any(_needs_turns(parcel) for parcel in batch):
             async with connection.transaction():
                 answers = await recognise(cursor, batch)
-                await _store(cursor, _messages(parcel for parcel in batch if parcel.id not in answers))
+                new = [parcel for parcel in batch if parcel.id not in answers]
+                if over := await take(cursor, new):
+                    await release(cursor, [parcel for parcel in new if parcel.id in over])
+                    answers |= {parcel_id: _or_refused(answer, over) for parcel_id, answer in answers.items()} | over
+                await _store(cursor, _messages(parcel for parcel in new if parcel.id not in over))
             return {parcel.id: answers.get(parcel.id, Receipt(parcel.id)) for parcel in batch}
         messages = _messages(batch)
         if _is_large(messages):
@@ -243,6 +257,16 @@ async def _write(
         else:
             await _store(cursor, messages, nudged)  # one statement, which is a transaction by itself
     return {parcel.id: Receipt(parcel.id) for parcel in batch}
+
+
+def _needs_turns(parcel: Parcel) -> bool:
+    """Whether something must be known from the database before it is stored."""
+    return bool(parcel.once or parcel.limits)
+
+
+def _or_refused(answer: Receipt | Refused | None, over: Mapping[UUID, Refused]) -> Receipt | Refused | None:
+    """To a repeat of a parcel of the same batch that is over a limit, and so is not stored."""
+    return over.get(answer.message_id, answer) if isinstance(answer, Receipt) else answer
 
 
 def _messages(parcels: Iterable[Parcel]) -> list[Accepted]:

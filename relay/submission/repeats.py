@@ -110,6 +110,13 @@ async def first_answer(cursor: AsyncCursor[Any], organization_id: UUID, once: On
     return answer
 
 
+async def release(cursor: AsyncCursor[Any], parcels: list[Parcel]) -> None:
+    """Gives back the keys that these parcels took in this transaction: they are not stored after all."""
+    ids = [parcel.id for parcel in parcels if parcel.once]
+    if ids:
+        await cursor.execute("DELETE FROM relay_idempotencykey WHERE message_id = ANY(%s)", (ids,))
+
+
 class _Held(NamedTuple):
     fingerprint: bytes
     message_id: UUID

@@ -86,10 +86,12 @@ class Authentication(Connection):
             delay = await guard.failed(self.peer, user_name.lower())
             await asyncio.sleep(max(0.0, started + delay - self.loop.time()))
             raise Refused("invalid_credentials")
+        credential.check_may_enter(self.peer)
         credential.check_may_send()
         self.places.enter_context(self.reception.by_user.one_for(user_name.lower()))
         guard.succeeded(self.peer, user_name.lower())
         self.credential, self._user_name, self._digest = credential, user_name, digest
+        self.reception.desk.note_use(credential, self.peer)
 
     async def _look_up(self, user_name: str, digest: bytes) -> Credential | None:
         try:
@@ -101,10 +103,16 @@ class Authentication(Connection):
     async def credential_again(self) -> Credential:
         """The credential as it is now: a key that was revoked must not send on in sessions that it opened."""
         credential = await self.reception.desk.smtp_credential(self._user_name, self._digest)
-        self.credential = credential
-        if credential is None:
+        try:
+            if credential is None:
+                raise Refused("invalid_credentials")
+            credential.check_may_enter(self.peer)
+        except Refused:
+            self.credential = None
             self.places.close()  # another one may sign in
-            raise Refused("invalid_credentials")
+            raise
+        self.credential = credential
+        self.reception.desk.note_use(credential, self.peer)
         return credential
 
 
