@@ -493,6 +493,16 @@ def test_servers_that_do_not_answer_for_their_domain_are_named(make: Make) -> No
     assert [one.failure for one in evidence.records["it"].resolvers] == [Failure.SERVFAIL] * 2
 
 
+def test_that_a_domain_does_not_exist_its_registry_tells_where_resolvers_fail(make: Make) -> None:
+    made = make()
+    for resolver in made.resolvers:
+        resolver.manner = lambda query, reply: (
+            refusing(dns.rcode.SERVFAIL)(query, reply) if "gone.test" in str(query.question[0].name) else reply
+        )
+    zone = made.ask(Asked("TXT", "_plugsend.gone.test"), domain="gone.test").zone
+    assert (zone.exists, zone.failure) == (False, None)
+
+
 def test_a_server_whose_name_leads_nowhere_is_of_no_use(make: Make) -> None:
     made = make({"demo.test NS": ["ns1.host.test.", "none.host.test."]})
     evidence = made.ask(OWNERSHIP)
