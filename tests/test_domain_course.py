@@ -344,6 +344,16 @@ def test_who_presses_again_and_again_causes_one_look(organization: Organization,
     assert check_again(domain).is_verified
 
 
+def test_who_has_looked_keeps_no_other_from_it(organization: Organization, looks: list[str]) -> None:
+    """Connections live on, as those of the web process do."""
+    domain = add_domain(organization, "demo.test")
+    check_again(domain)
+    SendingDomain.objects.update(checked_at=None)
+    look_while_open(again(domain), timedelta(0))
+    wait_for_lookers()
+    assert looks == ["demo.test"] * 2
+
+
 def test_a_domain_that_is_gone_is_not_looked_at(verified: SendingDomain, looks: list[str]) -> None:
     remove_domain(again(verified))
     assert check_again(verified) is verified
