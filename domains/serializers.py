@@ -20,6 +20,7 @@ from accounts.rest.fields import (
 from accounts.rest.lists import ListQuery
 from domains.models import DnsRecord, RecordPurpose, RecordStatus, SendingDomain, SmtpUser
 from domains.names import registrable_part
+from domains.spf_serializers import SpfSerializer
 
 # ---- Domains ---------------------------------------------------------------------------------------------------------
 
@@ -177,6 +178,7 @@ class DomainSerializer(DomainFactsSerializer):
     """A domain with the DNS records that prove it."""
 
     records = RecordSerializer(many=True, source="records.all")
+    spf = SpfSerializer(allow_null=True, help_text="Null: not read yet.")
 
 
 class DeletedDomainSerializer(DomainNameSerializer):

@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.http import OrganizationRequest, organization_required
-from domains import services, verification
+from domains import services, spf, verification
 from domains.forms import DomainForm
 from domains.models import RecordStatus, SendingDomain
 from domains.names import DomainRefused
@@ -82,4 +82,5 @@ def _render_domain(request: OrganizationRequest, domain: SendingDomain, *, alway
         "required": sum(record.required for record in records),
         "smtp_users": domain.smtp_users.filter(disabled_at__isnull=True).order_by("address"),
     }
+    context |= spf.page_part(domain)
     return render(request, "domains/records.html" if request.htmx else "domains/domain.html", context)

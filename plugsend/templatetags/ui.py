@@ -54,6 +54,11 @@ LOOKS = {
     "unpublished": Look("Not published", "circle-dashed", "idle"),
     "different": Look("Different", "circle-alert", "warn"),
     "unreachable": Look("DNS did not answer", "wifi-off", "warn"),
+    # findings and figures
+    "ok": Look("All is well", "circle-check", "ok"),
+    "info": Look("Note", "info", "info"),
+    "warn": Look("To be bettered", "circle-alert", "warn"),
+    "error": Look("To be mended", "circle-x", "bad"),
     # credentials
     "active": Look("Active", "circle-check", "ok"),
     "disabled": Look("Disabled", "ban", "idle"),
