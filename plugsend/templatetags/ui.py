@@ -44,6 +44,7 @@ LOOKS = {
     "held": Look("Held", "circle-pause", "idle"),
     "released": Look("Released", "circle-play", "info"),
     "retry_requested": Look("Retry requested", "rotate-cw", "info"),
+    "complained": Look("Reported as spam", "flag", "bad"),
     # sending domains
     "pending": Look("Waiting for DNS", "clock", "warn"),
     "verified": Look("Verified", "circle-check", "ok"),
