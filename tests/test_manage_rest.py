@@ -58,6 +58,7 @@ OPERATIONS: list[tuple[str, str, Any, str]] = [
     ("PATCH", "domains/{domain}", {}, "full"),
     ("DELETE", "domains/{domain}", None, "full"),
     ("POST", "domains/{domain}/verify", None, "full"),
+    ("GET", "domains/{domain}/health", None, "read"),
     ("GET", "smtp-users", None, "read"),
     ("POST", "smtp-users", {"address": "new@walled.test"}, "full"),
     ("GET", "smtp-users/{smtp_user}", None, "read"),
