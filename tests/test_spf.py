@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -18,32 +18,14 @@ from domains.spf import Lookup, SpfReading, read, read_spf
 from domains.spf_grammar import is_spf, parse
 from domains.spf_words import FINDINGS, Finding, finding
 from relay.sandbox.internet import ZoneRows
-from tests.dns_zone import SERVFAIL, SILENT, Zone
+from tests.dns_zone import SERVFAIL, SILENT
 from tests.factories import make_domain, make_tenant
 from tests.rest import make_api
-from tests.sandbox_servers import HOST, dns_over, running
+from tests.sandbox_servers import HOST, dns_over
+from tests.served_zone import zone_of
 
 DOMAIN = "shop.test"
 Rows = dict[str, list[str] | str]
-
-
-class _Served:
-    def __init__(self, zone: Zone) -> None:
-        self.zone = zone
-
-    async def close(self) -> None:
-        await self.zone.__aexit__()
-
-
-async def _serve(rows: Mapping[str, list[str] | str]) -> _Served:
-    return _Served(await Zone(dict(rows)).__aenter__())
-
-
-@contextmanager
-def zone_of(settings: Settings, rows: Mapping[str, list[str] | str]) -> Iterator[Zone]:
-    with running(_serve(rows)) as served:
-        settings.DNS_NAMESERVERS = [f"{HOST}:{served.zone.port}"]
-        yield served.zone
 
 
 def reading_of(settings: Settings, *records: str, **others: str | list[str]) -> SpfReading:
@@ -275,11 +257,10 @@ def test_tree_without_end_is_cut(settings: Settings) -> None:
             below = " ".join(f"include:{digit}.{name[-60:].lstrip('.')}" for digit in range(4))
             return [f'"v=spf1 {below} -all"'] if type_ == "TXT" else default
 
-    with running(_serve({})) as served:
-        served.zone.rows = Endless()
-        settings.DNS_NAMESERVERS = [f"{HOST}:{served.zone.port}"]
+    with zone_of(settings, {}) as zone:
+        zone.rows = Endless()
         reading = read(DOMAIN)
-        assert len(served.zone.asked) <= 2 + spf.LOOKUPS_FOLLOWED
+        assert len(zone.asked) <= 2 + spf.LOOKUPS_FOLLOWED
     assert reading.lookups == spf.LOOKUPS_FOLLOWED
     assert "takes at least 60 DNS lookups" in reading.findings[0].text
 
