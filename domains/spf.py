@@ -64,6 +64,10 @@ class Lookup:
         return self.number > LOOKUPS_ALLOWED
 
     @property
+    def is_first_too_many(self) -> bool:
+        return self.number == LOOKUPS_ALLOWED + 1
+
+    @property
     def below(self) -> int:
         return self.lookups - 1
 
