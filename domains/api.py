@@ -82,7 +82,33 @@ DKIM = {
     "rotation_days": None,
     "rotation_pending": False,
 }
-DOMAIN = OpenApiExample("A domain that waits for DNS", FACTS | {"records": [RECORD], "dkim": DKIM}, response_only=True)
+SPF = {
+    "record": "v=spf1 include:_spf.mail.example ~all",
+    "lookups": 1,
+    "void_lookups": 0,
+    "findings": [
+        {
+            "code": "fine",
+            "level": "ok",
+            "text": "Receivers can use this record. It takes 1 of the 10 DNS lookups that they make.",
+        }
+    ],
+    "tree": [
+        {
+            "term": "include:_spf.mail.example",
+            "domain": "_spf.mail.example",
+            "number": 1,
+            "lookups": 1,
+            "record": "v=spf1 ip4:192.0.2.0/24 -all",
+            "problem": "",
+            "inside": [],
+        }
+    ],
+    "checked_at": "2026-11-26T08:01:00Z",
+}
+DOMAIN = OpenApiExample(
+    "A domain that waits for DNS", FACTS | {"records": [RECORD], "dkim": DKIM, "spf": SPF}, response_only=True
+)
 
 
 class DomainsView(APIView):

@@ -33,6 +33,7 @@ from domains.models import (
 )
 from domains.names import registrable_part
 from domains.smtp_users import MOST_MESSAGES, Limits
+from domains.spf_serializers import SpfSerializer
 
 # ---- Domains ---------------------------------------------------------------------------------------------------------
 
@@ -265,6 +266,7 @@ class DomainSerializer(DomainFactsSerializer):
 
     records = RecordSerializer(many=True, source="records.all")
     dkim = DkimSerializer(source="*")
+    spf = SpfSerializer(allow_null=True, help_text="Null: not read yet.")
 
 
 class DeletedDomainSerializer(DomainNameSerializer):

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
-from domains import dkim_requests, dns_hosts, domain_connect, exports_views, history, looking, services, trouble
+from domains import dkim_requests, dns_hosts, domain_connect, exports_views, history, looking, services, spf, trouble
 from domains.forms import DomainForm
 from domains.models import RecordStatus, SendingDomain
 from domains.names import DomainRefused
@@ -118,6 +118,7 @@ def _render_domain(request: OrganizationRequest, domain: SendingDomain, *, alway
         **dns_hosts.page_part(domain),
         **trouble.page_part(domain),
         **history.page_part(domain),
+        **spf.page_part(domain),
     }
     return render(request, "domains/records.html" if request.htmx else "domains/domain.html", context)
 

@@ -19,6 +19,7 @@ class EventType(models.TextChoices):
     HELD = "held"
     RELEASED = "released"
     RETRY_REQUESTED = "retry_requested", "Retry requested"
+    COMPLAINED = "complained"  # the recipient reported it as spam; it was delivered, and stays so
 
 
 # What nearly every recipient has; the others are few.

@@ -24,12 +24,12 @@ FINAL = [
     )
 ]
 
-# Two types of events are no states: `released` leads back to where it was, `retry_requested` changes none. What ended
-# while it waited (relay.expiry, relay.sender_loss) has an event that names the attempt before it once more.
+# Three types of events are no states: `released` leads back to where it was, `retry_requested` and `complained` change
+# none. What ended while it waited (relay.expiry, relay.sender_loss) has an event that names the attempt before it once more.
 _RECIPIENTS = """
     WITH log AS (
         SELECT recipient_id, count(*) FILTER (WHERE type = 'submitted') AS submissions,
-               (array_agg(type ORDER BY id DESC) FILTER (WHERE type <> 'retry_requested'))[1] AS last,
+               (array_agg(type ORDER BY id DESC) FILTER (WHERE type NOT IN ('retry_requested', 'complained')))[1] AS last,
                count(*) FILTER (WHERE attempt > 0) - count(DISTINCT attempt) FILTER (WHERE attempt > 0) AS repeated,
                bool_or(type = 'bounced' AND reason IN ('expired', 'sender_gone', 'domain_taken_over')) AS ended_waiting,
                count(DISTINCT attempt) FILTER (WHERE attempt > 0) AS ended, max(attempt) AS latest

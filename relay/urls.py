@@ -1,7 +1,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from relay import action_views, suppression_views, views
+from relay import action_views, domain_health_views, suppression_views, views
 from relay.actions import Action
 
 
@@ -21,6 +21,7 @@ urlpatterns = [
     path("messages/<uuid:message_id>/html/", views.message_html, name="message_html"),
     path("messages/<uuid:message_id>/raw/", views.message_raw, name="message_raw"),
     path("messages/<uuid:message_id>/<action:action>/", action_views.act_on_message, name="message_act"),
+    path("domains/<uuid:domain_id>/health/", domain_health_views.domain_health_page, name="domain_health"),
     path("suppressions/", suppression_views.suppression_list, name="suppressions"),
     path("suppressions/add/", suppression_views.suppression_add, name="suppression_add"),
     path("suppressions/<uuid:suppression_id>/remove/", suppression_views.suppression_remove, name="suppression_remove"),

@@ -54,6 +54,12 @@ def test_what_happens_in_the_ordinary_way_agrees(capsys: pytest.CaptureFixture[s
     assert "agree" in capsys.readouterr().out
 
 
+def test_a_complaint_changes_no_state() -> None:
+    recipient = course(("delivered", {}))
+    add_event(recipient, "complained")
+    assert found() == []
+
+
 Change = Callable[[Recipient], object]
 
 

@@ -47,6 +47,7 @@ LOOKS = {
     "held": Look("Held", "circle-pause", "idle"),
     "released": Look("Released", "circle-play", "info"),
     "retry_requested": Look("Retry requested", "rotate-cw", "info"),
+    "complained": Look("Reported as spam", "flag", "bad"),
     # sending domains
     "pending": Look("Waiting for DNS", "clock", "warn"),
     "verified": Look("Verified", "circle-check", "ok"),
@@ -61,6 +62,11 @@ LOOKS = {
     "different": Look("Different", "circle-alert", "warn"),
     "propagating": Look("Published, not visible to all yet", "clock", "info"),
     "unreachable": Look("DNS did not answer", "wifi-off", "warn"),
+    # findings and figures
+    "ok": Look("All is well", "circle-check", "ok"),
+    "info": Look("Note", "info", "info"),
+    "warn": Look("To be bettered", "circle-alert", "warn"),
+    "error": Look("To be mended", "circle-x", "bad"),
     # credentials
     "active": Look("Active", "circle-check", "ok"),
     "without_key": Look("No key", "key-round", "warn"),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from relay.rest import actions, attachments, batch, emails, feed, reading, suppressions, templates
+from relay.rest import actions, attachments, batch, domain_health, emails, feed, reading, suppressions, templates
 
 urlpatterns = [
     path("emails", emails.EmailsView.as_view(), name="emails"),
@@ -27,6 +27,7 @@ urlpatterns = [
         attachments.AttachmentContentView.as_view(),
         name="email_attachment_content",
     ),
+    path("domains/<uuid:domain_id>/health", domain_health.DomainHealthView.as_view(), name="api_domain_health"),
     path("templates", templates.TemplatesView.as_view(), name="templates"),
     path("templates/<str:reference>", templates.TemplateView.as_view(), name="template"),
     path("templates/<str:reference>/publish", templates.PublishTemplateView.as_view(), name="template_publish"),
