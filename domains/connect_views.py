@@ -10,9 +10,11 @@ from django.core import signing
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
+from django.utils import timezone
 
+from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
-from domains import verification
+from domains import looking
 from domains.domain_connect import Discovered, apply_url, is_cancelled, may_suggest_dmarc, trouble_in_words
 from domains.models import RecordStatus, SendingDomain
 
@@ -56,7 +58,7 @@ def connected(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
         trouble = trouble_in_words(error, description, host=host, domain=domain.display_name)
         (messages.info if is_cancelled(error, description) else messages.error)(request, trouble)
         return redirect("domain", domain.pk)
-    verification.check_domain(domain)
+    looking.check_again(domain, actor_of(request), good_since=timezone.now())
     domain = get_object_or_404(domains, pk=domain_id)  # DNS takes its time: it may be gone by now
     missing = domain.records.filter(required=True).exclude(status=RecordStatus.FOUND).count()
     if domain.is_verified and not missing:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from accounts.audit import SYSTEM, Actor
+from domains import surroundings
 from domains.course import watched_every
 from domains.models import SendingDomain
 from domains.verification import check_domain, check_domains
@@ -68,13 +69,19 @@ FOR_THE_CLOCK = Lookers(2)
 # ---- Asked for -------------------------------------------------------------------------------------------------------
 
 
-def check_again(domain: SendingDomain, by: Actor = SYSTEM) -> SendingDomain:
+def check_again(domain: SendingDomain, by: Actor = SYSTEM, *, good_since: datetime | None = None) -> SendingDomain:
     """Looks now, and returns the domain as then stored (or as given: it is gone).
 
-    A look of the last two seconds is not repeated, and one that is under way is waited for: whoever presses again and again
-    learns the same, at no cost.
+    A look of the last two seconds, or since `good_since`, is not repeated, and one that is under way is waited for: whoever
+    presses again and again learns the same, at no cost.
     """
-    good_since, until = timezone.now() - SHOWN_AGAIN, time.monotonic() + WAIT_S
+    stored = _check_again(domain, by, good_since or timezone.now() - SHOWN_AGAIN)
+    FOR_PAGES.hand_over(partial(surroundings.refresh, [stored], at_once=True))
+    return stored
+
+
+def _check_again(domain: SendingDomain, by: Actor, good_since: datetime) -> SendingDomain:
+    until = time.monotonic() + WAIT_S
     while True:
         with _looking_at([domain.pk]) as ours:
             stored = SendingDomain.objects.filter(pk=domain.pk).first()
@@ -99,8 +106,11 @@ def look_while_open(domain: SendingDomain, open_for: timedelta) -> None:
 def _look_if_due(domain_id: UUID, every: timedelta) -> None:
     with _looking_at([domain_id]) as ours:
         domain = SendingDomain.objects.filter(pk=domain_id).first() if ours else None
-        if domain and _is_due(domain, every):
+        is_due = domain is not None and _is_due(domain, every)
+        if domain and is_due:
             check_domain(domain)
+    if domain and is_due:
+        surroundings.refresh([domain])
 
 
 def _is_due(domain: SendingDomain, every: timedelta) -> bool:
@@ -121,6 +131,7 @@ def work_off_due(at_once: int = DOMAINS_AT_ONCE) -> None:
     while domains := claim_due(at_once):
         with _looking_at([domain.pk for domain in domains]) as ours:
             _check([domain for domain in domains if domain.pk in ours])
+        surroundings.refresh(domains)
 
 
 def _check(domains: Sequence[SendingDomain]) -> None:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts.ids import first_id_at, time_of
 from domains.models import RecordPurpose, RecordStatus, SendingDomain
 from domains.names import registrable_part
-from domains.records import parse_tags
+from domains.record_reading import parse_tags
 from events.reasons import suppresses
 from relay.delivery.verdict import Verdict
 from relay.models import RecipientState

@@ -12,11 +12,13 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_POST
 
+from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
+from domains.looking import check_again
 from domains.models import SendingDomain
-from domains.verification import check_domain
 from relay.preview import preview
 from relay.sandbox import zone
 from relay.sandbox.forms import PublishForm
@@ -98,7 +100,7 @@ def publish(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
         return redirect("domain", domain.pk)
     mistake = form.cleaned_data["mistake"]
     zone.publish(domain, mistake=mistake, host=form.cleaned_data["host"])
-    check_domain(domain)
+    check_again(domain, actor_of(request), good_since=timezone.now())
     domain = get_object_or_404(domains, pk=domain_id)
     if mistake:
         messages.info(request, f"Published in the sandbox zone with a mistake: {MISTAKES[mistake].words}.")
@@ -115,6 +117,6 @@ def withdraw(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     domains = SendingDomain.objects.of(request.organization)
     domain = get_object_or_404(domains, pk=domain_id)
     zone.withdraw(domain)
-    check_domain(domain)
+    check_again(domain, actor_of(request), good_since=timezone.now())
     messages.info(request, "The records are taken out of the sandbox zone.")
     return redirect("domain", get_object_or_404(domains, pk=domain_id).pk)
