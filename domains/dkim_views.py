@@ -32,7 +32,7 @@ def dkim_rotate(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
             messages.info(
                 request, "The rotation waits for the next key’s record, and happens by itself once it is seen."
             )
-    return redirect("domain", domain_id)
+    return redirect("domain_settings", domain_id)
 
 
 @require_POST
@@ -44,7 +44,7 @@ def dkim_withdraw(request: OrganizationRequest, domain_id: UUID) -> HttpResponse
         messages.error(request, refused.detail)
     else:
         messages.success(request, "The rotation is withdrawn. The key that signs goes on.")
-    return redirect("domain", domain_id)
+    return redirect("domain_settings", domain_id)
 
 
 @require_POST
@@ -58,7 +58,7 @@ def dkim_schedule(request: OrganizationRequest, domain_id: UUID) -> HttpResponse
     else:
         dkim_requests.schedule_rotation(domain, choices[typed], by=actor_of(request))
         messages.success(request, "Saved.")
-    return redirect("domain", domain_id)
+    return redirect("domain_settings", domain_id)
 
 
 def _domain(request: OrganizationRequest, domain_id: UUID) -> SendingDomain:

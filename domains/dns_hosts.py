@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from domains.names import registrable_part
 
 if TYPE_CHECKING:
-    from domains.models import SendingDomain
+    from domains.models import DnsRecord, SendingDomain
 
 STRING_OCTETS = 255  # of a TXT record; RFC 1035, 3.3
 
@@ -440,20 +440,17 @@ def page_part(domain: SendingDomain) -> dict[str, Any]:
     return {
         "dns_host": host,
         "dns_host_page": host.page_for(domain.zone or registrable_part(domain.name)),
-        "dns_host_records": typed_records(domain, host),
         "dns_host_hints": hints(host),
     }
 
 
-def typed_records(domain: SendingDomain, host: DnsHost) -> Sequence[TypedRecord]:
-    return [
-        TypedRecord(
-            record.type,
-            typed_name(record.name, domain.zone, host),
-            typed_value(record.type, record.value, host),
-        )
-        for record in domain.records.all()
-    ]
+def typed(record: DnsRecord, domain: SendingDomain) -> TypedRecord:
+    """What to type at the domain's DNS host; where that is not known, the record as it is."""
+    host = recognise(domain.nameservers)
+    if not (host.is_known and host.has_form):
+        return TypedRecord(record.type, record.name, record.value)
+    name = typed_name(record.name, domain.zone, host)
+    return TypedRecord(record.type, name, typed_value(record.type, record.value, host))
 
 
 def hints(host: DnsHost) -> Sequence[str]:
@@ -466,5 +463,5 @@ def hints(host: DnsHost) -> Sequence[str]:
     if host.final_dot:
         said.append("Type the CNAME’s target with a dot at its end.")
     if host.quotes:
-        said.append("TXT values are typed in quotation marks.")
+        said.append("TXT values are typed in quotation marks; the copy buttons put them there.")
     return [*said, *([host.pitfall] if host.pitfall else [])]

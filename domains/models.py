@@ -78,6 +78,11 @@ class SendingDomain(OrganizationOwned):
         return self.status == DomainStatus.VERIFIED
 
     @property
+    def shown_status(self) -> str:
+        """As a page names it."""
+        return "failing" if self.is_verified and self.warned_at else self.status
+
+    @property
     def display_name(self) -> str:
         """The name as people write it (U-labels)."""
         from domains.names import to_unicode

@@ -13,6 +13,7 @@ from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
 from domains import dkim_requests, dns_hosts, domain_connect, exports_views, history, looking, services, spf, trouble
 from domains.forms import DomainForm
+from domains.frame import frame
 from domains.models import RecordStatus, SendingDomain
 from domains.names import DomainRefused
 
@@ -71,7 +72,21 @@ def domain_subdomains(request: OrganizationRequest, domain_id: UUID) -> HttpResp
     messages.success(
         request, f"Names below {domain.display_name} may {'send now' if allowed else 'not send any more'}."
     )
-    return redirect("domain", domain.pk)
+    return redirect("domain_settings", domain.pk)
+
+
+@organization_required
+def domain_settings(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
+    domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
+    context = frame(domain, "domain_settings") | dkim_requests.page_part(domain)
+    return render(request, "domains/settings.html", context)
+
+
+@organization_required
+def domain_history(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
+    domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
+    context = frame(domain, "domain_history") | history.page_part(domain)
+    return render(request, "domains/history.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -99,25 +114,26 @@ def _render_domain(request: OrganizationRequest, domain: SendingDomain, *, alway
         domain.failing_since is not None,
         domain.warned_at is not None,
         bool(domain.domain_connect),
+        domain.dns_host,
+        domain.zone_diagnosis,
+        domain.spf and domain.spf["checked_at"],
     ]
     mark = ".".join(map(str, [*states, *(record.status + record.diagnosis for record in records)]))
     if request.htmx and not always and request.GET.get("seen") == mark:
         return _only_when_checked(request, domain)
     context = {
-        "domain": domain,
-        "records": records,
+        **frame(domain, "domain"),
+        "records": [(record, dns_hosts.typed(record, domain)) for record in records],
         "mark": mark,
         "opened_at": int(opened_at.timestamp()),
         "awaits_dns": awaits_dns,
         "found": sum(record.status == RecordStatus.FOUND for record in records if record.required),
         "required": sum(record.required for record in records),
         "smtp_users": domain.smtp_users.filter(disabled_at__isnull=True).order_by("address"),
-        **dkim_requests.page_part(domain),
         **domain_connect.page_part(domain),
         **exports_views.page_part(domain),
         **dns_hosts.page_part(domain),
         **trouble.page_part(domain),
-        **history.page_part(domain),
         **spf.page_part(domain),
     }
     return render(request, "domains/records.html" if request.htmx else "domains/domain.html", context)

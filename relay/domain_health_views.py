@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 
 from accounts.http import OrganizationRequest, organization_required
+from domains.frame import frame
 from domains.models import SendingDomain
 from relay.domain_health import DAYS, domain_health
 from relay.search import TookTooLong
@@ -15,11 +16,9 @@ from relay.search import TookTooLong
 
 @organization_required
 def domain_health_page(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
-    """htmx asks for the part alone, once the domain's page is there."""
     domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
     try:
         health = domain_health(domain)
     except TookTooLong:
         health = None
-    context = {"domain": domain, "health": health, "days": DAYS}
-    return render(request, "domains/parts/health.html" if request.htmx else "domains/health.html", context)
+    return render(request, "domains/health.html", frame(domain, "domain_health") | {"health": health, "days": DAYS})
