@@ -50,14 +50,13 @@ class Zones:
         self._servers = servers
 
     async def find(self, domain: str, *, afresh: bool = False) -> Zone:
-        """The zone of a domain, by its absolute name; what was found in the last seconds, unless `afresh`. Raises nothing
-        of DNS: `failure` tells."""
+        """The zone of a domain, by its absolute name; what was found in the last seconds, unless `afresh`, as who gets no
+        answer from a remembered one should ask. Raises nothing of DNS: `failure` tells."""
         key = (domain, self._servers.resolvers, settings.DNS_AUTHORITY_PORT)
         if not afresh and (zone := CACHE.get(key)):
             return replace(zone, is_remembered=True)
         zone = await self._find(dns.name.from_text(domain), dns.name.from_text(registrable_part(domain)))
-        if any(authority.addresses for authority in zone.authorities):
-            CACHE.put(key, zone)
+        CACHE.put(key, zone)
         return zone
 
     async def delegated(self, referral: Referral, dnssec: str = "") -> Zone:
