@@ -83,7 +83,7 @@ def test_a_domains_page_shows_its_own_history(tenant: Tenant) -> None:
     domain, other = make_domain(tenant.organization), make_domain(tenant.organization, "other.test")
     note(SYSTEM, "domain.mine", domain, organization_id=tenant.organization.pk)
     note(SYSTEM, "domain.others", other, organization_id=tenant.organization.pk)
-    page = tenant.client.get(reverse("domain", args=[domain.pk])).content.decode()
+    page = tenant.client.get(reverse("domain_history", args=[domain.pk])).content.decode()
     assert "Domain mine" in page
     assert "Domain others" not in page
 
@@ -112,7 +112,7 @@ def test_pages_say_what_is_wrong_and_when_sending_stops(
 
     page = tenant.client.get(reverse("domain", args=[domain.pk])).content.decode()
     assert on_its_page in page
-    assert ("hx-get" in page) == bool(facts)
+    assert ('hx-trigger="every' in page) == bool(facts)
     lost = "psrp.acme.test</span>: missing"
     assert (lost in page) == (bool(facts) and facts.get("status") != DomainStatus.TAKEN_OVER)
     for url in ("/domains/", "/overview/"):

@@ -20,7 +20,8 @@ from accounts.models import AuditEntry, Notice, Organization
 from domains import verification
 from domains.looking import check_again, claim_due, look_at_due, look_while_open, work_off_due
 from domains.models import DnsRecord, DomainStatus, RecordStatus, SendingDomain, SmtpUser
-from domains.services import add_domain, create_smtp_user, remove_domain
+from domains.services import add_domain, remove_domain
+from domains.smtp_users import create_smtp_user
 from domains.verification import check_domain
 from relay.sandbox.models import ZoneRecord
 from relay.sandbox.zone import publish, withdraw

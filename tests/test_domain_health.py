@@ -252,21 +252,14 @@ def test_percent_never_rounds_to_all_or_nothing(count: int, of: int, percent: st
 # ---- Shown -----------------------------------------------------------------------------------------------------------
 
 
-def test_page_loads_the_figures_later_and_links_to_them(tenant: Tenant, domain: SendingDomain) -> None:
+def test_the_page_shows_the_figures(tenant: Tenant, domain: SendingDomain) -> None:
     address = reverse("domain_health", args=[domain.pk])
-    page = tenant.client.get(reverse("domain", args=[domain.pk])).content.decode()
-    assert f'hx-get="{address}" hx-trigger="load"' in page
-    assert f'<a class="link text-sm" href="{address}">' in page
-
-    assert "Nothing was sent from acme.test" in tenant.client.get(address, headers=HTMX).content.decode()
+    assert f'href="{address}"' in tenant.client.get(reverse("domain", args=[domain.pk])).content.decode()
+    assert "Nothing was sent from acme.test" in tenant.client.get(address).content.decode()
     complain(delivered(domain))
-    part = tenant.client.get(address, headers=HTMX).content.decode()
-    assert part.lstrip().startswith("<section")
-    assert "1 message to 1 recipient in the last 7 days" in part
-    assert "Gmail and Yahoo ask for less than 0.1 %" in part
-    whole = tenant.client.get(address).content.decode()
-    assert "<html" in whole
-    assert "1 message to 1 recipient" in whole
+    page = tenant.client.get(address).content.decode()
+    assert "1 message to 1 recipient in the last 7 days" in page
+    assert "Gmail and Yahoo ask for less than 0.1 %" in page
 
 
 def test_sample_is_called_one(tenant: Tenant, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ import base64
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from time import monotonic
 from uuid import UUID
 
 import pytest
@@ -17,7 +16,6 @@ from django.utils import timezone
 from psycopg import AsyncConnection
 
 from accounts.models import ApiKey, Organization
-from domains import resolver as resolver_module
 from domains.dkim_keys import create_dkim_key, private_key_of
 from domains.looking import claim_due, work_off_due
 from domains.models import DkimAlgorithm, DnsRecord, DomainStatus, RecordStatus, SendingDomain, SmtpUser
@@ -238,15 +236,10 @@ def test_verified_domain_that_loses_records_stays_verified_and_shows_it(verified
     assert signs_with(verified) == BOTH[:1]
 
 
-def test_silent_dns_never_unverifies(
-    verified: SendingDomain, settings: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resolver_module, "LIFETIME_S", 0.3)
+def test_silent_dns_never_unverifies(verified: SendingDomain, settings: object) -> None:
     with silent_port() as silent:
         settings.DNS_NAMESERVERS = [f"{HOST}:{silent.getsockname()[1]}"]  # type: ignore[attr-defined]
-        started = monotonic()
         checked = check_domain(verified)
-    assert monotonic() - started < 1.5  # all records side by side
     assert checked.is_verified
     assert set(statuses(verified).values()) == {RecordStatus.UNREACHABLE}
     assert "did not answer in time" in record_of(verified, "dkim").explanation
