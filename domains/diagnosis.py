@@ -6,7 +6,7 @@ reads the zone. Authorities are believed over resolvers; resolvers tell what rec
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -53,12 +53,10 @@ def judge(
     zone: ZoneEvidence,
     *,
     siblings: Sequence[AskedRecord] = (),
-    foreign_tokens: Collection[str] = (),
 ) -> Verdict:
-    """Judges one record. `siblings`: the domain's other records, to tell keys that were swapped. `foreign_tokens`: the
-    ownership tokens of other organizations that have added the same domain."""
+    """Judges one record. `siblings`: the domain's other records, to tell keys that were swapped."""
     host = recognise(server.name for server in zone.name_servers)
-    case = Case(record, zone.apex, host, siblings, foreign_tokens)
+    case = Case(record, zone.apex, host, siblings)
     return _bounded(_judge(case, evidence, zone), case)
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import permutations
 
 from domains.diagnoses import Diagnosis
@@ -30,14 +30,12 @@ TELLING_CHARACTERS = 24  # a piece of a key that is so long is no coincidence
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A record with what is known around it: the zone's apex (empty: unknown) and DNS host, the domain's other records, and
-    the ownership tokens of other organizations that have added the domain."""
+    """A record with what is known around it: the zone's apex (empty: unknown) and DNS host, and the domain's other records."""
 
     record: AskedRecord
     apex: str = ""
     host: DnsHost = UNKNOWN
     siblings: Sequence[AskedRecord] = ()
-    foreign_tokens: Collection[str] = field(default_factory=frozenset)
 
     @property
     def zone(self) -> str:
@@ -211,14 +209,10 @@ def _read_ownership(case: Case, values: Sequence[str]) -> Reading:
 def _other_token(value: str, case: Case) -> str:
     if case.record.value.startswith(value):
         return f"The token is cut off after {len(value)} of {len(case.record.value)} characters. Copy the whole value shown."
-    if value.removeprefix(OWNERSHIP_PREFIX) in case.foreign_tokens:
-        return (
-            "This is the token of another organization that has added the domain to PlugSend. If the domain is yours, "
-            "replace the value by the one shown: the organization that proves the domain last has it."
-        )
+    # Whether it is that of an organization here is that organization's secret.
     return (
-        "The token is another one: of another organization, or of an earlier time that the domain was added. Replace the "
-        "value by the one shown."
+        "The token is another one: of another account, or of an earlier time that the domain was added. Replace the value by "
+        "the one shown. Whoever proves a domain last has it."
     )
 
 

@@ -25,7 +25,6 @@ from domains.dns_hosts import recognise
 from domains.evidence import Evidence, RecordEvidence, ZoneEvidence
 from domains.models import DnsRecord, DomainStatus, RecordPurpose, RecordStatus, SendingDomain
 from domains.records import OWNERSHIP_PREFIX
-from domains.selectors import foreign_tokens
 from domains.signals import domain_lost
 
 TOKEN_OCTETS = 20
@@ -57,11 +56,7 @@ def check_domains(
     at = now or timezone.now()
     asked = [(domain, list(domain.records.all())) for domain in domains]
     heard = gather([(domain.name, records) for domain, records in asked])
-    tokens = foreign_tokens(domains)
-    looks = [
-        _look(domain, records, evidence, tokens[domain.pk], at)
-        for (domain, records), evidence in zip(asked, heard, strict=True)
-    ]
+    looks = [_look(domain, records, evidence, at) for (domain, records), evidence in zip(asked, heard, strict=True)]
     return [_store(look, by) for look in looks]
 
 
@@ -76,12 +71,10 @@ def standing_of(domain: SendingDomain) -> Standing:
 # ---- Keeping ---------------------------------------------------------------------------------------------------------
 
 
-def _look(
-    domain: SendingDomain, records: Sequence[DnsRecord], evidence: Evidence, tokens: frozenset[str], at: datetime
-) -> Look:
+def _look(domain: SendingDomain, records: Sequence[DnsRecord], evidence: Evidence, at: datetime) -> Look:
     def judged(record: DnsRecord) -> Verdict:
         heard = evidence.records.get(record.pk, RecordEvidence())
-        return judge(record, heard, evidence.zone, siblings=records, foreign_tokens=tokens)
+        return judge(record, heard, evidence.zone, siblings=records)
 
     return Look(domain, {record.pk: (record, judged(record)) for record in records}, evidence.zone, at)
 

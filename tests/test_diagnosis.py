@@ -8,14 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from accounts.models import Organization
 from domains.diagnoses import Diagnosis
 from domains.diagnosis import KEPT_CHARACTERS, KEPT_EXPLANATION, KEPT_VALUES, Verdict, judge, judge_zone
 from domains.evidence import Elsewhere, Failure, Heard, NameServer, RecordEvidence, ZoneEvidence
 from domains.record_reading import parse_tags
 from domains.records import ExpectedRecord, expected_records
-from domains.selectors import foreign_tokens
-from tests.factories import make_domain
 
 DOMAIN = "mail.example.com"
 TOKEN, THEIR_TOKEN = "0123456789abcdef", "fedcba9876543210"
@@ -110,7 +107,7 @@ WRONG = [
     ("ownership", (OWNERSHIP.upper(),), "letters_changed", "Capital letters"),
     ("ownership", (f"_plugsend TXT {OWNERSHIP}",), "extra_text", "(“_plugsend TXT”)"),
     ("ownership", ("plugsend-verification=other",), "wrong_token", "token is another one"),
-    ("ownership", (f"plugsend-verification={THEIR_TOKEN}",), "wrong_token", "of another organization that has added"),
+    ("ownership", (f"plugsend-verification={THEIR_TOKEN}",), "wrong_token", "of another account"),
     ("ownership", (OWNERSHIP[:-3],), "wrong_token", "cut off after 35 of 38"),
     ("ownership", ("v=spf1 -all",), "other_text", "the other may stay"),
     ("dkim", (f'"{DKIM}"',), "quotes_in_value", "quotation marks"),
@@ -182,7 +179,7 @@ def test_wrong_record_is_different_and_says_why(
     records: dict[str, ExpectedRecord], purpose: str, values: tuple[str, ...], diagnosis: str, says: str
 ) -> None:
     siblings = [record for record in records.values() if record.purpose != purpose]
-    verdict = judge(records[purpose], heard(*values), ZONE, siblings=siblings, foreign_tokens={THEIR_TOKEN})
+    verdict = judge(records[purpose], heard(*values), ZONE, siblings=siblings)
     assert (*told(verdict), verdict.found) == ("different", diagnosis, values)
     assert says in verdict.explanation
 
@@ -567,12 +564,6 @@ def test_longest_values_are_read_in_their_length(
     assert verdict.status == "different"
 
 
-def test_tokens_of_other_organizations_are_known(db: None) -> None:
-    ours, theirs = (make_domain(Organization.objects.create(name=name), DOMAIN, verified=False) for name in "ab")
-    other = make_domain(ours.organization, "other.example.com", verified=False)
-    assert foreign_tokens([ours, other]) == {ours.pk: {theirs.ownership_token}, other.pk: frozenset()}
-
-
 # ---- Properties ------------------------------------------------------------------------------------------------------
 
 tag_names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,5}", fullmatch=True)
@@ -646,7 +637,7 @@ def test_any_evidence_gets_a_verdict_and_nothing_is_found_that_is_not_there(
 ) -> None:
     kind = "CNAME" if purpose == "return_path" else "TXT"
     record = ExpectedRecord(purpose, kind, f"{LABEL_OF[purpose]}.{DOMAIN}", VALUES[purpose])
-    verdict = judge(record, evidence, zone, siblings=[replace(record, name="other")], foreign_tokens={THEIR_TOKEN})
+    verdict = judge(record, evidence, zone, siblings=[replace(record, name="other")])
     told_of = [one for one in evidence.authority + evidence.resolvers if one.failure is None]
     inherited = evidence.inherited.values if evidence.inherited and purpose == "dmarc" else ()
     if verdict.status in {"found", "propagating"}:

@@ -67,7 +67,9 @@ def publish_beside(domain: SendingDomain) -> None:
 
 
 def story(domain: SendingDomain) -> list[str]:
-    return list(AuditEntry.objects.filter(object_id=domain.pk).order_by("id").values_list("action", flat=True))
+    """Without what its DKIM keys do (tests/test_dkim_rotation.py)."""
+    entries = AuditEntry.objects.filter(object_id=domain.pk).exclude(action__startswith="domain.dkim_").order_by("id")
+    return list(entries.values_list("action", flat=True))
 
 
 def mails() -> list[str]:
@@ -146,7 +148,8 @@ def test_what_somebody_set_off_is_in_his_name(organization: Organization) -> Non
     domain = add_domain(organization, "demo.test", by=ADA)
     publish(domain)
     check_again(domain, ADA)
-    assert [(one.action, one.actor_name, one.client) for one in AuditEntry.objects.order_by("id")] == [
+    entries = AuditEntry.objects.exclude(action__startswith="domain.dkim_").order_by("id")
+    assert [(one.action, one.actor_name, one.client) for one in entries] == [
         ("domain.added", "ada@people.test", "192.0.2.7"),
         ("domain.verified", "ada@people.test", "192.0.2.7"),
     ]
@@ -389,10 +392,10 @@ def test_a_domain_at_which_our_code_fails_keeps_no_other_from_its_look(organizat
     bad, good = add_domain(organization, "bad.test"), add_domain(organization, "good.test")
     real = verification.judge
 
-    def judge(record: DnsRecord, *evidence: Any) -> Any:
+    def judge(record: DnsRecord, *evidence: Any, **around: Any) -> Any:
         if record.domain_id == bad.pk:
             raise RuntimeError("a mistake of ours")
-        return real(record, *evidence)
+        return real(record, *evidence, **around)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verification, "judge", judge)
