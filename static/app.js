@@ -100,7 +100,7 @@ document.addEventListener("click", (event) => {
 
 // What the reader has opened stays open when htmx brings a newer version.
 let opened = new Set();
-document.addEventListener("htmx:beforeSwap", () => { opened = new Set([...document.querySelectorAll("details[id][open]")].map((d) => d.id)); });
+document.addEventListener("htmx:beforeSwap", () => { opened = new Set([...document.querySelectorAll("details[id][open]:not([data-as-it-comes])")].map((d) => d.id)); });
 document.addEventListener("htmx:afterSwap", () => { opened.forEach((id) => { const d = document.getElementById(id); if (d) d.open = true; }); });
 document.addEventListener("htmx:load", (event) => prepare(event.detail.elt));
 

@@ -19,6 +19,7 @@ from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
 from domains.looking import check_again
 from domains.models import SendingDomain
+from domains.zones import CACHE
 from relay.preview import preview
 from relay.sandbox import zone
 from relay.sandbox.forms import PublishForm
@@ -100,6 +101,7 @@ def publish(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
         return redirect("domain", domain.pk)
     mistake = form.cleaned_data["mistake"]
     zone.publish(domain, mistake=mistake, host=form.cleaned_data["host"])
+    CACHE.clear()  # it may be another DNS host now
     check_again(domain, actor_of(request), good_since=timezone.now())
     domain = get_object_or_404(domains, pk=domain_id)
     if mistake:
@@ -117,6 +119,7 @@ def withdraw(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     domains = SendingDomain.objects.of(request.organization)
     domain = get_object_or_404(domains, pk=domain_id)
     zone.withdraw(domain)
+    CACHE.clear()
     check_again(domain, actor_of(request), good_since=timezone.now())
     messages.info(request, "The records are taken out of the sandbox zone.")
     return redirect("domain", get_object_or_404(domains, pk=domain_id).pk)
