@@ -8,8 +8,8 @@ from domains.models import SendingDomain
 
 TABS = {
     "domain": "DNS records",
-    "domain_health": "Sending health",
-    "domain_settings": "Keys and settings",
+    "domain_health": "Health",
+    "domain_settings": "Settings",
     "domain_history": "History",
 }
 
