@@ -346,7 +346,7 @@ def _generic(records: RecordSet) -> list[str]:
 @dataclass(frozen=True, slots=True)
 class Provider:
     """A Terraform provider. `source`: where the registry has it, and the versions that have these resources. `dns_host`: the
-    key of the DNS host (domains.dns_hosts) whose usual provider it is."""
+    key of the DNS host (domains.diagnosis.hosts) whose usual provider it is."""
 
     label: str
     source: str
@@ -367,7 +367,7 @@ PROVIDERS = {
 
 
 def usual_provider(dns_host: str) -> str:
-    """The key of the provider that people at a DNS host (domains.dns_hosts) mostly have."""
+    """The key of the provider that people at a DNS host (domains.diagnosis.hosts) mostly have."""
     return next((key for key, provider in PROVIDERS.items() if provider.dns_host == dns_host != ""), GENERIC)
 
 

@@ -22,8 +22,8 @@ import dns.exception
 import idna
 from django.conf import settings
 
+from domains.dns.resolver import async_resolver
 from domains.networks import is_allowed, source_for
-from domains.resolver import async_resolver
 
 HEAD_OCTETS = 16 * 1024
 CONNECT_TIMEOUT = 10

@@ -56,9 +56,11 @@ class SendingDomain(OrganizationOwned):
         max_length=40, blank=True, editable=False, help_text="What is wrong with the zone."
     )
     zone_explanation = models.TextField(blank=True, editable=False)
-    dns_host = models.CharField(max_length=40, blank=True, editable=False, help_text="Of domains.dns_hosts.")
-    domain_connect = models.JSONField(null=True, editable=False, help_text="What domains.domain_connect discovered.")
-    spf = models.JSONField(null=True, editable=False, help_text="What domains.spf read of the domain's own SPF record.")
+    dns_host = models.CharField(max_length=40, blank=True, editable=False, help_text="Of domains.diagnosis.hosts.")
+    domain_connect = models.JSONField(null=True, editable=False, help_text="What domains.connect.client discovered.")
+    spf = models.JSONField(
+        null=True, editable=False, help_text="What domains.spf.reading read of the domain's own SPF record."
+    )
 
     class Meta(OrganizationOwned.Meta):
         constraints = [
@@ -111,7 +113,7 @@ class DkimKey(models.Model):
     domain = models.ForeignKey(SendingDomain, on_delete=models.CASCADE, related_name="dkim_keys")
     selector = models.CharField(max_length=63)
     algorithm = models.CharField(max_length=16, choices=DkimAlgorithm, default=DkimAlgorithm.RSA)
-    private_key = models.BinaryField(editable=False, help_text="PKCS#8 DER, encrypted (domains.dkim_keys).")
+    private_key = models.BinaryField(editable=False, help_text="PKCS#8 DER, encrypted (domains.dkim.keys).")
     public_key = models.TextField(editable=False, help_text="Base64, as in the p= tag.")
     state = models.CharField(max_length=12, choices=DkimKeyState, default=DkimKeyState.ACTIVE)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -162,7 +164,9 @@ class DnsRecord(models.Model):
     value = models.TextField()
     status = models.CharField(max_length=16, choices=RecordStatus, default=RecordStatus.UNCHECKED)
     found = ArrayField(models.TextField(), default=list, blank=True)
-    diagnosis = models.CharField(max_length=40, blank=True, help_text="What is wrong, in one word (domains.diagnosis).")
+    diagnosis = models.CharField(
+        max_length=40, blank=True, help_text="What is wrong, in one word (domains.diagnosis.judge)."
+    )
     explanation = models.TextField(blank=True, help_text="What is wrong and what to do, in words.")
     visible_at = models.DateTimeField(null=True, help_text="Propagating: when all caches will have forgotten the old.")
     checked_at = models.DateTimeField(null=True)
@@ -253,12 +257,12 @@ class SmtpUserKey(models.Model):
 
 
 class ConnectKey(models.Model):
-    """A key that signs what we ask of DNS hosts over Domain Connect (`domains.connect_keys`)."""
+    """A key that signs what we ask of DNS hosts over Domain Connect (`domains.connect.keys`)."""
 
     label = models.CharField(
         max_length=63, unique=True, help_text="Below the platform's domain: where it is published."
     )
-    private_key = models.BinaryField(editable=False, help_text="PKCS#8 DER, encrypted (domains.dkim_keys).")
+    private_key = models.BinaryField(editable=False, help_text="PKCS#8 DER, encrypted (domains.dkim.keys).")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from domains.spf_grammar import Term, is_spf, parse
+from domains.spf.grammar import Term, is_spf, parse
 
 TTL_S = 3600
 TXT_STRING_OCTETS = 255  # RFC 1035, 3.3

@@ -1,6 +1,6 @@
 """The DNS records that prove a domain: what to publish. No I/O.
 
-`domains.asking` looks for them, `domains.diagnosis` judges what DNS holds in their place.
+`domains.dns.asking` looks for them, `domains.diagnosis.judge` judges what DNS holds in their place.
 """
 
 from __future__ import annotations

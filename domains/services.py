@@ -4,7 +4,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.audit import SYSTEM, Actor, note
 from accounts.models import Organization
-from domains.dkim_keys import create_dkim_key
+from domains.dkim.keys import create_dkim_key
 from domains.models import DkimAlgorithm, DkimKeyState, SendingDomain
 from domains.names import DomainRefused, check_sendable, normalize_domain, to_unicode
 from domains.record_rows import lay_out_records

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from django.core.cache import cache
 
-from domains import domain_connect, spf
+from domains.connect import client as domain_connect
 from domains.models import SendingDomain
+from domains.spf import reading as spf
 
 SPF_EVERY_S = 600
 

@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from domains import looking
-from domains.dkim_rotation import retire_due
+from domains.dkim.rotation import retire_due
 
 
 @shared_task(name="domains.tasks.check_due_domains")

@@ -1,6 +1,8 @@
 from django.urls import path
 
-from domains import connect_views, dkim_views, exports_views, smtp_user_views, views
+from domains import exports_views, smtp_user_views, views
+from domains.connect import views as connect_views
+from domains.dkim import views as dkim_views
 
 urlpatterns = [
     path("domains/", views.domain_list, name="domains"),

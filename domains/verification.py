@@ -1,4 +1,4 @@
-"""A look at domains: DNS is asked (`domains.asking`), what it said is judged (`domains.diagnosis`), and what follows
+"""A look at domains: DNS is asked (`domains.dns.asking`), what it said is judged (`domains.diagnosis.judge`), and what follows
 (`domains.course`) is stored with its audit entries and mails, in one transaction for each domain."""
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from django.utils import timezone
 
 from accounts.audit import SYSTEM, Actor, note
 from accounts.notices import notify_owners
-from domains.asking import gather
 from domains.course import Seen, Sight, Standing, Step, Turn, sight_of, step, stops_at
-from domains.diagnosis import Verdict, judge, judge_zone
-from domains.dkim_rotation import after_look
-from domains.dns_hosts import recognise
-from domains.evidence import Evidence, RecordEvidence, ZoneEvidence
+from domains.diagnosis.hosts import recognise
+from domains.diagnosis.judge import Verdict, judge, judge_zone
+from domains.dkim.rotation import after_look
+from domains.dns.asking import gather
+from domains.dns.evidence import Evidence, RecordEvidence, ZoneEvidence
 from domains.models import DnsRecord, DomainStatus, RecordPurpose, RecordStatus, SendingDomain
 from domains.records import OWNERSHIP_PREFIX
 from domains.signals import domain_lost

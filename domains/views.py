@@ -11,11 +11,15 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
-from domains import dkim_requests, dns_hosts, domain_connect, exports_views, history, looking, services, spf, trouble
+from domains import exports_views, history, looking, services, trouble
+from domains.connect import client as domain_connect
+from domains.diagnosis import hosts as dns_hosts
+from domains.dkim import requests as dkim_requests
 from domains.forms import DomainForm
 from domains.frame import frame
 from domains.models import RecordStatus, SendingDomain
 from domains.names import DomainRefused
+from domains.spf import reading as spf
 
 CHECKED_JUST_NOW = timedelta(seconds=15)  # a page that is polled tells of a look at least once
 

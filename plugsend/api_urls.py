@@ -7,7 +7,7 @@ from plugsend import api_docs
 
 urlpatterns = [
     path("", include("accounts.api_urls")),
-    path("", include("domains.api_urls")),
+    path("", include("domains.rest.urls")),
     path("", include("events.api_urls")),
     path("", include("relay.rest.urls")),
     path("openapi.json", api_docs.openapi, name="openapi"),

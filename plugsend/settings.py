@@ -296,8 +296,8 @@ SPECTACULAR_SETTINGS = {
         "accounts.rest.openapi.complete",
     ],
     "ENUM_NAME_OVERRIDES": {
-        "DomainStatusEnum": "domains.serializers.DOMAIN_WORDS",
-        "RecordStatusEnum": "domains.serializers.RECORD_WORDS",
+        "DomainStatusEnum": "domains.rest.serializers.DOMAIN_WORDS",
+        "RecordStatusEnum": "domains.rest.serializers.RECORD_WORDS",
     },
 }
 

@@ -17,9 +17,9 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.ids import first_id_at, time_of
+from domains.diagnosis.records import parse_tags
 from domains.models import RecordPurpose, RecordStatus, SendingDomain
 from domains.names import registrable_part
-from domains.record_reading import parse_tags
 from events.reasons import suppresses
 from relay.delivery.verdict import Verdict
 from relay.models import RecipientState

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection, connections
 from django.test import TransactionTestCase
 
-from domains import dkim_keys
+from domains.dkim import keys as dkim_keys
 from tests.lookers import wait_for_lookers
 from tests.platform import Platform, running_platform
 

@@ -16,7 +16,7 @@ import dns.rdatatype
 import dns.rrset
 from dns.rdatatype import RdataType
 
-from domains.resolver import async_resolver_over
+from domains.dns.resolver import async_resolver_over
 
 SERVFAIL, SILENT = "SERVFAIL", "SILENT"
 SOA = "ns.test. hostmaster.test. 1 3600 600 86400 60"

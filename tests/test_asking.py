@@ -21,10 +21,11 @@ from dns.rdatatype import RdataType
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from domains import asking, dns_exchange, dns_servers
-from domains import zones as zones_module
-from domains.asking import gather
-from domains.dns_answers import (
+from domains.dns import asking
+from domains.dns import exchange as dns_exchange
+from domains.dns import servers as dns_servers
+from domains.dns import zones as zones_module
+from domains.dns.answers import (
     LONGEST_TTL_S,
     read_answer,
     read_dnssec_words,
@@ -32,10 +33,11 @@ from domains.dns_answers import (
     read_referral,
     text_of,
 )
-from domains.dns_exchange import read_reply
-from domains.evidence import Elsewhere, Evidence, Failure, Heard, NameServer, RecordEvidence
-from domains.resolver import Endpoint, check_resolvers
-from domains.zones import Zone, ZoneCache
+from domains.dns.asking import gather
+from domains.dns.evidence import Elsewhere, Evidence, Failure, Heard, NameServer, RecordEvidence
+from domains.dns.exchange import read_reply
+from domains.dns.resolver import Endpoint, check_resolvers
+from domains.dns.zones import Zone, ZoneCache
 from tests.dns_world import NEGATIVE_TTL_S, TTL_S, Asked, Resolver, Server, World, lame, refusing, silent
 
 RESOLVERS = ("127.0.53.101", "127.0.53.102")

@@ -17,10 +17,10 @@ import dns.message
 import dns.query
 import pytest
 
-from domains import dns_exchange
-from domains import zones as zones_module
-from domains.asking import gather
-from domains.evidence import Elsewhere, Evidence, Failure, Heard, RecordEvidence
+from domains.dns import exchange as dns_exchange
+from domains.dns import zones as zones_module
+from domains.dns.asking import gather
+from domains.dns.evidence import Elsewhere, Evidence, Failure, Heard, RecordEvidence
 from tests.dns_world import Asked
 
 SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin"

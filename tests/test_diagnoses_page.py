@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from domains.diagnoses import TABLE, Diagnosis
-from domains.dns_hosts import HOSTS
+from domains.diagnosis.hosts import HOSTS
+from domains.diagnosis.table import TABLE, Diagnosis
 from domains.models import RecordStatus
 
 PAGE = (Path(__file__).parent.parent / "docs" / "domain-diagnoses.md").read_text()

@@ -22,8 +22,8 @@ from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from accounts.models import AuditEntry, Notice
 from accounts.notices import send_due
-from domains.dkim_requests import RotationRefused, rotate, schedule_rotation, withdraw_rotation
-from domains.dkim_rotation import (
+from domains.dkim.requests import RotationRefused, rotate, schedule_rotation, withdraw_rotation
+from domains.dkim.rotation import (
     IN_FLIGHT,
     LOOK_AT_FORMER_EVERY,
     OVERLAP,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domains.dns_hosts import (
+from domains.diagnosis.hosts import (
     BY_KEY,
     HOSTS,
     UNKNOWN,

@@ -17,11 +17,11 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from domains import domain_connect
-from domains.connect_keys import signing_key
-from domains.connect_template import KEY_SLOTS, public_key_values, template, wanted
-from domains.dkim_keys import create_dkim_key
-from domains.domain_connect import Discovered, discover, may_suggest_dmarc, refresh
+from domains.connect import client as domain_connect
+from domains.connect.client import Discovered, discover, may_suggest_dmarc, refresh
+from domains.connect.keys import signing_key
+from domains.connect.template import KEY_SLOTS, public_key_values, template, wanted
+from domains.dkim.keys import create_dkim_key
 from domains.guarded_fetch import Answer, GuardedClient, Url
 from domains.models import (
     ConnectKey,

@@ -131,7 +131,7 @@ def test_one_bad_look_is_on_record_and_told_to_nobody(verified: SendingDomain) -
 
 
 def test_silence_is_no_loss(verified: SendingDomain, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("domains.resolver.LIFETIME_S", 0.2)
+    monkeypatch.setattr("domains.dns.resolver.LIFETIME_S", 0.2)
     with silent_port() as silent:
         settings.DNS_NAMESERVERS = [f"{HOST}:{silent.getsockname()[1]}"]
         for hours in (24, 25, 120):

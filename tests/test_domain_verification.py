@@ -16,7 +16,7 @@ from django.utils import timezone
 from psycopg import AsyncConnection
 
 from accounts.models import ApiKey, Organization
-from domains.dkim_keys import create_dkim_key, private_key_of
+from domains.dkim.keys import create_dkim_key, private_key_of
 from domains.looking import claim_due, work_off_due
 from domains.models import DkimAlgorithm, DnsRecord, DomainStatus, RecordStatus, SendingDomain, SmtpUser
 from domains.names import DomainRefused

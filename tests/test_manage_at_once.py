@@ -12,7 +12,7 @@ from django.db import connection, connections, transaction
 
 from accounts.models import ApiKey, Organization
 from domains import smtp_users, verification
-from domains.evidence import Evidence, Failure, Heard, RecordEvidence, ZoneEvidence
+from domains.dns.evidence import Evidence, Failure, Heard, RecordEvidence, ZoneEvidence
 from domains.models import DnsRecord, SendingDomain, SmtpUser
 from relay.models import Suppression
 from tests.factories import make_domain, make_smtp_user

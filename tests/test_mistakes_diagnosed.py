@@ -4,9 +4,9 @@ import pytest
 from django.conf import LazySettings
 
 from accounts.models import Organization
-from domains.asking import gather
-from domains.diagnosis import judge, judge_zone
-from domains.evidence import Evidence
+from domains.diagnosis.judge import judge, judge_zone
+from domains.dns.asking import gather
+from domains.dns.evidence import Evidence
 from domains.models import SendingDomain
 from domains.services import add_domain
 from relay.sandbox.mistakes import MISTAKES

@@ -17,8 +17,8 @@ import dns.rdatatype
 import psycopg
 import pytest
 
+from domains.dns.resolver import resolver
 from domains.models import DnsRecord, SendingDomain
-from domains.resolver import resolver
 from relay.sandbox.internet import ZoneRows
 from relay.sandbox.models import ZoneRecord
 from relay.sandbox.zone import publish, withdraw

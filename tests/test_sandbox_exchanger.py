@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from django.db import connection
 
 from accounts.models import Organization
-from domains.dkim_keys import private_key_of
+from domains.dkim.keys import private_key_of
 from domains.models import DkimAlgorithm, SendingDomain
 from domains.services import add_domain
 from relay.certificates import self_signed

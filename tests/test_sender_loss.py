@@ -210,7 +210,7 @@ def test_there_need_be_no_way_to_the_destination(
     domain: SendingDomain, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.DNS_NAMESERVERS = ["127.0.0.1:9"]
-    monkeypatch.setattr("domains.resolver.LIFETIME_S", 0.2)
+    monkeypatch.setattr("domains.dns.resolver.LIFETIME_S", 0.2)
     lose("UPDATE domains_sendingdomain SET status = 'taken_over'")
     message = make_message(domain, state="submitted")
     Recipient.objects.update(next_attempt_at=message.submitted_at)

@@ -10,7 +10,7 @@ from dkim.canonicalization import Relaxed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domains.dkim_keys import public_part
+from domains.dkim.keys import public_part
 from relay.delivery.signing import Signer, canonical_body
 from tests.dkim_verifiers import by_dkimpy, by_opendkim
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
-from domains import spf
-from domains.spf import Lookup, SpfReading, read, read_spf
-from domains.spf_grammar import is_spf, parse
-from domains.spf_words import FINDINGS, Finding, finding
+from domains.spf import reading as spf
+from domains.spf.grammar import is_spf, parse
+from domains.spf.reading import Lookup, SpfReading, read, read_spf
+from domains.spf.words import FINDINGS, Finding, finding
 from relay.sandbox.internet import ZoneRows
 from tests.dns_zone import SERVFAIL, SILENT
 from tests.factories import make_domain, make_tenant

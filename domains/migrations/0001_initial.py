@@ -105,7 +105,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.UUIDField(default=accounts.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ("selector", models.CharField(max_length=63)),
-                ("private_key", models.BinaryField(help_text="PKCS#8 DER, encrypted (domains.dkim_keys).")),
+                ("private_key", models.BinaryField(help_text="PKCS#8 DER, encrypted (domains.dkim.keys).")),
                 (
                     "public_key",
                     models.TextField(editable=False, help_text="Base64 of the SubjectPublicKeyInfo: the p= tag."),

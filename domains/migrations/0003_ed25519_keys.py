@@ -5,7 +5,7 @@ from django.apps.registry import Apps
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-from domains.dkim_keys import encrypt_private_key, public_part
+from domains.dkim.keys import encrypt_private_key, public_part
 
 ALGORITHM = "ed25519-sha256"
 PURPOSE = "dkim_ed25519"

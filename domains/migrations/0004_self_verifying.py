@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
             model_name="dnsrecord",
             name="diagnosis",
             field=models.CharField(
-                blank=True, help_text="What is wrong, in one word (domains.diagnosis).", max_length=40
+                blank=True, help_text="What is wrong, in one word (domains.diagnosis.judge).", max_length=40
             ),
         ),
         migrations.AddField(
@@ -87,12 +87,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="sendingdomain",
             name="dns_host",
-            field=models.CharField(blank=True, editable=False, help_text="Of domains.dns_hosts.", max_length=40),
+            field=models.CharField(blank=True, editable=False, help_text="Of domains.diagnosis.hosts.", max_length=40),
         ),
         migrations.AddField(
             model_name="sendingdomain",
             name="domain_connect",
-            field=models.JSONField(editable=False, help_text="What domains.domain_connect discovered.", null=True),
+            field=models.JSONField(editable=False, help_text="What domains.connect.client discovered.", null=True),
         ),
         migrations.AddField(
             model_name="sendingdomain",
@@ -114,7 +114,7 @@ class Migration(migrations.Migration):
             model_name="sendingdomain",
             name="spf",
             field=models.JSONField(
-                editable=False, help_text="What domains.spf read of the domain's own SPF record.", null=True
+                editable=False, help_text="What domains.spf.reading read of the domain's own SPF record.", null=True
             ),
         ),
         migrations.AddField(

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                         help_text="Below the platform's domain: where it is published.", max_length=63, unique=True
                     ),
                 ),
-                ("private_key", models.BinaryField(help_text="PKCS#8 DER, encrypted (domains.dkim_keys).")),
+                ("private_key", models.BinaryField(help_text="PKCS#8 DER, encrypted (domains.dkim.keys).")),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={

@@ -19,8 +19,8 @@ import dns.message
 import dns.resolver
 from django.conf import settings
 
+from domains.dns.resolver import async_resolver
 from domains.networks import is_allowed, is_ipv6, is_named, source_for
-from domains.resolver import async_resolver
 
 MOST_ADDRESSES = 6  # tried in one attempt
 OWN_ADDRESSES_KEPT_S = 300

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from domains.dkim_keys import decrypt_private_key
-from domains.dkim_rotation import IN_FLIGHT
+from domains.dkim.keys import decrypt_private_key
+from domains.dkim.rotation import IN_FLIGHT
 from relay.delivery.signing import Signer
 
 # The newest active key of each algorithm signs, and for a day after a switch the former one too, unless its record was seen

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from accounts.catalogue import Refused
 from accounts.rest.access import reading_organization
 from accounts.rest.fields import ObjectField
-from domains.api import ID, find_domain
+from domains.rest.domains import ID, find_domain
 from relay.domain_health import DAYS, MEASURES, MESSAGES_MOST, Level, domain_health
 from relay.search import TookTooLong
 

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from django.db import transaction
 
-from domains.connect_template import template
-from domains.resolver import resolver
+from domains.connect.template import template
+from domains.dns.resolver import resolver
 from relay.sandbox.models import ZoneRecord
 
 PROVIDER_ID = "dns.sandbox.test"

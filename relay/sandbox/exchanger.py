@@ -17,7 +17,7 @@ import dns.exception
 import psycopg
 from aiosmtpd.smtp import SMTP, Envelope, Session, syntax
 
-from domains.resolver import async_resolver_over
+from domains.dns.resolver import async_resolver_over
 from relay.sandbox.database import Database
 from relay.sandbox.dkim_verdict import check_dkim
 from relay.sandbox.inbox import Arrival, Inbox, read_header

@@ -23,7 +23,7 @@ import dns.rrset
 from django.conf import settings
 from dns.rdatatype import RdataType
 
-from domains.connect_template import DISCOVERY_LABEL
+from domains.connect.template import DISCOVERY_LABEL
 from domains.names import is_public_suffix, registrable_part
 from domains.records import RETURN_PATH_LABEL
 from relay.sandbox.dns_hosts import DNS_HOSTS, OWN

@@ -17,9 +17,9 @@ from django.views.decorators.http import require_POST
 
 from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
+from domains.dns.zones import CACHE
 from domains.looking import check_again
 from domains.models import SendingDomain
-from domains.zones import CACHE
 from relay.preview import preview
 from relay.sandbox import zone
 from relay.sandbox.forms import PublishForm

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from domains.connect_keys import signing_key
+from domains.connect.keys import signing_key
 from domains.models import SendingDomain
 from domains.names import registrable_part
 from relay.sandbox.dns_hosts import DNS_HOSTS, OWN, host_with
@@ -34,7 +34,7 @@ def publish(domain: SendingDomain, *, mistake: str = "", host: str = OWN) -> int
 
 
 def publish_connect_key() -> None:
-    """Makes the zone hold the public key of our requests to DNS hosts (`domains.connect_keys`), as an operator would."""
+    """Makes the zone hold the public key of our requests to DNS hosts (`domains.connect.keys`), as an operator would."""
     wanted = signing_key().public_records()
     rows = [ZoneRecord(name=name, type="TXT", value=value) for name, value in wanted]
     with transaction.atomic():

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from domains.connect_keys import signing_key
-from domains.connect_template import template
+from domains.connect.keys import signing_key
+from domains.connect.template import template
 
 
 class Command(BaseCommand):

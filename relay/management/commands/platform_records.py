@@ -15,10 +15,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from dns.rdtypes.txtbase import TXTBase
 
+from domains.dns.resolver import resolver
 from domains.models import DnsRecord, RecordStatus
 from domains.networks import source_for
 from domains.platform_zone import PlatformRecord, fault_of, platform_records, sources_of, zone_file
-from domains.resolver import resolver
 from relay.models import SourceAddress
 
 AT_ONCE = 16

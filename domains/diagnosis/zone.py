@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from domains.diagnoses import Diagnosis
-from domains.dns_hosts import DnsHost
-from domains.evidence import Failure, NameServer, ZoneEvidence
-from domains.record_reading import listed, shown
+from domains.diagnosis.hosts import DnsHost
+from domains.diagnosis.records import listed, shown
+from domains.diagnosis.table import Diagnosis
+from domains.dns.evidence import Failure, NameServer, ZoneEvidence
 
 KEPT_RESOLVER_WORDS = 300
 

@@ -19,10 +19,10 @@ from django.conf import settings
 from dns.name import Name
 from dns.rdatatype import RdataType
 
-from domains.dns_answers import Referral, read_answer, read_name_servers, read_soa_owner, text_of
-from domains.dns_exchange import NoAnswer
-from domains.dns_servers import MOST_AUTHORITIES, Authority, DnsServers
-from domains.evidence import Failure
+from domains.dns.answers import Referral, read_answer, read_name_servers, read_soa_owner, text_of
+from domains.dns.evidence import Failure
+from domains.dns.exchange import NoAnswer
+from domains.dns.servers import MOST_AUTHORITIES, Authority, DnsServers
 from domains.names import registrable_part
 
 MOST_LEARNED = 4  # addresses of a name server

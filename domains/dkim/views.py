@@ -9,8 +9,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
-from domains import dkim_requests
-from domains.dkim_rotation import ROTATION_DAYS
+from domains.dkim import requests as dkim_requests
+from domains.dkim.rotation import ROTATION_DAYS
 from domains.models import SendingDomain
 
 

@@ -17,10 +17,10 @@ from accounts.rest.access import reading_organization
 from accounts.rest.fields import ObjectField, StrictSerializer
 from accounts.rest.lists import read_parameters
 from accounts.rest.negotiation import JsonOnly, media_ranges
-from domains.api import find_domain
 from domains.exports import GENERIC, PROVIDERS, TTL_S, as_data, record_set, terraform, usual_provider, zone_file
 from domains.exports_views import TEXT_TYPE, ZONE_TYPE
 from domains.models import RecordPurpose
+from domains.rest.domains import find_domain
 
 
 class RecordsQuery(StrictSerializer):

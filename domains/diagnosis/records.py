@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from domains.diagnoses import Diagnosis
-from domains.dns_hosts import STRING_OCTETS, UNKNOWN, DnsHost, typed_name
+from domains.diagnosis.hosts import STRING_OCTETS, UNKNOWN, DnsHost, typed_name
+from domains.diagnosis.table import Diagnosis
 from domains.names import registrable_part
 from domains.records import (
     DMARC_LABEL,

@@ -11,9 +11,9 @@ from rest_framework.views import APIView
 
 from accounts.audit import actor_of
 from accounts.rest.access import managing_organization
-from domains import dkim_requests
-from domains.api import DKIM, ID, find_domain
-from domains.serializers import DkimAnswerSerializer
+from domains.dkim import requests as dkim_requests
+from domains.rest.domains import DKIM, ID, find_domain
+from domains.rest.serializers import DkimAnswerSerializer
 
 ANSWER = {"object": "domain", "id": ID}
 

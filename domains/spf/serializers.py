@@ -1,4 +1,4 @@
-"""The wire shape of `domains.spf.SpfReading`."""
+"""The wire shape of `domains.spf.reading.SpfReading`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from drf_spectacular.helpers import lazy_serializer
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from domains.spf_words import FINDINGS, PROBLEMS, Level
+from domains.spf.words import FINDINGS, PROBLEMS, Level
 
 
 class SpfFindingSerializer(serializers.Serializer[Any]):
@@ -30,7 +30,7 @@ class SpfLookupSerializer(serializers.Serializer[Any]):
     problem = serializers.ChoiceField(choices=["", *PROBLEMS])
     inside = serializers.SerializerMethodField(help_text="The lookups of that record.")
 
-    @extend_schema_field(lazy_serializer("domains.spf_serializers.SpfLookupSerializer")(many=True))
+    @extend_schema_field(lazy_serializer("domains.spf.serializers.SpfLookupSerializer")(many=True))
     def get_inside(self, lookup: dict[str, Any]) -> list[dict[str, Any]]:
         inside: list[dict[str, Any]] = lookup["inside"]
         return inside

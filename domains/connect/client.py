@@ -22,12 +22,12 @@ from django.core.cache import cache
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.TXT import TXT
 
-from domains.connect_keys import signing_key
-from domains.connect_template import DISCOVERY_LABEL, SERVICE_ID, apply_query, provider_id, wanted
+from domains.connect.keys import signing_key
+from domains.connect.template import DISCOVERY_LABEL, SERVICE_ID, apply_query, provider_id, wanted
+from domains.dns.resolver import async_resolver, resolver
 from domains.guarded_fetch import Allowance, FetchFailed, GuardedClient, read_url, tls_context
 from domains.models import RecordPurpose, RecordStatus, SendingDomain
 from domains.names import registrable_part
-from domains.resolver import async_resolver, resolver
 
 WITHIN_S = 8.0  # all of a discovery
 ASKED_EVERY_S = 600

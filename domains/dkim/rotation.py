@@ -1,7 +1,7 @@
 """DKIM keys in turn: one signs, the next one waits with its record asked for, the former one retires.
 
 A look at DNS decides (`after_look`): the next key takes over only where its record was seen, and should that record vanish,
-the former key signs again. What people and programs ask for is in `domains.dkim_requests`. All here runs in a transaction
+the former key signs again. What people and programs ask for is in `domains.dkim.requests`. All here runs in a transaction
 that holds the lock on the domain's row; keys and records are changed under that lock only.
 """
 
@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from accounts.audit import SYSTEM, Actor, note
 from accounts.notices import notify_owners
-from domains.dkim_keys import create_dkim_key
+from domains.dkim.keys import create_dkim_key
 from domains.models import DkimAlgorithm, DkimKey, DkimKeyState, DnsRecord, RecordStatus, SendingDomain
 from domains.record_rows import lay_out_records
 from domains.records import key_record

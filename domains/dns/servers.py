@@ -13,11 +13,11 @@ from django.conf import settings
 from dns.name import Name
 from dns.rdatatype import RdataType
 
-from domains.dns_answers import Referral, failure_of, read_dnssec_words, read_referral
-from domains.dns_exchange import Exchange, NoAnswer, first_answer
-from domains.evidence import Failure
+from domains.dns.answers import Referral, failure_of, read_dnssec_words, read_referral
+from domains.dns.evidence import Failure
+from domains.dns.exchange import Exchange, NoAnswer, first_answer
+from domains.dns.resolver import Endpoint
 from domains.networks import is_allowed, source_for
-from domains.resolver import Endpoint
 
 MOST_AUTHORITIES = 4  # of a zone that are asked
 MOST_ADDRESSES = 2  # of an authority

@@ -20,8 +20,8 @@ import dns.rcode
 from dns.name import Name
 from dns.rdatatype import RdataType
 
-from domains.evidence import Failure
-from domains.resolver import UDP_PAYLOAD, Endpoint
+from domains.dns.evidence import Failure
+from domains.dns.resolver import UDP_PAYLOAD, Endpoint
 
 UDP_TRIES_S = (0.9, 1.6)  # how long each packet is waited for
 TCP_TIMEOUT_S = 2.5

@@ -2,7 +2,11 @@
 
 from django.urls import path
 
-from domains import api, api_key_api, dkim_api, exports_api, smtp_user_api
+from domains.rest import api_keys as api_key_api
+from domains.rest import dkim as dkim_api
+from domains.rest import domains as api
+from domains.rest import exports as exports_api
+from domains.rest import smtp_users as smtp_user_api
 
 urlpatterns = [
     path("domains", api.DomainsView.as_view(), name="api_domains"),

@@ -20,7 +20,7 @@ from accounts.rest.fields import (
 )
 from accounts.rest.lists import ListQuery
 from domains.cidr import MOST_NETWORKS, read_networks
-from domains.dkim_rotation import ROTATION_DAYS
+from domains.dkim.rotation import ROTATION_DAYS
 from domains.models import (
     DkimAlgorithm,
     DkimKeyState,
@@ -33,7 +33,7 @@ from domains.models import (
 )
 from domains.names import registrable_part
 from domains.smtp_users import MOST_MESSAGES, Limits
-from domains.spf_serializers import SpfSerializer
+from domains.spf.serializers import SpfSerializer
 
 # ---- Domains ---------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Brings what DNS says about domains and their records (`domains.evidence`): from the zone's own servers first, then from
+"""Brings what DNS says about domains and their records (`domains.dns.evidence`): from the zone's own servers first, then from
 public resolvers, and, where a record is not to be seen, from the places where it may have gone instead."""
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import dns.rdatatype
 from dns.name import Name
 from dns.rdatatype import RdataType
 
-from domains.dns_answers import Answer, Referral, read_answer, text_of
-from domains.dns_exchange import Exchange, NoAnswer
-from domains.dns_servers import Authority, DnsServers, Resolved
-from domains.evidence import Evidence, Failure, Heard, NameServer, RecordEvidence, ZoneEvidence
-from domains.resolver import Endpoint, check_resolvers
-from domains.side_looks import SideLooks
-from domains.zones import MOST_CUTS, Zone, Zones
+from domains.dns.answers import Answer, Referral, read_answer, text_of
+from domains.dns.evidence import Evidence, Failure, Heard, NameServer, RecordEvidence, ZoneEvidence
+from domains.dns.exchange import Exchange, NoAnswer
+from domains.dns.resolver import Endpoint, check_resolvers
+from domains.dns.servers import Authority, DnsServers, Resolved
+from domains.dns.side_looks import SideLooks
+from domains.dns.zones import MOST_CUTS, Zone, Zones
 
 WITHIN_S = 8.0  # all of a call
 

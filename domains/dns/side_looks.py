@@ -12,13 +12,13 @@ import dns.name
 from dns.name import Name
 from dns.rdatatype import RdataType
 
-from domains.dns_answers import Answer, Referral, read_answer, text_of
-from domains.dns_exchange import NoAnswer
-from domains.dns_servers import DnsServers
-from domains.evidence import Elsewhere, Heard, RecordEvidence
+from domains.dns.answers import Answer, Referral, read_answer, text_of
+from domains.dns.evidence import Elsewhere, Heard, RecordEvidence
+from domains.dns.exchange import NoAnswer
+from domains.dns.servers import DnsServers
+from domains.dns.zones import Zone
 from domains.names import registrable_part
 from domains.records import DMARC_LABEL
-from domains.zones import Zone
 
 TXT, CNAME, A, AAAA = RdataType.TXT, RdataType.CNAME, RdataType.A, RdataType.AAAA
 

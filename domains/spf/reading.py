@@ -19,11 +19,11 @@ import dns.resolver
 from django.utils import timezone
 from dns.rdtypes.txtbase import TXTBase
 
+from domains.dns.resolver import UDP_PAYLOAD, resolver
 from domains.names import platform_names, to_unicode
 from domains.records import RETURN_PATH_LABEL
-from domains.resolver import UDP_PAYLOAD, resolver
-from domains.spf_grammar import MECHANISMS, Parsed, Term, is_spf, parse, shown
-from domains.spf_words import ALL_CODES, PROBLEMS, Finding, Level, finding
+from domains.spf.grammar import MECHANISMS, Parsed, Term, is_spf, parse, shown
+from domains.spf.words import ALL_CODES, PROBLEMS, Finding, Level, finding
 
 if TYPE_CHECKING:
     from domains.models import SendingDomain

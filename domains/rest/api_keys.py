@@ -18,9 +18,9 @@ from accounts.rest.fields import at_field
 from accounts.rest.idempotency import idempotent
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
 from accounts.scoping import OrganizationQuerySet
-from domains.api import visible_domains
 from domains.names import normalize_domain
-from domains.serializers import (
+from domains.rest.domains import visible_domains
+from domains.rest.serializers import (
     ApiKeyNameSerializer,
     ApiKeySerializer,
     CreateApiKeySerializer,

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from domains.connect_template import PUBLIC_KEY_LABEL, provider_id, public_key_values
-from domains.dkim_keys import decrypt_private_key, encrypt_private_key, make_rsa_key, public_part
+from domains.connect.template import PUBLIC_KEY_LABEL, provider_id, public_key_values
+from domains.dkim.keys import decrypt_private_key, encrypt_private_key, make_rsa_key, public_part
 from domains.models import ConnectKey
 
 

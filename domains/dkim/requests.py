@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.audit import SYSTEM, Actor
 from accounts.catalogue import Refused
-from domains.dkim_rotation import (
+from domains.dkim.rotation import (
     IN_FLIGHT,
     RETIRES_AFTER,
     ROTATION_DAYS,

@@ -21,7 +21,7 @@ from accounts.scoping import OrganizationQuerySet
 from domains import smtp_users
 from domains.models import SendingDomain, SmtpUser
 from domains.names import normalize_domain
-from domains.serializers import (
+from domains.rest.serializers import (
     AddSmtpUserKeySerializer,
     ChangeSmtpUserSerializer,
     CreateSmtpUserSerializer,

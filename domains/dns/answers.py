@@ -21,7 +21,7 @@ from dns.rdtypes.ANY.NS import NS
 from dns.rdtypes.ANY.SOA import SOA
 from dns.rdtypes.ANY.TXT import TXT
 
-from domains.evidence import Failure
+from domains.dns.evidence import Failure
 
 LONGEST_CHAIN = 8  # CNAMEs in a reply that are followed
 LONGEST_TTL_S = 7 * 86_400  # RFC 8767, 4: caches keep nothing for longer

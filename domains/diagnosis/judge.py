@@ -1,7 +1,7 @@
 """What DNS was heard to say about a record or a zone, judged: what is wrong, and what to do, in words made for this record.
 
-Pure. `domains.diagnoses` is the table of what can be said, `domains.record_reading` compares values, `domains.zone_reading`
-reads the zone. Authorities are believed over resolvers; resolvers tell what receivers of mail can see.
+Pure. `table.py` is what can be said, `records.py` compares values, `zone.py` reads the zone. Authorities are believed over
+resolvers; resolvers tell what receivers of mail can see.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from domains.diagnoses import Diagnosis
-from domains.dns_hosts import recognise
-from domains.evidence import Failure, Heard, RecordEvidence, ZoneEvidence
-from domains.record_reading import FITS, Case, host_name, inherited_policy, is_meant, listed, read, shown
+from domains.diagnosis.hosts import recognise
+from domains.diagnosis.records import FITS, Case, host_name, inherited_policy, is_meant, listed, read, shown
+from domains.diagnosis.table import Diagnosis
+from domains.diagnosis.zone import WITHOUT_ANSWER, in_words, most_frequent, read_zone
+from domains.dns.evidence import Failure, Heard, RecordEvidence, ZoneEvidence
 from domains.records import AskedRecord
-from domains.zone_reading import WITHOUT_ANSWER, in_words, most_frequent, read_zone
 
 # As in domains.models.RecordStatus.
 Status = Literal["found", "missing", "different", "propagating", "unreachable"]
@@ -29,8 +29,8 @@ LONGEST_TTL_S = 7 * 86400  # RFC 8767, 4: resolvers keep nothing longer
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`found`: the values that DNS holds, cut to a bounded size. `diagnosis`: a word of `domains.diagnoses`; like `explanation`
-    it is empty when all is well. `visible_in_s`: while propagating, when the last cache will have forgotten."""
+    """`found`: the values that DNS holds, cut to a bounded size. `diagnosis`: a word of the table; like `explanation` it is
+    empty when all is well. `visible_in_s`: while propagating, when the last cache will have forgotten."""
 
     status: Status
     found: tuple[str, ...] = ()

@@ -18,10 +18,11 @@ from accounts.rest.fields import at_field
 from accounts.rest.idempotency import idempotent
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
 from accounts.scoping import OrganizationQuerySet
-from domains import dkim_requests, looking, services
+from domains import looking, services
+from domains.dkim import requests as dkim_requests
 from domains.models import SendingDomain
 from domains.names import normalize_domain
-from domains.serializers import (
+from domains.rest.serializers import (
     CheckedDomainSerializer,
     CreateDomainSerializer,
     DeletedDomainSerializer,

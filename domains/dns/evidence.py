@@ -1,4 +1,4 @@
-"""What DNS was heard to say about a domain: brought by `domains.asking`, judged by `domains.diagnosis`. No I/O.
+"""What DNS was heard to say about a domain: brought by `domains.dns.asking`, judged by `domains.diagnosis.judge`. No I/O.
 
 Values are text: a TXT's strings joined (RFC 7208, 3.3; RFC 6376, 3.6.2.2), a CNAME's target or a name server's name without
 the final dot, an address. Names are absolute, lower case, without the final dot.

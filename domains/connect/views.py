@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
 from domains import looking
-from domains.domain_connect import Discovered, apply_url, is_cancelled, may_suggest_dmarc, trouble_in_words
+from domains.connect.client import Discovered, apply_url, is_cancelled, may_suggest_dmarc, trouble_in_words
 from domains.models import RecordStatus, SendingDomain
 
 SALT = "domains.connect"

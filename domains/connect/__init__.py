@@ -1,0 +1,1 @@
+"""Domain Connect: DNS hosts that add the records by themselves."""

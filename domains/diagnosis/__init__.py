@@ -1,0 +1,1 @@
+"""What the evidence from DNS means, in words. No I/O."""

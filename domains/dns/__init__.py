@@ -1,0 +1,1 @@
+"""What DNS is asked about sending domains, and how. Nothing here judges."""

@@ -1,0 +1,1 @@
+"""REST of domains, SMTP users and API keys."""

@@ -1,0 +1,1 @@
+"""A domain's own SPF record, read and explained."""
