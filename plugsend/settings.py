@@ -298,6 +298,10 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "DomainStatusEnum": "domains.rest.serializers.DOMAIN_WORDS",
         "RecordStatusEnum": "domains.rest.serializers.RECORD_WORDS",
+        "RecipientStateEnum": "relay.models.RecipientState",
+        "EventTypeEnum": "events.models.EventType",
+        "TemplateStatusEnum": "relay.rest.template_serializers.STATUSES",
+        "VariableTypeEnum": "relay.templating.variables.TYPES",
     },
 }
 

@@ -13,6 +13,9 @@ def test_every_scheduled_task_exists() -> None:
         "relay.tasks.tidy_schedule",
         "relay.tasks.make_partitions",
         "relay.tasks.forget_idempotency_keys",
+        "relay.tasks.forget_usage",
+        "accounts.tasks.send_notices",
+        "domains.tasks.retire_dkim_keys",
         "domains.tasks.check_due_domains",
     }
     assert scheduled <= app.tasks.keys()

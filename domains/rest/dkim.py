@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 
 from accounts.audit import actor_of
 from accounts.rest.access import managing_organization
+from accounts.rest.openapi import may_refuse
 from domains.dkim import requests as dkim_requests
 from domains.rest.domains import DKIM, ID, find_domain
 from domains.rest.serializers import DkimAnswerSerializer
@@ -19,6 +20,7 @@ ANSWER = {"object": "domain", "id": ID}
 
 
 class DkimRotationView(APIView):
+    @may_refuse("dkim_rotation_unverified", "dkim_rotation_under_way")
     @extend_schema(
         operation_id="domains_rotate_dkim",
         request=None,
@@ -33,6 +35,7 @@ class DkimRotationView(APIView):
         domain = find_domain(request, managing_organization(request), domain_id)
         return Response(DkimAnswerSerializer(dkim_requests.rotate(domain, by=actor_of(request))).data)
 
+    @may_refuse("dkim_rotation_scheduled")
     @extend_schema(
         operation_id="domains_withdraw_dkim_rotation",
         responses={200: DkimAnswerSerializer},

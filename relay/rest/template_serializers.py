@@ -18,6 +18,7 @@ from relay.templating.variables import KEY, MOST_VARIABLES, TYPES, Variable, Var
 
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 REPLY_TO_MOST = 50
+STATUSES = ("draft", "published")
 
 
 @extend_schema_field({"type": ["string", "number", "boolean", "array", "object"], "items": {}})
@@ -32,13 +33,13 @@ class ValueField(serializers.Field[Any, Any, Any, Any]):
 
 
 @extend_schema_field(
-    {"oneOf": [{"type": "integer", "minimum": 1, "maximum": 32767}, {"type": "string", "enum": ["draft", "published"]}]}
+    {"oneOf": [{"type": "integer", "minimum": 1, "maximum": 32767}, {"type": "string", "enum": list(STATUSES)}]}
 )
 class VersionField(serializers.Field[int | str, Any, Any, Any]):
     """The number of a version, or `draft` or `published`."""
 
     def to_internal_value(self, data: Any) -> int | str:
-        if data in ("draft", "published") or (type(data) is int and 0 < data < 1 << 15):
+        if data in STATUSES or (type(data) is int and 0 < data < 1 << 15):
             return cast(int | str, data)
         raise serializers.ValidationError("Must be the number of a version, draft or published.")
 
@@ -197,7 +198,7 @@ class ListedTemplateSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     name = serializers.CharField()
     alias = serializers.CharField(allow_null=True)
-    status = serializers.ChoiceField(choices=["draft", "published"])
+    status = serializers.ChoiceField(choices=STATUSES)
     published_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
@@ -262,7 +263,7 @@ class TemplateSerializer(ContentSerializer, ListedTemplateSerializer):
 class ListedVersionSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     number = serializers.IntegerField()
-    status = serializers.ChoiceField(choices=["draft", "published"])
+    status = serializers.ChoiceField(choices=STATUSES)
     created_at = serializers.DateTimeField()
     published_at = serializers.DateTimeField(allow_null=True)
 
