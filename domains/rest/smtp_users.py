@@ -17,6 +17,7 @@ from accounts.rest.access import check_domain, credential_of, managing_organizat
 from accounts.rest.fields import at_field
 from accounts.rest.idempotency import idempotent
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
+from accounts.rest.openapi import may_refuse
 from accounts.scoping import OrganizationQuerySet
 from domains import smtp_users
 from domains.models import SendingDomain, SmtpUser
@@ -90,6 +91,7 @@ class SmtpUsersView(APIView):
         rows, has_more = page.cut(users)
         return Response(list_answer(SmtpUserSerializer(rows, many=True).data, has_more=has_more))
 
+    @may_refuse("smtp_user_domain_not_verified", "smtp_user_invalid", "smtp_user_exists", "network_invalid")
     @extend_schema(
         operation_id="smtp_users_create",
         request=CreateSmtpUserSerializer,
@@ -132,6 +134,7 @@ class SmtpUserView(APIView):
         """Get an SMTP user. And how to connect."""
         return Response(SmtpUserSerializer(_find(request, reading_organization(request), smtp_user_id)).data)
 
+    @may_refuse("network_invalid")
     @extend_schema(
         operation_id="smtp_users_update",
         request=ChangeSmtpUserSerializer,
@@ -168,6 +171,7 @@ class SmtpUserView(APIView):
 
 
 class SmtpUserPasswordView(APIView):
+    @may_refuse("too_many_smtp_user_keys")
     @extend_schema(
         operation_id="smtp_users_replace_password",
         request=ReplacePasswordSerializer,
@@ -203,6 +207,7 @@ class SmtpUserKeysView(APIView):
         rows, has_more = page.cut(smtp_users.keys_in_use(smtp_user))
         return Response(list_answer(SmtpUserKeySerializer(rows, many=True).data, has_more=has_more))
 
+    @may_refuse("too_many_smtp_user_keys")
     @extend_schema(
         operation_id="smtp_users_add_key",
         request=AddSmtpUserKeySerializer,
@@ -246,6 +251,7 @@ class DisableSmtpUserView(APIView):
 
 
 class EnableSmtpUserView(APIView):
+    @may_refuse("smtp_user_name_taken")
     @extend_schema(operation_id="smtp_users_enable", request=None, responses={200: SmtpUserSerializer}, examples=[OLD])
     def post(self, request: Request, smtp_user_id: UUID) -> Response:
         """Enable an SMTP user that is disabled. The keys that it has work again at once."""
