@@ -5,18 +5,23 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
-from accounts.models import Organization
+from accounts.models import Membership, Organization
 
 SESSION_KEY = "organization"
 
 
-def organization_of(request: HttpRequest) -> Organization | None:
-    """The organization chosen in this session, if its user is still a member; else the user's first."""
+def membership_of(request: HttpRequest) -> Membership | None:
+    """In the organization chosen in this session, if its user is still a member; else the user's first."""
     if not request.user.is_authenticated:
         return None
-    theirs = Organization.objects.filter(memberships__user=request.user).order_by("memberships__created_at")
+    theirs = request.user.memberships.select_related("organization").order_by("created_at")
     chosen = request.session.get(SESSION_KEY)
-    return (theirs.filter(pk=chosen).first() if chosen else None) or theirs.first()
+    return (theirs.filter(organization_id=chosen).first() if chosen else None) or theirs.first()
+
+
+def organization_of(request: HttpRequest) -> Organization | None:
+    membership = membership_of(request)
+    return membership.organization if membership else None
 
 
 def current_organization(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:

@@ -11,6 +11,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.ids import uuid7
+from accounts.permissions import PERMISSIONS, Permission
 from accounts.scoping import OrganizationOwned, OrganizationQuerySet
 
 
@@ -61,6 +62,32 @@ class OutgoingTls(models.TextChoices):
     VERIFIED = "verified", "Always encrypted, to a verified exchanger"
 
 
+class Plan(models.Model):
+    """What organizations on it may use. Operators edit the rows; a limit that is empty is none."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=60, unique=True)
+    is_default = models.BooleanField(default=False, help_text="New organizations begin with it.")
+    messages_per_day = models.PositiveIntegerField(null=True, blank=True, help_text="UTC day.")
+    messages_per_month = models.PositiveIntegerField(null=True, blank=True, help_text="UTC month.")
+    messages_per_second = models.PositiveIntegerField(null=True, blank=True)
+    recipients_per_message = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Lowers the platform's own limit."
+    )
+    domains = models.PositiveIntegerField(null=True, blank=True)
+    members = models.PositiveIntegerField(null=True, blank=True)
+    content_days = models.PositiveSmallIntegerField(default=7, help_text="How long the content of messages is kept.")
+    event_days = models.PositiveSmallIntegerField(default=90, help_text="How long messages and their events are kept.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["is_default"], condition=models.Q(is_default=True), name="one_default_plan")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Organization(models.Model):
     """A tenant: domains, keys, messages and people belong to it."""
 
@@ -91,6 +118,23 @@ class Organization(models.Model):
     api_rate_limit = models.PositiveIntegerField(
         null=True, blank=True, help_text="REST requests per second; empty: the platform's own limit."
     )
+    plan = models.ForeignKey(
+        Plan,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="organizations",
+        help_text="Empty: no limits.",
+    )
+    require_mfa = models.BooleanField(
+        default=False, help_text="Members come in only with a second factor or a passkey."
+    )
+    deletion_requested_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Set: nothing is sent, and after the grace period it is erased.",
+    )
     is_system = models.BooleanField(default=False, editable=False, help_text="The platform's own; sends its mail.")
     members = models.ManyToManyField(User, through="Membership", related_name="organizations")
 
@@ -106,7 +150,12 @@ class Organization(models.Model):
 
 
 class Role(models.TextChoices):
+    """What each may do: `accounts.permissions`."""
+
     OWNER = "owner"
+    ADMIN = "admin"
+    DEVELOPER = "developer"
+    VIEWER = "viewer"
 
 
 class Membership(models.Model):
@@ -123,6 +172,53 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.organization}"
+
+    def may(self, permission: Permission) -> bool:
+        return permission in PERMISSIONS[self.role]
+
+
+class Invitation(OrganizationOwned):
+    """An address that was asked to join. The link in the mail holds a secret, of which only a hash is kept."""
+
+    email = models.EmailField(help_text="Lower case.")
+    role = models.CharField(max_length=16, choices=Role)
+    digest = models.BinaryField(max_length=32, unique=True, editable=False)
+    invited_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta(OrganizationOwned.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "email"],
+                condition=models.Q(accepted_at__isnull=True, revoked_at__isnull=True),
+                name="one_open_invitation_each",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class QuotaNotice(models.Model):
+    """That the owners were told of how much of a quota is used: once for each period and step."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+", db_index=False)
+    quota = models.CharField(max_length=24)
+    starts_at = models.DateTimeField(help_text="Of the period.")
+    percent = models.PositiveSmallIntegerField()
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "quota", "starts_at", "percent"], name="quota_notice_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quota} {self.percent} %"
 
 
 class Scope(models.TextChoices):

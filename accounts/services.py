@@ -2,13 +2,13 @@
 
 from django.db import transaction
 
-from accounts.models import Membership, Organization, Role, User
+from accounts.models import Membership, Organization, Plan, Role, User
 
 
 @transaction.atomic
 def create_organization(name: str, owner: User) -> Organization:
     """A new organization with its first owner."""
-    organization = Organization.objects.create(name=name.strip())
+    organization = Organization.objects.create(name=name.strip(), plan=Plan.objects.filter(is_default=True).first())
     Membership.objects.create(organization=organization, user=owner, role=Role.OWNER)
     return organization
 

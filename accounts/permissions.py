@@ -1,0 +1,65 @@
+"""What each role may do: the one table that pages, forms and tests use.
+
+Programs come in by API keys, whose scopes are another matter (`accounts.models.Scope`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """One for each kind of act. The value is its stable name; `PERMISSIONS_IN_WORDS` tells people."""
+
+    READ = "read"
+    READ_CONTENT = "read_content"
+    ACT_ON_MAIL = "act_on_mail"
+    MANAGE_DOMAINS = "manage_domains"
+    MANAGE_CREDENTIALS = "manage_credentials"
+    MANAGE_SUPPRESSIONS = "manage_suppressions"
+    MANAGE_TEMPLATES = "manage_templates"
+    READ_AUDIT = "read_audit"
+    MANAGE_SETTINGS = "manage_settings"
+    MANAGE_MEMBERS = "manage_members"
+    MANAGE_OWNERS = "manage_owners"
+    DELETE_ORGANIZATION = "delete_organization"
+
+    @property
+    def in_words(self) -> str:
+        return PERMISSIONS_IN_WORDS[self]
+
+
+PERMISSIONS_IN_WORDS = {
+    Permission.READ: "See domains, messages, timelines and figures",
+    Permission.READ_CONTENT: "Read the content of messages",
+    Permission.ACT_ON_MAIL: "Retry, hold, release and cancel mail, and send tests",
+    Permission.MANAGE_DOMAINS: "Add, change and remove domains, and rotate their keys",
+    Permission.MANAGE_CREDENTIALS: "Make and revoke SMTP users and API keys",
+    Permission.MANAGE_SUPPRESSIONS: "Add and remove suppressed addresses",
+    Permission.MANAGE_TEMPLATES: "Write and publish templates",
+    Permission.READ_AUDIT: "Read and export the audit log",
+    Permission.MANAGE_SETTINGS: "Change the organization's settings",
+    Permission.MANAGE_MEMBERS: "Invite and remove members, and change their roles, but for owners",
+    Permission.MANAGE_OWNERS: "Make and unmake owners, and hand the organization over",
+    Permission.DELETE_ORGANIZATION: "Delete the organization",
+}
+
+_VIEWER = frozenset({Permission.READ})
+_DEVELOPER = _VIEWER | {
+    Permission.READ_CONTENT,
+    Permission.ACT_ON_MAIL,
+    Permission.MANAGE_DOMAINS,
+    Permission.MANAGE_CREDENTIALS,
+    Permission.MANAGE_SUPPRESSIONS,
+    Permission.MANAGE_TEMPLATES,
+}
+_ADMIN = _DEVELOPER | {Permission.READ_AUDIT, Permission.MANAGE_SETTINGS, Permission.MANAGE_MEMBERS}
+_OWNER = frozenset(Permission)
+
+# By role (accounts.models.Role), the most powerful first.
+PERMISSIONS: dict[str, frozenset[Permission]] = {
+    "owner": _OWNER,
+    "admin": _ADMIN,
+    "developer": _DEVELOPER,
+    "viewer": _VIEWER,
+}
