@@ -6,6 +6,7 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 
+import hypothesis
 import pytest
 from asgiref.sync import SyncToAsync
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
@@ -16,6 +17,9 @@ from django.test import TransactionTestCase
 from domains.dkim import keys as dkim_keys
 from tests.lookers import wait_for_lookers
 from tests.platform import Platform, running_platform
+
+hypothesis.settings.register_profile("plugsend", deadline=None)  # how long an example takes is the machine's affair
+hypothesis.settings.load_profile("plugsend")
 
 KEPT_TABLES = ["django_migrations", "django_content_type", "auth_permission", "django_site"]  # migrations fill them
 KEYS_MADE = 20  # RSA keys of a run; they are real, and making them is not what its tests are about
