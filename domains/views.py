@@ -14,10 +14,11 @@ from accounts.http import OrganizationRequest, organization_required
 from domains import exports_views, history, looking, services, trouble
 from domains.connect import client as domain_connect
 from domains.diagnosis import hosts as dns_hosts
+from domains.diagnosis.table import Diagnosis
 from domains.dkim import requests as dkim_requests
 from domains.forms import DomainForm
 from domains.frame import frame
-from domains.models import RecordStatus, SendingDomain
+from domains.models import DnsRecord, RecordStatus, SendingDomain
 from domains.names import DomainRefused
 from domains.spf import reading as spf
 
@@ -127,7 +128,7 @@ def _render_domain(request: OrganizationRequest, domain: SendingDomain, *, alway
         return _only_when_checked(request, domain)
     context = {
         **frame(domain, "domain"),
-        "records": [(record, dns_hosts.typed(record, domain)) for record in records],
+        "records": [(record, dns_hosts.typed(record, domain), _told(record, domain)) for record in records],
         "mark": mark,
         "opened_at": int(opened_at.timestamp()),
         "awaits_dns": awaits_dns,
@@ -141,6 +142,12 @@ def _render_domain(request: OrganizationRequest, domain: SendingDomain, *, alway
         **spf.page_part(domain),
     }
     return render(request, "domains/records.html" if request.htmx else "domains/domain.html", context)
+
+
+def _told(record: DnsRecord, domain: SendingDomain) -> str:
+    """What neither the record's badge nor the notice about the whole zone says already."""
+    is_said = record.diagnosis and record.diagnosis in (Diagnosis.MISSING, domain.zone_diagnosis)
+    return "" if is_said else record.explanation
 
 
 def _only_when_checked(request: OrganizationRequest, domain: SendingDomain) -> HttpResponse:
