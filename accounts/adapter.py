@@ -7,15 +7,14 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from accounts.models import User
-from accounts.services import create_organization
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    """A person and their organization come into being together, or neither does."""
+    """A person and their place in an organization come into being together, or neither does."""
 
     @transaction.atomic
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
         user = super().save_user(request, user, form, commit=commit)
         if commit:
-            create_organization(form.cleaned_data["organization_name"], user)
+            form.give_place(request, user)
         return user

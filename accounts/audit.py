@@ -30,13 +30,18 @@ SYSTEM = Actor("system", None, "PlugSend")
 
 def actor_of(request: HttpRequest | Request, *, operator: bool = False) -> Actor:
     """Who makes this request. `operator`: it came in through the admin."""
-    client = client_address(request.META) or None
     who = request.user
     if isinstance(who, Credential):
+        client = client_address(request.META) or None
         name = ApiKey.objects.filter(pk=who.api_key_id).values_list("name", flat=True).first()
         return Actor("api_key", who.api_key_id, name or "", client)
     assert isinstance(who, User)
-    return Actor("operator" if operator else "user", who.pk, who.email, client)
+    return person(who, request, operator=operator)
+
+
+def person(who: User, request: HttpRequest | Request, *, operator: bool = False) -> Actor:
+    """`who` makes this request, though perhaps not signed in yet."""
+    return Actor("operator" if operator else "user", who.pk, who.email, client_address(request.META) or None)
 
 
 def note(

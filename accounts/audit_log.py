@@ -10,8 +10,9 @@ from uuid import UUID
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from accounts.http import OrganizationRequest, organization_required
+from accounts.http import OrganizationRequest, member_required
 from accounts.models import AuditEntry
+from accounts.permissions import Permission
 
 PAGE_SIZE = 50
 TITLES = {
@@ -41,7 +42,7 @@ class Told:
     changes: list[Change]
 
 
-@organization_required
+@member_required(Permission.READ_AUDIT)
 def audit_log(request: OrganizationRequest) -> HttpResponse:
     """`?before=<id>` is the next page, `?object=<id>` narrows to one domain, SMTP user or key."""
     entries = AuditEntry.objects.of(request.organization).order_by("-id")

@@ -4,6 +4,7 @@ from django import forms
 from django.http import HttpRequest
 
 from accounts.models import ApiKey, Organization, OutgoingTls, Scope, User
+from accounts.services import create_organization
 
 
 class SignupForm(forms.Form):
@@ -18,7 +19,10 @@ class SignupForm(forms.Form):
     field_order = ["email", "password1", "organization_name"]
 
     def signup(self, request: HttpRequest, user: User) -> None:
-        """The organization is made with the user, in one transaction (`accounts.adapter`)."""
+        """Called late: the organization is made with the user, in one transaction (`accounts.adapter`)."""
+
+    def give_place(self, request: HttpRequest, user: User) -> None:
+        create_organization(self.cleaned_data["organization_name"], user)
 
 
 class OrganizationForm(forms.ModelForm):

@@ -166,6 +166,7 @@ class Membership(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role, default=Role.OWNER)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_seen_at = models.DateTimeField(null=True, editable=False, help_text="To some minutes.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organization", "user"], name="one_membership_each")]
@@ -175,6 +176,10 @@ class Membership(models.Model):
 
     def may(self, permission: Permission) -> bool:
         return permission in PERMISSIONS[self.role]
+
+    @property
+    def is_owner(self) -> bool:
+        return self.role == Role.OWNER
 
 
 class Invitation(OrganizationOwned):
@@ -200,6 +205,15 @@ class Invitation(OrganizationOwned):
 
     def __str__(self) -> str:
         return self.email
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be accepted now."""
+        return self.accepted_at is None and self.revoked_at is None and not self.is_expired
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at <= timezone.now()
 
 
 class QuotaNotice(models.Model):
@@ -322,8 +336,9 @@ class AuditEntry(models.Model):
 
 
 class Notice(OrganizationOwned):
-    """A mail to an organization's owners, written in the transaction of what it tells of, then sent (`accounts.notices`)."""
+    """A mail about an organization, written in the transaction of what it tells of, then sent (`accounts.notices`)."""
 
+    address = models.EmailField(blank=True, help_text="Empty: to its owners.")
     template = models.CharField(max_length=60, help_text="accounts/email/<template>_subject.txt and _message.txt.")
     values = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -1,4 +1,4 @@
-"""Mails that tell an organization's owners what happened to it.
+"""Mails that tell an organization's owners, or others whom it concerns, what happened.
 
 The notice is a row, written in the transaction of what it tells of; a task sends it, and beat sends what was left behind.
 At least once: should the process end between the mail and the note that it is sent, it goes out again.
@@ -21,9 +21,18 @@ AT_ONCE = 50
 
 def notify_owners(organization: Organization, template: str, **values: Any) -> None:
     """Tells the owners. `template`: of `accounts/email/<template>_subject.txt` and `_message.txt`; `values`: JSON."""
+    _notify(organization, "", template, values)
+
+
+def notify_address(organization: Organization, address: str, template: str, **values: Any) -> None:
+    """Tells one person, who need not be a member."""
+    _notify(organization, address, template, values)
+
+
+def _notify(organization: Organization, address: str, template: str, values: dict[str, Any]) -> None:
     from accounts.tasks import send_notices
 
-    Notice.objects.create(organization=organization, template=template, values=values)
+    Notice.objects.create(organization=organization, address=address, template=template, values=values)
     transaction.on_commit(lambda: send_notices.apply_async(retry=False), robust=True)
 
 
@@ -44,9 +53,13 @@ def send_due() -> int:
 
 
 def _send(notice: Notice) -> None:
-    owners = notice.organization.memberships.filter(role=Role.OWNER, user__is_active=True)
     context = notice.values | {"organization": notice.organization, "web_url": settings.WEB_URL}
-    subject = render_to_string(f"accounts/email/{notice.template}_subject.txt", context).strip()
+    subject = " ".join(render_to_string(f"accounts/email/{notice.template}_subject.txt", context).split())
     text = render_to_string(f"accounts/email/{notice.template}_message.txt", context).strip() + "\n"
-    for address in owners.order_by("created_at").values_list("user__email", flat=True):
+    for address in [notice.address] if notice.address else _owners(notice.organization):
         send_mail(subject, text, None, [address])
+
+
+def _owners(organization: Organization) -> list[str]:
+    owners = organization.memberships.filter(role=Role.OWNER, user__is_active=True).order_by("created_at")
+    return list(owners.values_list("user__email", flat=True))

@@ -22,6 +22,7 @@ class Permission(StrEnum):
     MANAGE_SETTINGS = "manage_settings"
     MANAGE_MEMBERS = "manage_members"
     MANAGE_OWNERS = "manage_owners"
+    MANAGE_SIGN_IN = "manage_sign_in"
     DELETE_ORGANIZATION = "delete_organization"
 
     @property
@@ -41,6 +42,7 @@ PERMISSIONS_IN_WORDS = {
     Permission.MANAGE_SETTINGS: "Change the organization's settings",
     Permission.MANAGE_MEMBERS: "Invite and remove members, and change their roles, but for owners",
     Permission.MANAGE_OWNERS: "Make and unmake owners, and hand the organization over",
+    Permission.MANAGE_SIGN_IN: "Ask every member for a second factor",
     Permission.DELETE_ORGANIZATION: "Delete the organization",
 }
 

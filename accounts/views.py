@@ -3,21 +3,20 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts.api_keys import create_api_key, revoke_api_key
-from accounts.forms import ApiKeyForm, OrganizationForm, SettingsForm
-from accounts.http import OrganizationRequest, organization_required
-from accounts.middleware import SESSION_KEY
+from accounts.forms import ApiKeyForm, SettingsForm
+from accounts.http import OrganizationRequest, member_required
 from accounts.models import ApiKey
-from accounts.services import change_settings, create_organization
+from accounts.permissions import Permission
+from accounts.services import change_settings
 
 
-@organization_required
+@member_required(Permission.READ)
 def api_keys(request: OrganizationRequest) -> HttpResponse:
     # Keys that are an SMTP user's password have their place on that user's page.
     keys = ApiKey.objects.of(request.organization).filter(smtp_user_key__isnull=True).order_by("-created_at")
@@ -30,7 +29,7 @@ def api_keys(request: OrganizationRequest) -> HttpResponse:
 
 
 @never_cache
-@organization_required
+@member_required(Permission.MANAGE_CREDENTIALS)
 def api_key_create(request: OrganizationRequest) -> HttpResponse:
     """The answer to the form shows the secret, once; nothing that could show it again is kept."""
     form = ApiKeyForm(request.POST or None)
@@ -43,7 +42,7 @@ def api_key_create(request: OrganizationRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.MANAGE_CREDENTIALS)
 def api_key_revoke(request: OrganizationRequest, key_id: UUID) -> HttpResponse:
     """GET asks, POST does."""
     query = ApiKey.objects.of(request.organization).filter(smtp_user_key__isnull=True)
@@ -55,7 +54,7 @@ def api_key_revoke(request: OrganizationRequest, key_id: UUID) -> HttpResponse:
     return render(request, "accounts/api_key_revoke.html", {"api_key": api_key})
 
 
-@organization_required
+@member_required(Permission.READ, to_change=Permission.MANAGE_SETTINGS)
 def settings_page(request: OrganizationRequest) -> HttpResponse:
     form = SettingsForm(request.POST or None, instance=request.organization)
     if request.method == "POST" and form.is_valid():
@@ -63,17 +62,7 @@ def settings_page(request: OrganizationRequest) -> HttpResponse:
         messages.success(request, "Saved.")
         return redirect("settings")
     request.organization.refresh_from_db()  # a refused form has changed the instance, which the frame shows too
-    memberships = request.organization.memberships.select_related("user").order_by("created_at")
-    return render(request, "accounts/settings.html", {"form": form, "memberships": memberships})
-
-
-@login_required
-def organization_create(request: HttpRequest) -> HttpResponse:
-    """For people without an organization, such as operators made on the command line."""
-    form = OrganizationForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        assert request.user.is_authenticated
-        organization = create_organization(form.cleaned_data["name"], request.user)
-        request.session[SESSION_KEY] = str(organization.pk)
-        return redirect("overview")
-    return render(request, "accounts/organization_create.html", {"form": form})
+    if not request.membership.may(Permission.MANAGE_SETTINGS):
+        for field in form.fields.values():
+            field.disabled = True
+    return render(request, "accounts/settings.html", {"form": form})

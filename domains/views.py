@@ -10,7 +10,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.audit import actor_of
-from accounts.http import OrganizationRequest, organization_required
+from accounts.http import OrganizationRequest, member_required
+from accounts.permissions import Permission
 from domains import exports_views, history, looking, services, trouble
 from domains.connect import client as domain_connect
 from domains.diagnosis import hosts as dns_hosts
@@ -25,14 +26,14 @@ from domains.spf import reading as spf
 CHECKED_JUST_NOW = timedelta(seconds=15)  # a page that is polled tells of a look at least once
 
 
-@organization_required
+@member_required(Permission.READ)
 def domain_list(request: OrganizationRequest) -> HttpResponse:
     domains = SendingDomain.objects.of(request.organization).order_by("name").prefetch_related("records", "smtp_users")
     context = {"domains": domains, "troubles": trouble.troubles_of(request.organization)}
     return render(request, "domains/list.html", context)
 
 
-@organization_required
+@member_required(Permission.MANAGE_DOMAINS)
 def domain_add(request: OrganizationRequest) -> HttpResponse:
     form = DomainForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -45,7 +46,7 @@ def domain_add(request: OrganizationRequest) -> HttpResponse:
     return render(request, "domains/add.html", {"form": form})
 
 
-@organization_required
+@member_required(Permission.READ)
 def domain_page(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     """The domain with its records. While DNS is awaited it is polled by htmx, which makes the looks: 204 says that nothing is
     new."""
@@ -54,7 +55,7 @@ def domain_page(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
 
 
 @require_POST
-@organization_required
+@member_required(Permission.MANAGE_DOMAINS)
 def domain_check(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     domains = SendingDomain.objects.of(request.organization)
     domain = get_object_or_404(domains, pk=domain_id)
@@ -69,7 +70,7 @@ def domain_check(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
 
 
 @require_POST
-@organization_required
+@member_required(Permission.MANAGE_DOMAINS)
 def domain_subdomains(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
     allowed = "allow" in request.POST
@@ -80,14 +81,14 @@ def domain_subdomains(request: OrganizationRequest, domain_id: UUID) -> HttpResp
     return redirect("domain_settings", domain.pk)
 
 
-@organization_required
+@member_required(Permission.READ)
 def domain_settings(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
     context = frame(domain, "domain_settings") | dkim_requests.page_part(domain)
     return render(request, "domains/settings.html", context)
 
 
-@organization_required
+@member_required(Permission.READ)
 def domain_history(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
     context = frame(domain, "domain_history") | history.page_part(domain)
@@ -95,7 +96,7 @@ def domain_history(request: OrganizationRequest, domain_id: UUID) -> HttpRespons
 
 
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.MANAGE_DOMAINS)
 def domain_remove(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     """GET asks, POST does."""
     domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)

@@ -101,6 +101,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "plugsend.context.platform",
+                "accounts.context.reader",
             ],
             "builtins": ["lucide.templatetags.lucide", "django_htmx.templatetags.django_htmx"],
         },

@@ -14,7 +14,8 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
-from accounts.http import OrganizationRequest, organization_required
+from accounts.http import OrganizationRequest, member_required
+from accounts.permissions import Permission
 from relay import actions
 from relay.action_words import Notice, notice, recipients, words_for
 from relay.actions import Acted, Action
@@ -28,7 +29,7 @@ TOO_LONG = "That search went through too much. Choose a state or a destination (
 
 
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.ACT_ON_MAIL)
 def act_on_message(request: OrganizationRequest, message_id: UUID, action: Action) -> HttpResponse:
     """GET asks, POST does. `?recipient=<id>`: only that one."""
     if not Message.objects.of(request.organization).filter(pk=message_id).exists():
@@ -63,7 +64,7 @@ def act_on_message(request: OrganizationRequest, message_id: UUID, action: Actio
 
 
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.ACT_ON_MAIL)
 def act_on_matching(request: OrganizationRequest, action: Action) -> HttpResponse:
     """GET counts and asks, POST does. A long work is done in steps, each a request: the page asks for the next itself."""
     wanted = read_filter(request.GET.get("state", ""), request.GET.get("q", ""))

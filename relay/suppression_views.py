@@ -7,14 +7,15 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from accounts.http import OrganizationRequest, organization_required
+from accounts.http import OrganizationRequest, member_required
+from accounts.permissions import Permission
 from relay.forms import SuppressionForm
 from relay.models import Suppression
 from relay.suppressions import AddressRefused, reason_title, suppress, suppressions_page, unsuppress
 from relay.views import page_key
 
 
-@organization_required
+@member_required(Permission.READ)
 def suppression_list(request: OrganizationRequest) -> HttpResponse:
     """The newest first; `?before=<id>` is the next page, `?q=` an address or a part of one."""
     search = request.GET.get("q", "").strip().replace("\0", "")[:254]
@@ -25,7 +26,7 @@ def suppression_list(request: OrganizationRequest) -> HttpResponse:
     return render(request, "suppressions/list.html", context)
 
 
-@organization_required
+@member_required(Permission.MANAGE_SUPPRESSIONS)
 def suppression_add(request: OrganizationRequest) -> HttpResponse:
     form = SuppressionForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -41,7 +42,7 @@ def suppression_add(request: OrganizationRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.MANAGE_SUPPRESSIONS)
 def suppression_remove(request: OrganizationRequest, suppression_id: UUID) -> HttpResponse:
     """GET asks, POST does."""
     suppression = get_object_or_404(Suppression.objects.of(request.organization), pk=suppression_id)

@@ -13,8 +13,9 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from accounts.catalogue import REFUSALS
-from accounts.http import OrganizationRequest, organization_required
+from accounts.http import OrganizationRequest, member_required
 from accounts.models import ApiKey
+from accounts.permissions import Permission
 from domains.models import DomainStatus, SmtpUser
 from events.reasons import REASONS
 from relay.action_words import STATE_CHOICES, Notice, actions_for, in_order
@@ -41,7 +42,7 @@ FRESH_S = 600  # a message this young is looked at every second or so; an older 
 SELDOM_S = 15  # between looks at an older one, and at one that is scheduled for later
 
 
-@organization_required
+@member_required(Permission.READ)
 def message_list(request: OrganizationRequest) -> HttpResponse:
     """The newest first; `?before=<id>` is the next page. The first one is polled by htmx, with a mark of what it shows."""
     before = page_key(request.GET.get("before", ""))
@@ -68,7 +69,7 @@ def message_list(request: OrganizationRequest) -> HttpResponse:
     return render(request, "messages/rows.html" if request.htmx else "messages/list.html", context)
 
 
-@organization_required
+@member_required(Permission.READ)
 def message_page(request: OrganizationRequest, message_id: UUID) -> HttpResponse:
     """One message with its timelines. Polled by htmx while it moves; 204 says that nothing is new."""
     detail = message_detail(request.organization, message_id)
@@ -78,7 +79,8 @@ def message_page(request: OrganizationRequest, message_id: UUID) -> HttpResponse
         if request.GET.get("seen") == mark_of(detail):
             return HttpResponse(status=204)
         return render_live(request, detail)
-    raw = message_content(request.organization, message_id)
+    may_read = request.membership.may(Permission.READ_CONTENT)
+    raw = message_content(request.organization, message_id) if may_read else None
     context = _live_context(request, detail) | {
         "mail": preview(raw) if raw is not None else None,
         "credential": _credential(request, detail.message),
@@ -116,12 +118,12 @@ def _poll_s(message: Message) -> int:
     return 1 if -SELDOM_S <= (timezone.now() - begins_at).total_seconds() < FRESH_S else SELDOM_S
 
 
-@organization_required
+@member_required(Permission.READ_CONTENT)
 def message_html(request: OrganizationRequest, message_id: UUID) -> HttpResponse:
     return html_preview(_content(request, message_id))
 
 
-@organization_required
+@member_required(Permission.READ_CONTENT)
 def message_raw(request: OrganizationRequest, message_id: UUID) -> HttpResponse:
     return raw_download(_content(request, message_id), f"{message_id}.eml")
 

@@ -77,7 +77,7 @@ def test_no_person_remains_when_the_organization_cannot_be_made(
     def fail(name: str, owner: User) -> Organization:
         raise RuntimeError("no")
 
-    monkeypatch.setattr("accounts.adapter.create_organization", fail)
+    monkeypatch.setattr("accounts.forms.create_organization", fail)
     with pytest.raises(RuntimeError):
         client.post("/accounts/signup/", FORM)
     assert not User.objects.exists()

@@ -72,6 +72,7 @@ LOOKS = {
     "without_key": Look("No key", "key-round", "warn"),
     "disabled": Look("Disabled", "ban", "idle"),
     "revoked": Look("Revoked", "ban", "idle"),
+    "expired": Look("Expired", "clock", "warn"),
     # DKIM verdicts
     "pass": Look("DKIM pass", "shield-check", "ok"),
     "fail": Look("DKIM fail", "shield-x", "bad"),

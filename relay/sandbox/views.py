@@ -16,7 +16,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from accounts.audit import actor_of
-from accounts.http import OrganizationRequest, organization_required
+from accounts.http import OrganizationRequest, member_required
+from accounts.permissions import Permission
 from domains.dns.zones import CACHE
 from domains.looking import check_again
 from domains.models import SendingDomain
@@ -89,7 +90,7 @@ def mail_raw(request: HttpRequest, mail_id: UUID) -> HttpResponse:
 
 @sandbox_only
 @require_POST
-@organization_required
+@member_required(Permission.MANAGE_DOMAINS)
 def publish(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     """Puts the records that the domain needs into the sandbox's zone, as they should be or with the mistake that was chosen,
     then looks for them by real queries."""
@@ -113,7 +114,7 @@ def publish(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
 
 @sandbox_only
 @require_POST
-@organization_required
+@member_required(Permission.MANAGE_DOMAINS)
 def withdraw(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     """Takes the domain's records out of the sandbox's zone, as if they were lost, and looks."""
     domains = SendingDomain.objects.of(request.organization)
