@@ -6,6 +6,8 @@ from allauth.account.adapter import DefaultAccountAdapter
 from django.db import transaction
 from django.http import HttpRequest
 
+from accounts.audit import Actor
+from accounts.client import client_address
 from accounts.models import User
 from accounts.services import create_organization
 
@@ -17,5 +19,6 @@ class AccountAdapter(DefaultAccountAdapter):
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
         user = super().save_user(request, user, form, commit=commit)
         if commit:
-            create_organization(form.cleaned_data["organization_name"], user)
+            by = Actor("user", user.pk, user.email, client_address(request.META) or None)
+            create_organization(form.cleaned_data["organization_name"], user, by=by)
         return user

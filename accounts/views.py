@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts.api_keys import create_api_key, revoke_api_key
+from accounts.audit import actor_of
 from accounts.forms import ApiKeyForm, OrganizationForm, SettingsForm
 from accounts.http import OrganizationRequest, organization_required
 from accounts.middleware import SESSION_KEY
@@ -59,7 +60,7 @@ def api_key_revoke(request: OrganizationRequest, key_id: UUID) -> HttpResponse:
 def settings_page(request: OrganizationRequest) -> HttpResponse:
     form = SettingsForm(request.POST or None, instance=request.organization)
     if request.method == "POST" and form.is_valid():
-        change_settings(request.organization, **form.cleaned_data)
+        change_settings(request.organization, by=actor_of(request), **form.cleaned_data)
         messages.success(request, "Saved.")
         return redirect("settings")
     request.organization.refresh_from_db()  # a refused form has changed the instance, which the frame shows too
@@ -73,7 +74,7 @@ def organization_create(request: HttpRequest) -> HttpResponse:
     form = OrganizationForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         assert request.user.is_authenticated
-        organization = create_organization(form.cleaned_data["name"], request.user)
+        organization = create_organization(form.cleaned_data["name"], request.user, by=actor_of(request))
         request.session[SESSION_KEY] = str(organization.pk)
         return redirect("overview")
     return render(request, "accounts/organization_create.html", {"form": form})

@@ -14,6 +14,7 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
+from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, organization_required
 from relay import actions
 from relay.action_words import Notice, notice, recipients, words_for
@@ -38,7 +39,7 @@ def act_on_message(request: OrganizationRequest, message_id: UUID, action: Actio
     scheduled = actions.are_scheduled(chosen)
     if request.method == "POST":
         acted = actions.act_on_message(
-            action, request.organization, message_id, by=request.user.email, recipient_id=recipient_id
+            action, request.organization, message_id, by=actor_of(request), recipient_id=recipient_id
         )
         told = notice(action, acted, scheduled=scheduled)
         if request.htmx:
@@ -95,7 +96,7 @@ def act_on_matching(request: OrganizationRequest, action: Action) -> HttpRespons
 def _step(request: OrganizationRequest, action: Action, wanted: RecipientFilter, back: str) -> HttpResponse:
     started = _moment(request.POST.get("started", ""))
     scheduled = wanted.state == RecipientState.SCHEDULED
-    acted = actions.act_on_matching(action, request.organization, wanted, by=request.user.email, started=started)
+    acted = actions.act_on_matching(action, request.organization, wanted, by=actor_of(request), started=started)
     done = acted.changed + _number(request.POST.get("done", ""))
     if acted.more:
         context = {
