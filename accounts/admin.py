@@ -12,7 +12,7 @@ from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
 from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
 from django.contrib.auth.models import Group
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
@@ -173,15 +173,24 @@ class ApiKeyAdmin(ModelAdmin):
 class AuditEntryAdmin(GrowingTableAdmin):
     """Every organization's audit log, with the names of operators, which members are not told."""
 
-    list_display = ["occurred_at", "organization", "actor_kind", "actor_name", "action", "object_name", "client"]
-    list_select_related = ["organization"]
+    list_display = ["occurred_at", "tenant", "actor_kind", "actor_name", "action", "object_name", "client"]
     search_help_text = (
         "An organization's id, an object's id, or an operator's address, as a whole. Lists show the newest rows."
     )
     fields = [
-        "id", "occurred_at", "organization", "actor_kind", "actor_id", "actor_name", "client", "action", "object_type",
+        "id", "occurred_at", "organization_id", "actor_kind", "actor_id", "actor_name", "client", "action", "object_type",
         "object_id", "object_name", "before", "after",
     ]  # fmt: skip
+    readonly_fields = ["organization_id"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # An organization that was erased leaves its entries.
+        names = Organization.objects.filter(pk=OuterRef("organization_id")).values("name")
+        return super().get_queryset(request).annotate(tenant=Subquery(names))
+
+    @admin.display(description="organization")
+    def tenant(self, entry: AuditEntry) -> str:
+        return entry.tenant or str(entry.organization_id)  # type: ignore[attr-defined]  # annotated
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -8,5 +8,6 @@ urlpatterns = [
     path("api-keys/<uuid:key_id>/revoke/", views.api_key_revoke, name="api_key_revoke"),
     path("settings/", views.settings_page, name="settings"),
     path("settings/audit-log/", audit_log.audit_log, name="audit_log"),
+    path("settings/audit-log/export/", audit_log.audit_log_export, name="audit_log_export"),
     path("organizations/new/", views.organization_create, name="organization_create"),
 ]

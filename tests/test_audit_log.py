@@ -10,7 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.audit import SYSTEM, Actor, note
-from accounts.audit_log import PAGE_SIZE, told
+from accounts.audit_log import PAGE_SIZE
+from accounts.audit_words import told
 from accounts.models import AuditEntry
 from domains.models import DomainStatus, RecordStatus, SendingDomain
 from tests.factories import Tenant, make_domain, make_tenant
@@ -29,9 +30,9 @@ def test_the_log_says_who_did_what_from_where(tenant: Tenant) -> None:
     tenant.client.post(reverse("domain_remove", args=[domain.pk]))
 
     page = tenant.client.get("/settings/audit-log/").content.decode()
-    for text in ("Domain added", "Domain removed", "acme.test", "acme@people.test", "from 192.0.2.7"):
+    for text in ("added the domain", "removed the domain", "acme.test", "acme@people.test", "from 192.0.2.7"):
         assert text in page, text
-    assert page.index("Domain removed") < page.index("Domain added")
+    assert page.index("removed the domain") < page.index("added the domain")
     assert reverse("audit_log") in tenant.client.get("/settings/").content.decode()
 
 
@@ -58,7 +59,7 @@ def test_the_log_is_paged_and_anothers_is_not_in_it(tenant: Tenant) -> None:
     [
         (Actor("user", None, "ada@people.test"), "ada@people.test"),
         (Actor("api_key", None, "Shop"), "API key “Shop”"),
-        (Actor("operator", None, "root@plugsend.test"), "A PlugSend operator"),
+        (Actor("operator", None, "root@plugsend.test"), "PlugSend operator"),
         (SYSTEM, "PlugSend"),
     ],
 )
@@ -70,7 +71,7 @@ def test_entries_are_told_in_words(tenant: Tenant, actor: Actor, who: str) -> No
         after={"status": "taken_over", "failing_since": "2026-11-26T08:00:00+00:00", "records": ["TXT a", "TXT b"]},
     )  # fmt: skip
     line = told(AuditEntry.objects.get(action="smtp_user.disabled"))
-    assert (line.title, line.who) == ("SMTP user disabled", who)
+    assert line.sentence == f"{who} disabled the SMTP user acme.test"
     assert [(change.field, change.before, change.after) for change in line.changes] == [
         ("status", "verified", "taken over"),
         ("failing since", "", "26 Nov 2026, 08:00 UTC"),
@@ -84,8 +85,8 @@ def test_a_domains_page_shows_its_own_history(tenant: Tenant) -> None:
     note(SYSTEM, "domain.mine", domain, organization_id=tenant.organization.pk)
     note(SYSTEM, "domain.others", other, organization_id=tenant.organization.pk)
     page = tenant.client.get(reverse("domain_history", args=[domain.pk])).content.decode()
-    assert "Domain mine" in page
-    assert "Domain others" not in page
+    assert "mine the domain" in page
+    assert "others the domain" not in page
 
 
 # ---- A domain in trouble ---------------------------------------------------------------------------------------------
