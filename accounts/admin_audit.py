@@ -61,7 +61,8 @@ class AuditedAdmin(ModelAdmin):
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Rows that are edited on another row's page."""
         with transaction.atomic():
-            stored = formset.model._default_manager.in_bulk([one.instance.pk for one in formset.initial_forms])
+            keys = {one: one.instance.pk for one in formset.initial_forms}  # a deletion takes them away
+            stored = formset.model._default_manager.in_bulk(list(keys.values()))
             super().save_formset(request, form, formset, change)
             for obj in formset.new_objects:
                 note_operator(request, "added", obj, organizations_of(obj), after=_values(obj, _own_fields(obj)))
@@ -71,7 +72,7 @@ class AuditedAdmin(ModelAdmin):
                 before, after = _values(former, fields), _values(obj, fields)
                 note_operator(request, "changed", obj, concerned, before=before, after=after)
             for one in formset.deleted_forms:
-                former = stored.get(one.initial.get("id"))
+                former = stored.get(keys.get(one))
                 if former is not None:
                     before = _values(former, _own_fields(former))
                     note_operator(request, "removed", former, organizations_of(former), before=before)

@@ -48,6 +48,14 @@ _SENTENCES = {
     "message.rescheduled": "rescheduled {}",
     "message.read": "opened the message {}",
     "audit_log.exported": "exported the audit log",
+    "organization.second_factor_required": "required multi-factor sign-in of the members of {}",
+    "organization.second_factor_optional": "stopped requiring multi-factor sign-in of the members of {}",
+    "invitation.sent": "invited {}",
+    "invitation.resent": "invited {} again",
+    "invitation.accepted": "accepted the invitation for {}",
+    "member.joined": "joined the organization",
+    "member.left": "left the organization",
+    "api_key.expired": "ended the API key {}, whose time was over",
 }
 _ABBREVIATIONS = {"smtp": "SMTP", "api": "API", "dkim": "DKIM", "dns": "DNS", "mfa": "MFA", "ip": "IP", "tls": "TLS"}
 # A field that is a switch: completes “turned on …”.
@@ -62,6 +70,7 @@ _CODES = frozenset({"status", "reason", "outgoing_tls", "role", "state"})  # fie
 _TYPES_IN_WORDS = {
     "organization": "Organization and settings",
     "member": "Members",
+    "invitation": "Invitations",
     "user": "People’s accounts",
     "domain": "Domains",
     "smtp_user": "SMTP users",
