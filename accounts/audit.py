@@ -1,14 +1,14 @@
 """The audit log: who did what to which object. An entry is written in the transaction of what it tells of.
 
 Entries name no rows but by id, and copy names as they were: what is removed later leaves them as they are. They are kept for at
-least `KEPT_FOR`.
+least a year. What becomes of mail, and addresses that bounces suppress, are told by the event log instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,6 @@ from accounts.client import client_address
 from accounts.credentials import Credential
 from accounts.models import ApiKey, AuditEntry, User
 
-KEPT_FOR = timedelta(days=365)
 NAME_LENGTH = 320  # of AuditEntry.object_name
 
 
