@@ -1,5 +1,9 @@
 """Routes below `/api/v1/`."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from accounts.rest.audit_log import AuditLogView
+
+urlpatterns = [
+    path("audit-log", AuditLogView.as_view(), name="api_audit_log"),
+]

@@ -3,6 +3,7 @@
 from django import forms
 from django.http import HttpRequest
 
+from accounts.audit import person
 from accounts.models import ApiKey, Organization, OutgoingTls, Scope, User
 from accounts.services import create_organization
 
@@ -22,7 +23,7 @@ class SignupForm(forms.Form):
         """Called late: the organization is made with the user, in one transaction (`accounts.adapter`)."""
 
     def give_place(self, request: HttpRequest, user: User) -> None:
-        create_organization(self.cleaned_data["organization_name"], user)
+        create_organization(self.cleaned_data["organization_name"], user, by=person(user, request))
 
 
 class OrganizationForm(forms.ModelForm):

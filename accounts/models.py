@@ -329,6 +329,12 @@ class AuditEntry(models.Model):
         indexes = [
             models.Index(fields=["organization", "-id"], name="audit_by_organization"),
             models.Index(fields=["object_id", "-id"], name="audit_by_object"),
+            models.Index(fields=["organization", "actor_kind", "actor_id", "-id"], name="audit_by_actor"),
+            models.Index(fields=["organization", "object_type", "-id"], name="audit_by_type"),
+            models.Index(fields=["organization", "object_name", "-id"], name="audit_by_name"),
+            models.Index(
+                fields=["actor_id", "-id"], name="audit_by_operator", condition=models.Q(actor_kind="operator")
+            ),
         ]
 
     def __str__(self) -> str:

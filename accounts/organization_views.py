@@ -30,7 +30,7 @@ def organization_create(request: HttpRequest) -> HttpResponse:
     form = OrganizationForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         assert request.user.is_authenticated
-        choose_organization(request, create_organization(form.cleaned_data["name"], request.user))
+        choose_organization(request, create_organization(form.cleaned_data["name"], request.user, by=actor_of(request)))
         return redirect("overview")
     return render(request, "accounts/organization_create.html", {"form": form})
 

@@ -2,25 +2,33 @@
 
 from django.db import transaction
 
-from accounts.audit import Actor, note
+from accounts.audit import SYSTEM, Actor, differences, note
 from accounts.models import Membership, Organization, Plan, Role, User
 from accounts.notices import notify_address
 from accounts.second_factor import among
 
 
 @transaction.atomic
-def create_organization(name: str, owner: User) -> Organization:
+def create_organization(name: str, owner: User, *, by: Actor = SYSTEM) -> Organization:
     """A new organization with its first owner."""
     organization = Organization.objects.create(name=name.strip(), plan=Plan.objects.filter(is_default=True).first())
     Membership.objects.create(organization=organization, user=owner, role=Role.OWNER)
+    after = {"name": organization.name, "owner": owner.email, "plan": organization.plan}
+    note(by, "organization.created", organization, organization_id=organization.pk, after=after)
     return organization
 
 
-def change_settings(organization: Organization, **values: object) -> None:
+@transaction.atomic
+def change_settings(organization: Organization, *, by: Actor = SYSTEM, **values: object) -> None:
     """`values`: fields of the organization (`accounts.forms.SettingsForm`)."""
-    for name, value in values.items():
-        setattr(organization, name, value.strip() if isinstance(value, str) else value)
-    organization.save(update_fields=list(values))
+    current = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    wanted = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+    before, after = differences({name: getattr(current, name) for name in wanted}, wanted)
+    for name, value in wanted.items():
+        setattr(organization, name, value)
+    if after:
+        organization.save(update_fields=list(after))
+        note(by, "organization.changed", organization, organization_id=organization.pk, before=before, after=after)
 
 
 @transaction.atomic

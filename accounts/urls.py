@@ -23,4 +23,5 @@ urlpatterns = [
     path("second-factor/", organization_views.second_factor_page, name="second_factor"),
     path("invitations/<str:secret>/", organization_views.invitation, name="invitation"),
     path("invitations/<str:secret>/sign-up/", organization_views.InvitedSignup.as_view(), name="invited_signup"),
+    path("settings/audit-log/export/", audit_log.audit_log_export, name="audit_log_export"),
 ]

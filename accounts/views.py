@@ -9,6 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts.api_keys import create_api_key, revoke_api_key
+from accounts.audit import actor_of
 from accounts.forms import ApiKeyForm, SettingsForm
 from accounts.http import OrganizationRequest, member_required
 from accounts.models import ApiKey
@@ -58,7 +59,7 @@ def api_key_revoke(request: OrganizationRequest, key_id: UUID) -> HttpResponse:
 def settings_page(request: OrganizationRequest) -> HttpResponse:
     form = SettingsForm(request.POST or None, instance=request.organization)
     if request.method == "POST" and form.is_valid():
-        change_settings(request.organization, **form.cleaned_data)
+        change_settings(request.organization, by=actor_of(request), **form.cleaned_data)
         messages.success(request, "Saved.")
         return redirect("settings")
     request.organization.refresh_from_db()  # a refused form has changed the instance, which the frame shows too

@@ -14,6 +14,7 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
+from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, member_required
 from accounts.permissions import Permission
 from relay import actions
@@ -39,7 +40,7 @@ def act_on_message(request: OrganizationRequest, message_id: UUID, action: Actio
     scheduled = actions.are_scheduled(chosen)
     if request.method == "POST":
         acted = actions.act_on_message(
-            action, request.organization, message_id, by=request.user.email, recipient_id=recipient_id
+            action, request.organization, message_id, by=actor_of(request), recipient_id=recipient_id
         )
         told = notice(action, acted, scheduled=scheduled)
         if request.htmx:
@@ -96,7 +97,7 @@ def act_on_matching(request: OrganizationRequest, action: Action) -> HttpRespons
 def _step(request: OrganizationRequest, action: Action, wanted: RecipientFilter, back: str) -> HttpResponse:
     started = _moment(request.POST.get("started", ""))
     scheduled = wanted.state == RecipientState.SCHEDULED
-    acted = actions.act_on_matching(action, request.organization, wanted, by=request.user.email, started=started)
+    acted = actions.act_on_matching(action, request.organization, wanted, by=actor_of(request), started=started)
     done = acted.changed + _number(request.POST.get("done", ""))
     if acted.more:
         context = {

@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
+from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, member_required
 from accounts.permissions import Permission
 from relay.forms import SuppressionForm
@@ -31,7 +32,7 @@ def suppression_add(request: OrganizationRequest) -> HttpResponse:
     form = SuppressionForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            suppression, is_new = suppress(request.organization, form.cleaned_data["address"])
+            suppression, is_new = suppress(request.organization, form.cleaned_data["address"], by=actor_of(request))
         except AddressRefused as refused:
             form.add_error("address", refused.message)
         else:
@@ -47,7 +48,7 @@ def suppression_remove(request: OrganizationRequest, suppression_id: UUID) -> Ht
     """GET asks, POST does."""
     suppression = get_object_or_404(Suppression.objects.of(request.organization), pk=suppression_id)
     if request.method == "POST":
-        unsuppress(request.organization, suppression.pk)
+        unsuppress(request.organization, suppression.pk, by=actor_of(request))
         messages.success(request, f"{suppression.address} is not suppressed any more. Mail to it is sent again.")
         return redirect("suppressions")
     context = {"suppression": suppression, "title": reason_title(suppression.reason)}

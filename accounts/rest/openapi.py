@@ -43,6 +43,7 @@ _TAGS = {
     "api-keys": ("API keys", "Credentials of programs. A secret is shown once."),
     "suppressions": ("Suppressions", "Addresses that get no more mail from you."),
     "templates": ("Templates", "Subjects, HTML and text with variables; drafts and published versions."),
+    "audit-log": ("Audit log", "Who did what in your organization, when and from where."),
     "webhooks": ("Webhooks", "Events sent to you."),
 }
 
