@@ -21,6 +21,15 @@ class SignupForm(forms.Form):
         """The organization is made with the user, in one transaction (`accounts.adapter`)."""
 
 
+class ProfileForm(forms.ModelForm):
+    class Meta:
+        model = User
+        fields = ["name"]
+        labels = {"name": "Your name"}
+        help_texts = {"name": "As the members of your organizations see it."}
+        widgets = {"name": forms.TextInput(attrs={"autocomplete": "name"})}
+
+
 class OrganizationForm(forms.ModelForm):
     class Meta:
         model = Organization

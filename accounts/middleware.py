@@ -1,13 +1,16 @@
-"""Gives each request the organization in whose name it acts."""
+"""Gives each request the organization in whose name it acts, and notes that its session is in use."""
 
 from collections.abc import Callable
 
+from allauth.usersessions.models import UserSession
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
 from accounts.models import Membership, Organization
 
 SESSION_KEY = "organization"
+SEEN_EVERY_S = 60  # a session's last use is written down so often, not at each request
 
 
 def membership_of(request: HttpRequest) -> Membership | None:
@@ -27,6 +30,16 @@ def organization_of(request: HttpRequest) -> Organization | None:
 def current_organization(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     def middleware(request: HttpRequest) -> HttpResponse:
         request.organization = SimpleLazyObject(lambda: organization_of(request))  # type: ignore[attr-defined]
+        return get_response(request)
+
+    return middleware
+
+
+def session_seen(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        key = request.session.session_key
+        if key and request.user.is_authenticated and cache.add(f"session-seen:{key}", 1, SEEN_EVERY_S):
+            UserSession.objects.create_from_request(request)
         return get_response(request)
 
     return middleware

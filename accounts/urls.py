@@ -1,4 +1,5 @@
 from django.urls import path
+from django.views.generic import RedirectView
 
 from accounts import audit_log, views
 
@@ -8,5 +9,6 @@ urlpatterns = [
     path("api-keys/<uuid:key_id>/revoke/", views.api_key_revoke, name="api_key_revoke"),
     path("settings/", views.settings_page, name="settings"),
     path("settings/audit-log/", audit_log.audit_log, name="audit_log"),
+    path("account/", RedirectView.as_view(pattern_name="account_email"), name="account"),
     path("organizations/new/", views.organization_create, name="organization_create"),
 ]
