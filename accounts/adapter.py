@@ -8,13 +8,35 @@ from typing import Any
 from allauth.account import app_settings
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.login import get_authentication_records
+from allauth.mfa.utils import is_mfa_enabled
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 
 from accounts import devices
+from accounts.audit import Actor, note
+from accounts.client import client_address
 from accounts.models import User
 from accounts.services import create_organization
+
+# What is told in a mail stands in the audit log of each of the person's organizations, too.
+AUDITED = {
+    "account/email/new_device": "user.signed_in_on_new_device",
+    "account/email/password_changed": "user.password_changed",
+    "account/email/password_set": "user.password_set",
+    "account/email/password_reset": "user.password_reset",
+    "account/email/email_changed": "user.address_changed",
+    "account/email/email_confirm": "user.address_verified",
+    "account/email/email_deleted": "user.address_removed",
+    "mfa/email/totp_activated": "user.authenticator_app_added",
+    "mfa/email/totp_deactivated": "user.authenticator_app_removed",
+    "mfa/email/webauthn_added": "user.passkey_added",
+    "mfa/email/webauthn_removed": "user.passkey_removed",
+    "mfa/email/recovery_codes_generated": "user.recovery_codes_made",
+    "socialaccount/email/account_connected": "user.account_connected",
+    "socialaccount/email/account_disconnected": "user.account_disconnected",
+}
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -53,10 +75,16 @@ class AccountAdapter(DefaultAccountAdapter):
         methods = super().get_reauthentication_methods(user)
         return [method | {"description": words[method["id"]]} for method in methods]
 
+    def get_signup_redirect_url(self, request: HttpRequest) -> str:
+        """Who signed up with a passkey alone is led to where recovery codes are made."""
+        return reverse("mfa_index") if is_mfa_enabled(request.user) else super().get_signup_redirect_url(request)
+
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().post_login(request, user, **kwargs)
         if not kwargs["signup"] and not devices.is_known(request, user):
             self.send_notification_mail("account/email/new_device", user)
+        else:
+            self._note(user, "user.signed_in")
         devices.remember(request, response, user)
         return response
 
@@ -65,6 +93,12 @@ class AccountAdapter(DefaultAccountAdapter):
     ) -> None:
         device = devices.device_name(self.get_http_user_agent(self.request))
         super().send_notification_mail(template_prefix, user, {"device": device} | (context or {}), email)
+        self._note(user, AUDITED[template_prefix])
+
+    def _note(self, user: User, action: str) -> None:
+        actor = Actor("user", user.pk, user.email, client_address(self.request.META) or None)
+        for organization_id in user.memberships.values_list("organization_id", flat=True):
+            note(actor, action, user, organization_id=organization_id)
 
 
 def _has_just_signed_in(request: HttpRequest) -> bool:

@@ -28,7 +28,7 @@ def has_second_factor(user: User | AnonymousUser) -> bool:
 
 class MfaAdapter(DefaultMFAAdapter):
     error_messages = DefaultMFAAdapter.error_messages | {
-        "incorrect_code": "This code is wrong or was used already. Wait for the next one and type that.",
+        "incorrect_code": "The code or passkey is not right, or the code was used already. Try again, with a new code.",
         "unverified_email": "Verify your addresses first, under Profile: who has not shown that an address is theirs "
         "must not be able to lock its owner out.",
         "cannot_generate_recovery_codes": "Add an authenticator app or a passkey first. Recovery codes stand in for it.",
