@@ -1,10 +1,12 @@
 """Gives each request the organization in whose name it acts, and notes that its session is in use."""
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from allauth.usersessions.models import UserSession
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils.functional import SimpleLazyObject
 
 from accounts.models import Membership, Organization
@@ -41,5 +43,21 @@ def session_seen(get_response: Callable[[HttpRequest], HttpResponse]) -> Callabl
         if key and request.user.is_authenticated and cache.add(f"session-seen:{key}", 1, SEEN_EVERY_S):
             UserSession.objects.create_from_request(request)
         return get_response(request)
+
+    return middleware
+
+
+def away_by_page(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """A form that leads to a sign-in provider answers with a page that goes there: a policy of `form-action 'self'` stops
+    redirects to other hosts, whose names are the operators' own."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        address = response.get("Location", "")
+        if request.method == "POST" and urlsplit(address).netloc not in ("", request.get_host()):
+            page = render(request, "socialaccount/login_redirect.html", {"redirect_to": address})
+            page.cookies = response.cookies
+            return page
+        return response
 
     return middleware
