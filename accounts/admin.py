@@ -5,6 +5,9 @@ from uuid import UUID
 
 from allauth.account.admin import EmailAddressAdmin as PlainEmailAddressAdmin
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
@@ -22,8 +25,8 @@ from accounts.admin_audit import AuditedAdmin
 from accounts.admin_lists import GrowingTableAdmin
 from accounts.models import ApiKey, AuditEntry, Membership, Organization, User
 
-admin.site.unregister(Group)
-admin.site.unregister(EmailAddress)
+admin.site.unregister([Group, EmailAddress, Authenticator, UserSession, SocialAccount])
+admin.site.unregister([SocialApp, SocialToken])  # providers are set by the environment, and no token is kept
 
 
 class MembershipInline(TabularInline):
@@ -207,3 +210,42 @@ class AuditEntryAdmin(GrowingTableAdmin):
         if Organization.objects.filter(pk=identifier).exists():
             return queryset.filter(organization_id=identifier), False
         return queryset.filter(object_id=identifier), False
+
+
+class OfAPerson(ModelAdmin):
+    """How a person signs in: looked at, and taken away when they ask for it; never made or changed here."""
+
+    list_select_related = ["user"]
+    search_fields = ["user__email"]
+    search_help_text = "A person's address."
+    ordering = ["-id"]
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(OfAPerson):
+    list_display = fields = ["user", "type", "created_at", "last_used_at"]
+    list_filter = ["type"]
+
+
+@admin.register(SocialAccount)
+class SocialAccountAdmin(OfAPerson):
+    list_display = fields = ["user", "provider", "uid", "date_joined", "last_login"]
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(OfAPerson):
+    list_display = fields = ["user", "ip", "user_agent", "created_at", "last_seen_at"]
+
+    def delete_model(self, request: HttpRequest, obj: UserSession) -> None:
+        obj.end()
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        for session in queryset:
+            session.end()

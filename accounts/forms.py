@@ -26,6 +26,15 @@ class SignupForm(forms.Form):
         create_organization(self.cleaned_data["organization_name"], user, by=person(user, request))
 
 
+class ProfileForm(forms.ModelForm):
+    class Meta:
+        model = User
+        fields = ["name"]
+        labels = {"name": "Your name"}
+        help_texts = {"name": "As the members of your organizations see it."}
+        widgets = {"name": forms.TextInput(attrs={"autocomplete": "name"})}
+
+
 class OrganizationForm(forms.ModelForm):
     class Meta:
         model = Organization

@@ -25,7 +25,7 @@ def member_list(request: OrganizationRequest) -> HttpResponse:
     acting = request.membership
     theirs = sorted(_members(request), key=lambda one: (ORDER[Role(one.role)], one.created_at))
     manages = acting.may(Permission.MANAGE_MEMBERS)
-    protected = second_factor.among(one.user for one in theirs) if manages and second_factor.is_offered() else None
+    protected = second_factor.among(one.user for one in theirs) if manages else None
     rows = [
         {
             "member": one,

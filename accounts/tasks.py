@@ -1,6 +1,12 @@
 """Celery tasks of people and organizations."""
 
+from datetime import timedelta
+
+from allauth.usersessions.models import UserSession
 from celery import shared_task
+from django.contrib.sessions.models import Session
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
 
 from accounts import notices
 
@@ -9,3 +15,12 @@ from accounts import notices
 def send_notices() -> None:
     while notices.send_due() == notices.AT_ONCE:
         pass
+
+
+@shared_task(name="accounts.tasks.forget_sessions")
+def forget_sessions() -> None:
+    """Those that have run out, and what is listed of those that are gone."""
+    Session.objects.filter(expire_date__lt=timezone.now()).delete()
+    theirs = Session.objects.filter(session_key=OuterRef("session_key"))
+    settled = timezone.now() - timedelta(minutes=10)  # younger ones may be on their way
+    UserSession.objects.filter(~Exists(theirs), created_at__lt=settled, last_seen_at__lt=settled).delete()

@@ -1,4 +1,5 @@
 from django.urls import path
+from django.views.generic import RedirectView
 
 from accounts import audit_log, member_views, organization_views, views
 
@@ -24,4 +25,5 @@ urlpatterns = [
     path("invitations/<str:secret>/", organization_views.invitation, name="invitation"),
     path("invitations/<str:secret>/sign-up/", organization_views.InvitedSignup.as_view(), name="invited_signup"),
     path("settings/audit-log/export/", audit_log.audit_log_export, name="audit_log_export"),
+    path("account/", RedirectView.as_view(pattern_name="account_email"), name="account"),
 ]

@@ -58,6 +58,9 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -79,10 +82,12 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.away_by_page",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "accounts.middleware.session_seen",
     "accounts.middleware.current_organization",
 ]
 
@@ -175,14 +180,15 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {"NAME": f"accounts.password_rules.{rule}"}
+    for rule in ("LongEnough", "NotLikeThePerson", "NotCommon", "NotOnlyDigits")
 ]
+SESSION_COOKIE_AGE = env.number("SESSION_HOURS", 14 * 24) * 3600  # from signing in
+
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "home"
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if BEHIND_PROXY else 0
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
@@ -192,10 +198,70 @@ ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
 ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if SECURE else "http"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300  # seconds
+# Counted in the cache, so also without Valkey (`plugsend.cache`). ip: of an address; key: of an account's address.
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "10/m/ip,5/5m/key",
+    "signup": "20/m/ip",
+    "reset_password": "20/m/ip,5/m/key",
+    "reset_password_from_key": "20/m/ip",
+    "confirm_email": "1/10s/key",
+    "change_password": "5/m/user",
+    "manage_email": "10/m/user",
+    "reauthenticate": "10/m/user",
+}
+
+MFA_ADAPTER = "accounts.second_factor.MfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_PASSKEY_SIGNUP_ENABLED = True
+MFA_TOTP_ISSUER = "PlugSend"
+MFA_TOTP_TOLERANCE = 1  # steps of 30 s; RFC 6238, 5.2
+MFA_FORMS = {
+    "authenticate": "accounts.second_factor.AuthenticateForm",
+    "reauthenticate": "accounts.second_factor.ReauthenticateForm",
+    "add_webauthn": "accounts.second_factor.AddKeyForm",
+}
+
+# ---- Sign-in by others -----------------------------------------------------------------------------------------------
+# A provider is there when its client is set: its app with its addresses, its button on the pages.
+
+SOCIALACCOUNT_ADAPTER = "accounts.social.SocialAccountAdapter"
+SOCIALACCOUNT_FORMS = {"signup": "accounts.social.SignupForm", "disconnect": "accounts.social.DisconnectForm"}
+SOCIALACCOUNT_AUTO_SIGNUP = False  # an organization's name is asked for
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False  # a provider's word about an address opens no account that is there already
+SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, Any]] = {}
+
+
+def add_provider(kind: str, client_id: str, secret: str, **app: Any) -> None:
+    """`kind`: allauth's word. PKCE (RFC 7636) is always asked for."""
+    INSTALLED_APPS.append(f"allauth.socialaccount.providers.{kind}")
+    client = {"client_id": client_id, "secret": secret, **app}
+    SOCIALACCOUNT_PROVIDERS[kind] = {"APPS": [client], "OAUTH_PKCE_ENABLED": True}
+
+
+if GOOGLE_CLIENT_ID := env.text("GOOGLE_CLIENT_ID"):
+    add_provider("google", GOOGLE_CLIENT_ID, env.text("GOOGLE_CLIENT_SECRET"), name="Google")
+if GITHUB_CLIENT_ID := env.text("GITHUB_CLIENT_ID"):
+    add_provider("github", GITHUB_CLIENT_ID, env.text("GITHUB_CLIENT_SECRET"), name="GitHub")
+if OIDC_ISSUER := env.text("OIDC_ISSUER"):
+    if not SANDBOX and urlsplit(OIDC_ISSUER).scheme != "https":
+        raise SystemExit(f"OIDC_ISSUER must begin with https://, not {OIDC_ISSUER!r}.")
+    add_provider(
+        "openid_connect",
+        env.text("OIDC_CLIENT_ID"),
+        env.text("OIDC_CLIENT_SECRET"),
+        name=env.text("OIDC_NAME", "single sign-on"),
+        provider_id="sso",
+        settings={"server_url": OIDC_ISSUER},
+    )
 
 EMAIL_BACKEND = "relay.submission.email_backend.PlugSendBackend"
 DEFAULT_FROM_EMAIL = f"PlugSend <no-reply@{SYSTEM_DOMAIN}>"
