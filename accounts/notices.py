@@ -11,19 +11,23 @@ from typing import Any
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import transaction
+from django.db.models import Q
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from accounts.models import Notice, Organization, Role
+from accounts.models import Notice, Organization, Role, User
 
 AT_ONCE = 50
 
 
-def notify_owners(organization: Organization, template: str, **values: Any) -> None:
-    """Tells the owners. `template`: of `accounts/email/<template>_subject.txt` and `_message.txt`; `values`: JSON."""
+def notify_owners(organization: Organization, template: str, *, also_to: User | None = None, **values: Any) -> None:
+    """Tells the owners. `template`: of `accounts/email/<template>_subject.txt` and `_message.txt`; `values`: JSON.
+
+    `also_to` is told, too, if still a member when the mail goes out.
+    """
     from accounts.tasks import send_notices
 
-    Notice.objects.create(organization=organization, template=template, values=values)
+    Notice.objects.create(organization=organization, template=template, values=values, also_to=also_to)
     transaction.on_commit(lambda: send_notices.apply_async(retry=False), robust=True)
 
 
@@ -44,9 +48,10 @@ def send_due() -> int:
 
 
 def _send(notice: Notice) -> None:
-    owners = notice.organization.memberships.filter(role=Role.OWNER, user__is_active=True)
+    members = notice.organization.memberships.filter(user__is_active=True)
+    readers = members.filter(Q(role=Role.OWNER) | Q(user_id=notice.also_to_id))
     context = notice.values | {"organization": notice.organization, "web_url": settings.WEB_URL}
     subject = render_to_string(f"accounts/email/{notice.template}_subject.txt", context).strip()
     text = render_to_string(f"accounts/email/{notice.template}_message.txt", context).strip() + "\n"
-    for address in owners.order_by("created_at").values_list("user__email", flat=True):
+    for address in readers.order_by("created_at").values_list("user__email", flat=True):
         send_mail(subject, text, None, [address])

@@ -21,7 +21,7 @@ def test_a_new_keys_secret_is_shown_once() -> None:
     assert secret
     key = ApiKey.objects.of(tenant.organization).get()
     assert bytes(key.digest) == digest_of(secret[0])
-    assert key.scopes == ["send", "read"]
+    assert key.scopes == ["read", "send"]
     assert key.created_by == tenant.user
     assert "no-store" in answer["Cache-Control"]
     listed = tenant.client.get("/api-keys/").content.decode()

@@ -72,6 +72,10 @@ LOOKS = {
     "without_key": Look("No key", "key-round", "warn"),
     "disabled": Look("Disabled", "ban", "idle"),
     "revoked": Look("Revoked", "ban", "idle"),
+    "expired": Look("Expired", "clock", "idle"),
+    "expires_soon": Look("Stops soon", "clock", "warn"),
+    "replaced": Look("Replaced", "refresh-cw", "info"),
+    "leaked": Look("Reported as leaked", "triangle-alert", "bad"),
     # DKIM verdicts
     "pass": Look("DKIM pass", "shield-check", "ok"),
     "fail": Look("DKIM fail", "shield-x", "bad"),
@@ -206,6 +210,11 @@ def size(octets: int) -> str:
 @register.filter
 def scopes(values: list[str]) -> str:
     return ", ".join(Scope(value).label for value in values)
+
+
+@register.filter
+def scope_in_words(value: str) -> str:
+    return Scope(value).in_words
 
 
 @register.filter
