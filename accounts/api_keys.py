@@ -25,6 +25,7 @@ from django.utils import timezone
 from accounts.audit import SYSTEM, Actor, note
 from accounts.catalogue import Refused
 from accounts.models import ApiKey, Organization, Scope, User
+from accounts.notices import notify_owners
 
 MARK = "ps_live_"
 
@@ -173,6 +174,30 @@ def revoke_api_key(api_key: ApiKey, *, reason: str = "", by: Actor = SYSTEM) -> 
         _note(by, "revoked", current, after={"reason": reason} if reason else None)
     api_key.revoked_at, api_key.revoke_reason = current.revoked_at, current.revoke_reason
     return True
+
+
+LEAK_TOLD_EVERY = timedelta(days=1)
+
+
+def report_leak(secret: str, found_at: str, client: str) -> None:
+    """Tells the owners that a stranger has this key, at most once a day. Nothing stops: who found it might be mistaken.
+
+    Nothing of what the stranger says gets into the mail. `client`: the stranger's IP address.
+    """
+    if not is_well_formed(secret):
+        return
+    now = timezone.now()
+    with transaction.atomic():
+        query = ApiKey.objects.select_for_update(of=["self"]).select_related("organization", "created_by")
+        key = query.filter(is_live(), digest=digest_of(secret)).first()
+        if key is None or (key.leak_reported_at and key.leak_reported_at > now - LEAK_TOLD_EVERY):
+            return
+        key.leak_reported_at = now
+        key.save(update_fields=["leak_reported_at"])
+        finder = Actor("system", None, "Somebody who found it", client or None)
+        _note(finder, "leak_reported", key, after={"found_at": found_at} if found_at else None)
+        about = {"name": key.name, "prefix": key.prefix, "key_id": str(key.pk), "is_password": key.is_password}
+        notify_owners(key.organization, "api_key_leaked", also_to=key.created_by, **about)
 
 
 # ---- What keys and SMTP users' passwords have in common; the caller tells the audit log --------------------------------

@@ -1,5 +1,7 @@
 """Routes below `/api/v1/`."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from accounts.rest.leaks import LeaksView
+
+urlpatterns = [path("api-keys/leaks", LeaksView.as_view(), name="api_api_key_leaks")]
