@@ -145,12 +145,14 @@ def rotate_api_key(
         old = _locked_or_refused(api_key)
         if old.replaced_by_id:
             raise Refused("api_key_replaced", name=old.name, prefix=old.prefix)
+        now = timezone.now()
         new = new_key(
             old.organization,
             name or old.name,
             old.scopes,
             only_domain=old.only_domain,
-            expires_at=timezone.now() + old.lifetime if old.lifetime else None,
+            created_at=now,
+            expires_at=now + old.lifetime if old.lifetime else None,
             allowed_networks=old.allowed_networks,
             created_by=created_by,
             created_with_id=by.id if by.kind == "api_key" else None,

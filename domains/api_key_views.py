@@ -6,6 +6,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
@@ -100,7 +101,8 @@ def api_key_rotate(request: OrganizationRequest, key_id: UUID) -> HttpResponse:
             form.add_error(None, refused.detail)
         else:
             return _render_secret(request, new, replaces=_key(request, key_id))
-    return render(request, "api_keys/rotate.html", {"key": key, "form": form})
+    ends_at = timezone.now() + key.lifetime if key.lifetime else None
+    return render(request, "api_keys/rotate.html", {"key": key, "form": form, "ends_at": ends_at})
 
 
 @require_http_methods(["GET", "POST"])
