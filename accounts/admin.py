@@ -23,6 +23,7 @@ from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidge
 
 from accounts.admin_audit import AuditedAdmin
 from accounts.admin_lists import GrowingTableAdmin
+from accounts.audit import actor_of
 from accounts.models import ApiKey, AuditEntry, Membership, Organization, User
 
 admin.site.unregister([Group, EmailAddress, Authenticator, UserSession, SocialAccount])
@@ -150,8 +151,8 @@ class ApiKeyAdmin(ModelAdmin):
     list_select_related = ["organization"]
     search_fields = ["prefix", "name", "organization__name", "id__exact"]
     readonly_fields = fields = [
-        "name", "prefix", "organization", "scopes", "only_domain", "created_by", "created_at", "last_used_at",
-        "last_used_from", "expires_at", "revoked_at",
+        "name", "prefix", "organization", "scopes", "only_domain", "created_by", "created_with", "created_at", "last_used_at",
+        "last_used_from", "allowed_networks", "expires_at", "replaced_by", "revoked_at", "revoke_reason",
     ]  # fmt: skip
     ordering = ["-created_at"]
     show_full_result_count = False
@@ -161,9 +162,9 @@ class ApiKeyAdmin(ModelAdmin):
     def revoke(self, request: HttpRequest, queryset: Any) -> None:
         from accounts.api_keys import revoke_api_key
 
-        for api_key in queryset:
-            revoke_api_key(api_key)
-        self.message_user(request, f"{len(queryset)} revoked.")
+        by = actor_of(request, operator=True)
+        revoked = sum(revoke_api_key(api_key, by=by) for api_key in queryset)
+        self.message_user(request, f"{revoked} revoked.")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

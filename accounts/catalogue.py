@@ -43,9 +43,17 @@ _ROWS = [
             "Start TLS before you sign in: the password must not travel in the clear.",
             "Switch your client to STARTTLS (often called \"TLS\" or \"explicit TLS\").", "restricted_api_key"),
     Refusal("invalid_credentials", 535, "5.7.8", 401, "Wrong user name or API key",
-            "The user name or the API key is wrong, or the key was revoked.",
+            "The user name or the API key is wrong.",
             "The user name is the SMTP user's whole address; the password is its API key, which begins with ps_live_. "
             "Lost keys cannot be shown again: make a new one.", "invalid_api_key"),
+    Refusal("api_key_revoked", 535, "5.7.8", 401, "API key revoked",
+            "The API key “{name}” was revoked.",
+            "Somebody in your organization revoked it; its page and the audit log tell who, when and why. It cannot be taken "
+            "back: use another key, or make a new one.", "invalid_api_key"),
+    Refusal("api_key_expired", 535, "5.7.8", 401, "API key expired",
+            "The API key “{name}” expired on {moment}.",
+            "It ended at the time that was set when it was made, or some time after it was replaced. Use the key that "
+            "replaced it, or make a new one.", "invalid_api_key"),
     Refusal("insufficient_scope", 550, "5.7.1", 403, "The API key may not do this",
             "This API key lacks the scope \"{scope}\".",
             "Use a key with that scope, or create one under API keys.", "restricted_api_key"),
@@ -54,8 +62,9 @@ _ROWS = [
             "Somebody in your organization disabled it. Enable it on its page or by `POST /api/v1/smtp-users/<id>/enable`; "
             "the same keys work again.", "restricted_api_key"),
     Refusal("network_not_allowed", 550, "5.7.1", 403, "Not allowed from this network",
-            "{address} may not be used from your address, {client}.",
-            "The page of the SMTP user lists the networks that it may be used from. Add yours, or leave the list empty.",
+            "{subject} may not be used from your address, {client}.",
+            "The page of the SMTP user or API key lists the networks that it may be used from. Add yours, or leave the list "
+            "empty.",
             "restricted_api_key"),
     Refusal("organization_suspended", 550, "5.7.1", 403, "Organization suspended",
             "Sending is suspended for this organization.",
@@ -269,6 +278,9 @@ _ROWS = [
     Refusal("too_many_smtp_user_keys", 554, "5.5.4", 409, "Too many keys of an SMTP user",
             "{address} has {limit} keys, the most that are possible.",
             "Revoke those that are not used any more; the page of the SMTP user shows when each was used last."),
+    Refusal("api_key_replaced", 554, "5.5.4", 409, "API key replaced already",
+            "The API key “{name}” ({prefix}…) was replaced already.",
+            "Rotate the key that replaced it: `replaced_by` in `GET /api/v1/api-keys/<id>` names it."),
     Refusal("network_invalid", 554, "5.5.4", 422, "Network not valid",
             "“{typed}” is not a network: {problem}.",
             "Write an address, as in 192.0.2.7, or a network in CIDR notation, as in 192.0.2.0/24 or 2001:db8::/32."),

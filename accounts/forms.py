@@ -1,10 +1,10 @@
-"""Forms about people, organizations and API keys."""
+"""Forms about people and organizations."""
 
 from django import forms
 from django.http import HttpRequest
 
 from accounts.audit import person
-from accounts.models import ApiKey, Organization, OutgoingTls, Scope, User
+from accounts.models import Organization, OutgoingTls, User
 from accounts.services import create_organization
 
 
@@ -83,26 +83,3 @@ class SettingsForm(OrganizationForm):
             ),
         ],
     )
-
-
-class ApiKeyForm(forms.ModelForm):
-    name = forms.CharField(
-        max_length=120,
-        help_text="Where the key will be used, so that you know it again.",
-        widget=forms.TextInput(attrs={"placeholder": "Production web app", "autocomplete": "off"}),
-    )
-    scopes = forms.MultipleChoiceField(
-        label="What it may do",
-        choices=Scope.choices,
-        initial=[Scope.SEND],
-        widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose at least one."},
-    )
-
-    class Meta:
-        model = ApiKey
-        fields = ["name", "scopes"]
-
-    def clean_scopes(self) -> list[str]:
-        scopes = self.cleaned_data["scopes"]
-        return [Scope.FULL] if Scope.FULL in scopes else scopes  # it contains the others

@@ -11,28 +11,34 @@ from typing import Any
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import transaction
+from django.db.models import Q
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from accounts.models import Notice, Organization, Role
+from accounts.models import Notice, Organization, Role, User
 
 AT_ONCE = 50
 
 
-def notify_owners(organization: Organization, template: str, **values: Any) -> None:
-    """Tells the owners. `template`: of `accounts/email/<template>_subject.txt` and `_message.txt`; `values`: JSON."""
-    _notify(organization, "", template, values)
+def notify_owners(organization: Organization, template: str, *, also_to: User | None = None, **values: Any) -> None:
+    """Tells the owners. `template`: of `accounts/email/<template>_subject.txt` and `_message.txt`; `values`: JSON.
+
+    `also_to` is told, too, if still a member when the mail goes out.
+    """
+    _notify(organization, template, values, also_to=also_to)
 
 
 def notify_address(organization: Organization, address: str, template: str, **values: Any) -> None:
     """Tells one person, who need not be a member."""
-    _notify(organization, address, template, values)
+    _notify(organization, template, values, address=address)
 
 
-def _notify(organization: Organization, address: str, template: str, values: dict[str, Any]) -> None:
+def _notify(
+    organization: Organization, template: str, values: dict[str, Any], *, address: str = "", also_to: User | None = None
+) -> None:
     from accounts.tasks import send_notices
 
-    Notice.objects.create(organization=organization, address=address, template=template, values=values)
+    Notice.objects.create(organization=organization, template=template, values=values, address=address, also_to=also_to)
     transaction.on_commit(lambda: send_notices.apply_async(retry=False), robust=True)
 
 
@@ -56,10 +62,11 @@ def _send(notice: Notice) -> None:
     context = notice.values | {"organization": notice.organization, "web_url": settings.WEB_URL}
     subject = " ".join(render_to_string(f"accounts/email/{notice.template}_subject.txt", context).split())
     text = render_to_string(f"accounts/email/{notice.template}_message.txt", context).strip() + "\n"
-    for address in [notice.address] if notice.address else _owners(notice.organization):
+    for address in [notice.address] if notice.address else _readers(notice):
         send_mail(subject, text, None, [address])
 
 
-def _owners(organization: Organization) -> list[str]:
-    owners = organization.memberships.filter(role=Role.OWNER, user__is_active=True).order_by("created_at")
-    return list(owners.values_list("user__email", flat=True))
+def _readers(notice: Notice) -> list[str]:
+    members = notice.organization.memberships.filter(user__is_active=True)
+    readers = members.filter(Q(role=Role.OWNER) | Q(user_id=notice.also_to_id))
+    return list(readers.order_by("created_at").values_list("user__email", flat=True))

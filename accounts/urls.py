@@ -4,9 +4,6 @@ from django.views.generic import RedirectView
 from accounts import audit_log, member_views, organization_views, views
 
 urlpatterns = [
-    path("api-keys/", views.api_keys, name="api_keys"),
-    path("api-keys/new/", views.api_key_create, name="api_key_create"),
-    path("api-keys/<uuid:key_id>/revoke/", views.api_key_revoke, name="api_key_revoke"),
     path("settings/", views.settings_page, name="settings"),
     path("settings/audit-log/", audit_log.audit_log, name="audit_log"),
     path("settings/members/", member_views.member_list, name="members"),

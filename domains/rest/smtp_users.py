@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
@@ -186,7 +185,7 @@ class SmtpUserPasswordView(APIView):
         serializer.is_valid(raise_exception=True)
         key = smtp_users.replace_password(
             smtp_user,
-            keep_old=timedelta(hours=serializer.validated_data["keep_old_hours"]),
+            keep_old=serializer.keep_old(),
             name=serializer.validated_data.get("name", ""),
             by=actor_of(request),
         )

@@ -74,7 +74,10 @@ LOOKS = {
     "without_key": Look("No key", "key-round", "warn"),
     "disabled": Look("Disabled", "ban", "idle"),
     "revoked": Look("Revoked", "ban", "idle"),
-    "expired": Look("Expired", "clock", "warn"),
+    "expired": Look("Expired", "clock", "idle"),
+    "expires_soon": Look("Stops soon", "clock", "warn"),
+    "replaced": Look("Replaced", "refresh-cw", "info"),
+    "leaked": Look("Reported as leaked", "triangle-alert", "bad"),
     # DKIM verdicts
     "pass": Look("DKIM pass", "shield-check", "ok"),
     "fail": Look("DKIM fail", "shield-x", "bad"),
@@ -229,6 +232,11 @@ def account_name(account: SocialAccount) -> str:
     """How it is called over there."""
     told = account.extra_data.get("userinfo") or account.extra_data.get("id_token") or account.extra_data
     return str(told.get("email") or told.get("preferred_username") or told.get("login") or account.uid)
+
+
+@register.filter
+def scope_in_words(value: str) -> str:
+    return Scope(value).in_words
 
 
 @register.filter
