@@ -239,7 +239,6 @@ def _locked_or_refused(api_key: ApiKey) -> ApiKey:
 def _terms(api_key: ApiKey) -> dict[str, Any]:
     """What it may do, and under which conditions: what is set of it."""
     terms = {
-        "key": api_key.prefix,
         "scopes": api_key.scopes,
         "domain": api_key.only_domain,
         "expires_at": _iso(api_key.expires_at),
