@@ -72,7 +72,8 @@ def link_in(message: mail.EmailMessage) -> str:
 
 
 def actions(organization: Organization) -> list[str]:
-    return list(AuditEntry.objects.of(organization).order_by("id").values_list("action", flat=True))
+    entries = AuditEntry.objects.of(organization).exclude(action="organization.created").order_by("id")
+    return list(entries.values_list("action", flat=True))
 
 
 def text_of(client: Client, url: str, status: int = 200) -> str:
