@@ -18,6 +18,8 @@ if MODE not in {"sandbox", "live"}:
     raise SystemExit(f"PLUGSEND_MODE must be 'sandbox' or 'live', not {MODE!r}.")
 SANDBOX = MODE == "sandbox"
 DEBUG = env.flag("DEBUG")
+if DEBUG and not SANDBOX:
+    raise SystemExit("DEBUG shows settings and code to everyone who meets an error: it is for the sandbox only.")
 
 SECRET_KEY = env.secret("SECRET_KEY")
 API_KEY_PEPPER = env.secret("API_KEY_PEPPER")  # keys the hash under which API keys are stored
@@ -35,15 +37,50 @@ SYSTEM_DOMAIN = env.text("SYSTEM_DOMAIN", HOSTNAME.split(".", 1)[-1])  # the pla
 ALLOWED_HOSTS = env.words(
     "ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if SANDBOX else (urlsplit(WEB_URL).hostname or "")
 )
-CSRF_TRUSTED_ORIGINS = [WEB_URL]
 SECURE = urlsplit(WEB_URL).scheme == "https"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
-SESSION_COOKIE_NAME = "plugsend_session"
 BEHIND_PROXY = env.flag("BEHIND_PROXY")  # what it says about its clients is believed
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
-SECURE_CONTENT_TYPE_NOSNIFF = True
-X_FRAME_OPTIONS = "SAMEORIGIN"
+# Another host name of ours at which previews of customers' HTML are shown; empty: at WEB_URL's, without its privileges.
+CONTENT_HOST = env.text("CONTENT_HOST").lower()
+if CONTENT_HOST and urlsplit(WEB_URL).netloc.lower() == CONTENT_HOST:
+    raise SystemExit("CONTENT_HOST must be another host name than WEB_URL's: cookies belong to a host.")
+if CONTENT_HOST:
+    ALLOWED_HOSTS.append(urlsplit(f"//{CONTENT_HOST}").hostname or "")
 SITE_ID = 1
+
+# ---- Browsers --------------------------------------------------------------------------------------------------------
+
+# What browsers are told with each page is in `plugsend.browser_policy`.
+
+# A name with this prefix is taken by browsers only over HTTPS, for one host and all of it (RFC 6265bis, 4.1.3).
+_COOKIE_PREFIX = "__Host-" if SECURE else ""
+SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}plugsend_session"
+CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}plugsend_csrf"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+# Not Strict: links in our mails, DNS hosts and sign-in elsewhere lead back to pages for which one must be signed in.
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # a cookie less
+CSRF_TRUSTED_ORIGINS = [WEB_URL]  # a proxy may be in front that tells us nothing
+
+# Redirecting needs to know how the client came, which only a proxy tells. The API refuses nothing by a redirect: its clients
+# would send their key in the clear again each time and never notice. Probes come past the proxy.
+SECURE_SSL_REDIRECT = SECURE and BEHIND_PROXY
+SECURE_REDIRECT_EXEMPT = [r"^api(/|$)", r"^healthz$", r"^readyz$"]
+HSTS_SECONDS = env.number("HSTS_SECONDS", 365 * 24 * 3600)
+SECURE_HSTS_SECONDS = HSTS_SECONDS if SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("HSTS_SUBDOMAINS")
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# Origins to which forms may lead by a redirect: those of the identity providers that people sign in with.
+SIGN_IN_ORIGINS = env.words("SIGN_IN_ORIGINS")
+SILENCED_SYSTEM_CHECKS = [
+    # HSTS for subdomains and preloading speak for hosts that may not be ours, and cannot be taken back: HSTS_SUBDOMAINS.
+    "security.W005",
+    "security.W021",
+]
 
 # ---- Apps ------------------------------------------------------------------------------------------------------------
 
@@ -76,6 +113,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "accounts.rest.shell.api_shell",  # answers below /api/; what follows is for pages
+    "plugsend.browser_policy.browser_policy",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -24,3 +24,5 @@ urlpatterns = [
     path("api/v1/", include("plugsend.api_urls")),
     path("admin/", admin.site.urls),
 ]
+
+handler400 = "plugsend.views.not_understood"

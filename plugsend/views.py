@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.core.cache import cache
+from django.core.exceptions import RequestDataTooBig
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.urls import reverse
 
@@ -124,6 +126,12 @@ def checklist(organization: Organization, smtp_user: SmtpUser | None, member: Me
 def favicon(request: HttpRequest) -> HttpResponse:
     """Where browsers look by themselves, such as from a preview."""
     return redirect(static("logo.svg"), permanent=False)
+
+
+def not_understood(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """The answer to what Django finds suspicious: of what kind it is, and no more."""
+    status = 413 if isinstance(exception, RequestDataTooBig) else 400
+    return HttpResponse(render_to_string(f"{status}.html"), status=status)
 
 
 def healthz(request: HttpRequest) -> HttpResponse:

@@ -26,7 +26,7 @@ from relay.sandbox import zone
 from relay.sandbox.forms import PublishForm
 from relay.sandbox.mistakes import MISTAKES
 from relay.sandbox.models import ReceivedMail
-from relay.views import html_preview, raw_download
+from relay.views import html_preview, raw_download, wants_images
 
 PAGE_SIZE = 50
 P = ParamSpec("P")
@@ -80,7 +80,8 @@ def mail(request: HttpRequest, mail_id: UUID) -> HttpResponse:
 
 @sandbox_only
 def mail_html(request: HttpRequest, mail_id: UUID) -> HttpResponse:
-    return html_preview(bytes(get_object_or_404(ReceivedMail, pk=mail_id).raw))
+    raw = bytes(get_object_or_404(ReceivedMail, pk=mail_id).raw)
+    return html_preview(raw, remote_images=wants_images(request))
 
 
 @sandbox_only
