@@ -35,7 +35,7 @@ ADMIN = PAGES | {"script-src": "'self' 'unsafe-eval'", "style-src": "'self' 'uns
 
 _NEEDED = ("clipboard-write", "publickey-credentials-create", "publickey-credentials-get")  # copy buttons, passkeys
 _UNNEEDED = (
-    "accelerometer", "autoplay", "bluetooth", "camera", "display-capture", "encrypted-media", "fullscreen", "geolocation",
+    "accelerometer", "autoplay", "camera", "display-capture", "encrypted-media", "fullscreen", "geolocation",
     "gyroscope", "hid", "magnetometer", "microphone", "midi", "payment", "picture-in-picture", "screen-wake-lock", "serial",
     "usb", "xr-spatial-tracking",
 )  # fmt: skip
