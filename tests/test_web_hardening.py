@@ -84,7 +84,7 @@ def test_every_address_refuses_a_post_without_a_token() -> None:
 
 
 @pytest.mark.django_db
-def test_every_answer_tells_browsers_what_it_may_do(client: Client) -> None:
+def test_every_answer_tells_browsers_what_it_may_do(client: Client, settings: Settings) -> None:
     tenant = make_tenant()
     for url, status in (
         ("/", 302),
@@ -97,8 +97,8 @@ def test_every_answer_tells_browsers_what_it_may_do(client: Client) -> None:
         assert answer.status_code == status
         policy = answer["Content-Security-Policy"]
         assert "'unsafe" not in policy
-        for directive in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "form-action 'self'",
-                          "frame-ancestors 'none'", "base-uri 'none'", "object-src 'none'"):  # fmt: skip
+        for directive in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'",
+                          f"form-action 'self' {settings.WEB_URL}", "base-uri 'none'", "object-src 'none'"):  # fmt: skip
             assert directive in policy.split("; ")
         assert answer["Permissions-Policy"] == PERMISSIONS
         assert answer["X-Frame-Options"] == "DENY"
