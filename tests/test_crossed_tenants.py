@@ -253,6 +253,8 @@ def test_no_form_and_no_link_crosses_organizations(walk: Walk) -> None:
 
     cookies = client.cookies.copy()
     for where, fields in forms.values():
+        if where.startswith("/accounts/oidc/"):
+            continue  # leads to another host
         body = {name: walk.crossed(value) for name, value in fields.items() if "csrf" not in name}
         client.cookies = cookies.copy()
         with undone():
