@@ -69,11 +69,6 @@ def member_required(permission: Permission, *, to_change: Permission | None = No
     return decorate
 
 
-def organization_required(view: View[P]) -> Guarded[P]:
-    """For what every member may do."""
-    return member_required(Permission.READ)(view)
-
-
 def _page_of(request: HttpRequest) -> str:
     """The page that its reader sees: a part of it that htmx asks for is none."""
     htmx = _htmx(request)

@@ -21,8 +21,7 @@ from accounts.rest.lists import ListQuery, list_answer, list_of, read_parameters
 from accounts.rest.openapi import may_refuse
 from accounts.scoping import OrganizationQuerySet
 from domains.names import normalize_domain
-from domains.rest.domains import visible_domains
-from domains.rest.serializers import (
+from domains.rest.api_key_serializers import (
     ApiKeyNameSerializer,
     ApiKeySerializer,
     CreateApiKeySerializer,
@@ -33,6 +32,7 @@ from domains.rest.serializers import (
     RotatedApiKeySerializer,
     UpdateApiKeySerializer,
 )
+from domains.rest.domains import visible_domains
 
 API_KEY = {
     "object": "api_key",

@@ -1,29 +1,20 @@
-"""The wire shapes of domains, SMTP users and API keys: Resend's names where the two overlap."""
+"""The wire shapes of domains: Resend's names where the two overlap."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
-from django.conf import settings
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from accounts.api_keys import reduced
-from accounts.models import ApiKey, Organization, OutgoingTls, Scope
+from accounts.models import Organization, OutgoingTls
 from accounts.rest.fields import (
     FixedField,
-    MomentField,
     ObjectField,
     SameIdField,
     StrictCharField,
     StrictSerializer,
-    StrictUUIDField,
-    WholeNumberField,
 )
-from accounts.rest.lists import ListQuery
-from domains.cidr import MOST_NETWORKS, read_networks
 from domains.dkim.rotation import ROTATION_DAYS
 from domains.models import (
     DkimAlgorithm,
@@ -33,13 +24,9 @@ from domains.models import (
     RecordPurpose,
     RecordStatus,
     SendingDomain,
-    SmtpUser,
 )
 from domains.names import registrable_part
-from domains.smtp_users import MOST_MESSAGES, Limits
 from domains.spf.serializers import SpfSerializer
-
-# ---- Domains ---------------------------------------------------------------------------------------------------------
 
 NO_TRACKING = "PlugSend does not track opens and clicks: leave it out, or give false."
 
@@ -274,292 +261,4 @@ class DomainSerializer(DomainFactsSerializer):
 
 
 class DeletedDomainSerializer(DomainNameSerializer):
-    deleted = serializers.BooleanField(default=True)
-
-
-# ---- SMTP users ------------------------------------------------------------------------------------------------------
-
-
-class NetworksField(serializers.ListField):
-    """Addresses and networks, as CIDR; they are read by `read_networks`."""
-
-    child = StrictCharField(max_length=100, allow_blank=True)
-
-    def __init__(self) -> None:
-        super().__init__(
-            max_length=MOST_NETWORKS,
-            required=False,
-            help_text="Addresses and networks (CIDR) that it may be used from; empty: from anywhere.",
-        )
-
-
-class ChangeSmtpUserSerializer(StrictSerializer):
-    """`PATCH /api/v1/smtp-users/{id}`. What is left out stays as it is."""
-
-    hourly_limit = WholeNumberField(
-        min_value=1,
-        max_value=MOST_MESSAGES,
-        allow_null=True,
-        required=False,
-        help_text="Messages an hour; null: no limit.",
-    )
-    daily_limit = WholeNumberField(
-        min_value=1,
-        max_value=MOST_MESSAGES,
-        allow_null=True,
-        required=False,
-        help_text="Messages a day (UTC); null: no limit.",
-    )
-    allowed_networks = NetworksField()
-
-    def limits(self) -> Limits:
-        """Raises `Refused`."""
-        data = self.validated_data
-        limits = cast(Limits, {name: data[name] for name in Limits.__annotations__ if name in data})
-        if "allowed_networks" in limits:
-            limits["allowed_networks"] = read_networks(limits["allowed_networks"], at="/allowed_networks")
-        return limits
-
-
-class CreateSmtpUserSerializer(ChangeSmtpUserSerializer):
-    """`POST /api/v1/smtp-users`."""
-
-    address = StrictCharField(max_length=1000, help_text="The user name: an address on a verified domain.")
-
-
-class AddSmtpUserKeySerializer(StrictSerializer):
-    """`POST /api/v1/smtp-users/{id}/keys`."""
-
-    name = StrictCharField(max_length=120, required=False, help_text="Where it is used, say.")
-
-
-class KeepOldSerializer(AddSmtpUserKeySerializer):
-    keep_old_hours = WholeNumberField(
-        min_value=0,
-        max_value=168,
-        required=False,
-        default=0,
-        help_text="For so many hours what there is works beside the new key; 0: it stops at once.",
-    )
-
-    def keep_old(self) -> timedelta:
-        return timedelta(hours=self.validated_data["keep_old_hours"])
-
-
-class ReplacePasswordSerializer(KeepOldSerializer):
-    """`POST /api/v1/smtp-users/{id}/password`."""
-
-
-class SmtpUserListQuery(ListQuery):
-    domain = serializers.CharField(required=False, max_length=1000, help_text="Only those of this domain.")
-
-
-class ServerSerializer(serializers.Serializer[Any]):
-    host = serializers.CharField()
-    port = serializers.IntegerField(help_text="STARTTLS is required before signing in.")
-    tls_port = serializers.IntegerField(help_text="TLS from the first octet (RFC 8314).")
-
-
-class SmtpUserSerializer(serializers.Serializer[Any]):
-    object = ObjectField("smtp_user")
-    id = serializers.UUIDField()
-    address = serializers.CharField(help_text="The user name to sign in with.")
-    domain = serializers.CharField(source="domain.name")
-    domain_id = serializers.UUIDField()
-    server = serializers.SerializerMethodField()
-    created_at = serializers.DateTimeField()
-    last_used_at = serializers.DateTimeField(
-        source="last_used_key.last_used_at",
-        default=None,
-        allow_null=True,
-        help_text="To the minute; signing in counts.",
-    )
-    last_used_from = serializers.IPAddressField(source="last_used_key.last_used_from", default=None, allow_null=True)
-    disabled_at = serializers.DateTimeField(allow_null=True, help_text="While it is set, all its keys are refused.")
-    hourly_limit = serializers.IntegerField(allow_null=True, help_text="Messages an hour; null: no limit.")
-    daily_limit = serializers.IntegerField(allow_null=True, help_text="Messages a day (UTC); null: no limit.")
-    allowed_networks = serializers.ListField(
-        child=serializers.CharField(), help_text="From where it may be used (CIDR); empty: from anywhere."
-    )
-
-    @extend_schema_field(ServerSerializer)
-    def get_server(self, smtp_user: SmtpUser) -> dict[str, Any]:
-        return {"host": settings.SMTP_PUBLIC_HOST, "port": settings.SMTP_PORT, "tls_port": settings.SMTPS_PORT}
-
-
-class NewSmtpUserSerializer(SmtpUserSerializer):
-    """With the password, which is an API key: shown this once."""
-
-    password = serializers.SerializerMethodField(help_text="Shown this once.")
-
-    def get_password(self, smtp_user: SmtpUser) -> str:
-        return str(self.context["secret"])
-
-
-class DeletedSmtpUserSerializer(serializers.Serializer[Any]):
-    object = ObjectField("smtp_user")
-    id = serializers.UUIDField()
-    deleted = serializers.BooleanField(default=True)
-
-
-class SmtpUserKeySerializer(serializers.Serializer[Any]):
-    """One of an SMTP user's passwords."""
-
-    object = ObjectField("smtp_user_key")
-    id = serializers.UUIDField()
-    name = serializers.CharField()
-    prefix = serializers.CharField(help_text="The key's visible beginning.")
-    created_at = serializers.DateTimeField()
-    last_used_at = serializers.DateTimeField(allow_null=True, help_text="To the minute; signing in counts.")
-    last_used_from = serializers.IPAddressField(allow_null=True)
-    expires_at = serializers.DateTimeField(allow_null=True, help_text="A key that was replaced works so long.")
-
-
-class NewSmtpUserKeySerializer(SmtpUserKeySerializer):
-    """With the key itself: shown this once."""
-
-    password = serializers.SerializerMethodField(help_text="Shown this once.")
-
-    def get_password(self, api_key: ApiKey) -> str:
-        return str(self.context["secret"])
-
-
-class DeletedSmtpUserKeySerializer(serializers.Serializer[Any]):
-    object = ObjectField("smtp_user_key")
-    id = serializers.UUIDField()
-    deleted = serializers.BooleanField(default=True)
-
-
-# ---- API keys --------------------------------------------------------------------------------------------------------
-
-PERMISSIONS = {"full_access": Scope.FULL, "sending_access": Scope.SEND}
-
-
-class UpdateApiKeySerializer(StrictSerializer):
-    """`PATCH /api/v1/api-keys/{id}`. What is left out stays as it is."""
-
-    name = StrictCharField(max_length=120, required=False)
-    allowed_networks = NetworksField()
-
-    def networks(self) -> list[str] | None:
-        """None where it is left out. Raises `Refused`."""
-        typed = self.validated_data.get("allowed_networks")
-        return None if typed is None else read_networks(typed, at="/allowed_networks")
-
-
-class CreateApiKeySerializer(UpdateApiKeySerializer):
-    """`POST /api/v1/api-keys`. Without `permission` and `scopes` the key may do everything, as with Resend."""
-
-    name = StrictCharField(max_length=120)
-    permission = serializers.ChoiceField(choices=list(PERMISSIONS), required=False, help_text="Resend's two words.")
-    domain_id = StrictUUIDField(required=False, help_text="The key is for this domain only.")
-    scopes = serializers.ListField(
-        child=serializers.ChoiceField(choices=Scope.choices),
-        required=False,
-        min_length=1,
-        help_text="Finer than permission.",
-    )
-    domain = StrictCharField(required=False, max_length=1000, help_text="As domain_id, by name.")
-    expires_at = MomentField(
-        required=False, allow_null=True, help_text="It works until then; null: until it is revoked."
-    )
-
-    def validate_expires_at(self, moment: datetime | None) -> datetime | None:
-        if moment is not None and moment <= timezone.now():
-            raise serializers.ValidationError("This time is over.")
-        return moment
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        for one, other in (("permission", "scopes"), ("domain_id", "domain")):
-            if one in attrs and other in attrs:
-                raise serializers.ValidationError({other: [f"Give {one} or {other}, not both."]})
-        return attrs
-
-    def scopes_asked(self) -> list[str]:
-        data = self.validated_data
-        return reduced(data.get("scopes") or [PERMISSIONS[data.get("permission", "full_access")]])
-
-
-class RotateApiKeySerializer(KeepOldSerializer):
-    """`POST /api/v1/api-keys/{id}/rotate`."""
-
-    name = StrictCharField(max_length=120, required=False, help_text="Of the new key; left out: that of the old one.")
-
-
-class RevokeApiKeyQuery(StrictSerializer):
-    reason = serializers.CharField(required=False, max_length=200, help_text="Why, for those who wonder later.")
-
-
-class ApiKeyNameSerializer(serializers.Serializer[Any]):
-    object = ObjectField("api_key")
-    id = serializers.UUIDField()
-
-
-class ApiKeyIsCurrentSerializer(ApiKeyNameSerializer):
-    is_current = serializers.SerializerMethodField(help_text="Whether this request was made with it.")
-
-    def get_is_current(self, api_key: ApiKey) -> bool:
-        return bool(api_key.pk == self.context["credential"].api_key_id)
-
-
-class ApiKeySerializer(ApiKeyIsCurrentSerializer):
-    name = serializers.CharField()
-    created_at = serializers.DateTimeField()
-    created_by = serializers.SerializerMethodField(
-        help_text="Who made it: a member's address, or the visible beginning of the API key of a program; null: nobody of now."
-    )
-    last_used_at = serializers.DateTimeField(allow_null=True, help_text="To the minute.")
-    last_used_from = serializers.IPAddressField(allow_null=True)
-    prefix = serializers.CharField(help_text="The key's visible beginning.")
-    scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.choices))
-    domain = serializers.SerializerMethodField(help_text="The only domain that the key is for; null: all.")
-    allowed_networks = serializers.ListField(
-        child=serializers.CharField(), help_text="From where it may be used (CIDR); empty: from anywhere."
-    )
-    expires_at = serializers.DateTimeField(allow_null=True, help_text="It works until then; null: until it is revoked.")
-    replaced_by = serializers.UUIDField(
-        source="replaced_by_id", allow_null=True, help_text="The key that a rotation has put beside it."
-    )
-
-    def get_domain(self, api_key: ApiKey) -> str | None:
-        return api_key.only_domain or None
-
-    def get_created_by(self, api_key: ApiKey) -> str | None:
-        if api_key.created_by:
-            return api_key.created_by.email
-        return api_key.created_with.prefix if api_key.created_with else None
-
-
-class NewApiKeySerializer(ApiKeySerializer):
-    """With the key itself: shown this once."""
-
-    token = serializers.SerializerMethodField(help_text="Shown this once.")
-
-    def get_token(self, api_key: ApiKey) -> str:
-        return str(self.context["secret"])
-
-
-class ReplacedApiKeySerializer(serializers.Serializer[Any]):
-    id = serializers.UUIDField()
-    ends_at = serializers.SerializerMethodField(help_text="When it stops, or stopped.")
-
-    def get_ends_at(self, api_key: ApiKey) -> datetime:
-        moment = api_key.revoked_at or api_key.expires_at
-        assert moment
-        return moment
-
-
-class RotatedApiKeySerializer(NewApiKeySerializer):
-    """The new key, and what became of the old one."""
-
-    replaces = serializers.SerializerMethodField()
-
-    @extend_schema_field(ReplacedApiKeySerializer)
-    def get_replaces(self, api_key: ApiKey) -> Any:
-        return ReplacedApiKeySerializer(self.context["replaces"]).data
-
-
-class DeletedApiKeySerializer(ApiKeyIsCurrentSerializer):
-    """`is_current`: further requests with the key that made this one are refused."""
-
     deleted = serializers.BooleanField(default=True)

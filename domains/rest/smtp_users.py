@@ -21,7 +21,7 @@ from accounts.scoping import OrganizationQuerySet
 from domains import smtp_users
 from domains.models import SendingDomain, SmtpUser
 from domains.names import normalize_domain
-from domains.rest.serializers import (
+from domains.rest.smtp_user_serializers import (
     AddSmtpUserKeySerializer,
     ChangeSmtpUserSerializer,
     CreateSmtpUserSerializer,
