@@ -17,7 +17,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.ids import first_id_at, time_of
-from domains.diagnosis.records import parse_tags
+from domains.diagnosis.dkim_record import parse_tags
 from domains.models import RecordPurpose, RecordStatus, SendingDomain
 from domains.names import registrable_part
 from events.reasons import suppresses
