@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import requests
 from allauth.account.internal.flows.reauthentication import raise_if_reauthentication_required
 from allauth.account.internal.userkit import filter_users_by_email
 from allauth.account.models import EmailAddress
@@ -41,6 +42,23 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
             sociallogin.user.email = address
             sociallogin.email_addresses = [EmailAddress(email=address, verified=True, primary=True)]
 
+    def get_requests_session(self) -> requests.Session:
+        """Through which allauth asks providers: one that is away is told to the person, and is no error of ours."""
+        session: requests.Session = super().get_requests_session()
+        ask = session.request
+
+        def request(*args: Any, **kwargs: Any) -> requests.Response:
+            try:
+                answer: requests.Response = ask(*args, **kwargs)
+            except requests.RequestException as error:
+                raise _away(self.request) from error
+            if answer.status_code >= 500:
+                raise _away(self.request)
+            return answer
+
+        session.request = request  # type: ignore[method-assign]  # as allauth does, for the time-out
+        return session
+
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
         user: User = super().populate_user(request, sociallogin, data)
         parts = (data.get("first_name"), data.get("last_name"))
@@ -63,6 +81,10 @@ def _verified_address(sociallogin: SocialLogin) -> str | None:
 def _refuse(request: HttpRequest, sociallogin: SocialLogin, why: str, address: str = "") -> None:
     context = {"why": why, "provider": sociallogin.provider.name, "address": address}
     raise ImmediateHttpResponse(render(request, "socialaccount/refused.html", context, status=403))
+
+
+def _away(request: HttpRequest) -> ImmediateHttpResponse:
+    return ImmediateHttpResponse(render(request, "socialaccount/refused.html", {"why": "away"}, status=503))
 
 
 class SignupForm(social_forms.SignupForm):

@@ -84,6 +84,19 @@ def test_a_word_that_proves_nothing_opens_nothing(
     assert not User.objects.exists()
 
 
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_a_provider_that_is_away_is_told_as_such(provider: Provider, settings: Settings, when: str) -> None:
+    [app] = settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"]
+    client, away = Client(), ""
+    if when == "between":
+        page = client.post("/accounts/oidc/sso/login/?process=login").content.decode()
+        [away] = re.findall(r'http-equiv="refresh" content="0; url=([^"]+)"', page)
+        away = provider.agree(html.unescape(away))
+    app["settings"]["server_url"] = "http://127.0.0.1:1"
+    answer = client.get(away) if away else client.post("/accounts/oidc/sso/login/?process=login")
+    assert (answer.status_code, "The other side does not answer" in answer.content.decode()) == (503, True)
+
+
 @pytest.mark.parametrize("verified", [True, False])
 def test_an_account_that_is_there_is_never_taken_over(provider: Provider, verified: bool) -> None:
     make_tenant("Acme", "ada@people.test")
