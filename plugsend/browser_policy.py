@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.request import split_domain_port
 
 CONTENT_URLS = "relay.content_urls"  # all that there is at CONTENT_HOST
 
@@ -46,11 +47,16 @@ def browser_policy(get_response: Callable[[HttpRequest], HttpResponse]) -> Calla
     """Middleware. Stands around all others, so that their refusals are told the same."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if settings.CONTENT_HOST and request.META.get("HTTP_HOST", "").lower() == settings.CONTENT_HOST:
+        if settings.CONTENT_HOST and _name_of(request.META.get("HTTP_HOST", "")) == _name_of(settings.CONTENT_HOST):
             request.urlconf = CONTENT_URLS
         return tell(get_response(request), is_admin=request.path_info.startswith("/admin/"))
 
     return middleware
+
+
+def _name_of(host: str) -> str:
+    """Without the port and the final dot, by which the same host has other spellings."""
+    return split_domain_port(host)[0]
 
 
 def tell(response: HttpResponse, *, is_admin: bool = False) -> HttpResponse:

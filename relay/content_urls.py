@@ -1,4 +1,7 @@
-"""All that there is at CONTENT_HOST, where customers' HTML is shown: no page of ours, no session, no API."""
+"""All that there is at CONTENT_HOST, where customers' HTML is shown: no page of ours and no session.
+
+The API, which takes bearer keys alone, answers at any host.
+"""
 
 from django.urls import path
 

@@ -113,11 +113,14 @@ class Directory:
             for key, at, status, whose, below, missing in rows
             if whose == organization_id
         ]
+        itself = next((fact for fact in own if fact.name == name), None)
+        if itself and itself.status == "stopped":
+            return itself  # its owner is to hear of it, also where a domain above would do
         # Where another organization has verified a domain nearer to the name, ours above it do not count.
         nearest = own[0] if rows and rows[0][3] == organization_id else None
         if nearest and nearest.covers:
             return nearest
-        return next((fact for fact in own if fact.name == name), nearest)
+        return itself or nearest
 
     async def template(self, organization_id: UUID, reference: str) -> StoredVersion:
         """What is published of a template, by id or alias. Raises `Refused`."""
