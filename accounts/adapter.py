@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 from allauth.account import app_settings
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.login import get_authentication_records
+from allauth.account.models import EmailAddress
 from allauth.mfa.utils import is_mfa_enabled
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
@@ -16,8 +18,11 @@ from django.urls import reverse
 
 from accounts import devices
 from accounts.audit import Actor, note
+from accounts.catalogue import Refused
 from accounts.client import client_address
 from accounts.models import User
+
+logger = logging.getLogger(__name__)
 
 # What is told in a mail stands in the audit log of each of the person's organizations, too.
 AUDITED = {
@@ -90,9 +95,20 @@ class AccountAdapter(DefaultAccountAdapter):
     def send_notification_mail(
         self, template_prefix: str, user: User, context: dict[str, Any] | None = None, email: str | None = None
     ) -> None:
-        device = devices.device_name(self.get_http_user_agent(self.request))
-        super().send_notification_mail(template_prefix, user, {"device": device} | (context or {}), email)
+        """Tells of what has happened already: that the mail cannot go out now must not make it fail."""
         self._note(user, AUDITED[template_prefix])
+        device = devices.device_name(self.get_http_user_agent(self.request))
+        try:
+            super().send_notification_mail(template_prefix, user, {"device": device} | (context or {}), email)
+        except Refused:
+            logger.exception("The mail %s could not be sent", template_prefix)
+
+    def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
+        is_new = bool(super().confirm_email(request, email_address))
+        others = EmailAddress.objects.filter(user=email_address.user, verified=True).exclude(pk=email_address.pk)
+        if is_new and others.exists():  # not when they sign up
+            self.send_notification_mail("account/email/email_confirm", email_address.user)
+        return is_new
 
     def _note(self, user: User, action: str) -> None:
         actor = Actor("user", user.pk, user.email, client_address(self.request.META) or None)

@@ -213,7 +213,7 @@ class AuditEntryAdmin(GrowingTableAdmin):
         return queryset.filter(object_id=identifier), False
 
 
-class OfAPerson(ModelAdmin):
+class OfAPerson(AuditedAdmin):
     """How a person signs in: looked at, and taken away when they ask for it; never made or changed here."""
 
     list_select_related = ["user"]
@@ -245,8 +245,10 @@ class UserSessionAdmin(OfAPerson):
     list_display = fields = ["user", "ip", "user_agent", "created_at", "last_seen_at"]
 
     def delete_model(self, request: HttpRequest, obj: UserSession) -> None:
+        self.note(request, "removed", obj)
         obj.end()
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         for session in queryset:
+            self.note(request, "removed", session)
             session.end()

@@ -173,6 +173,7 @@ def _uuid(text: str) -> UUID | None:
 
 def _day(text: str) -> datetime | None:
     try:
-        return datetime.combine(date.fromisoformat(text), time.min, UTC)
+        day = date.fromisoformat(text)
     except ValueError:
         return None
+    return datetime.combine(day, time.min, UTC) if day < date.max else None  # after which there is none

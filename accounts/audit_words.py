@@ -47,6 +47,7 @@ _SENTENCES = {
     "message.cancelled": "cancelled {}",
     "message.rescheduled": "rescheduled {}",
     "message.read": "opened the message {}",
+    "user.signed_in": "signed in, as {}",
     "user.signed_in_on_new_device": "signed in on a new device, as {}",
     "user.password_changed": "changed the password of {}",
     "user.password_set": "set a password for {}",
@@ -78,6 +79,7 @@ _SWITCHES = {
     "never_twice": "“never twice”",
     "show_client_address": "client addresses in Received fields",
     "require_mfa": "required multi-factor sign-in",
+    "is_active": "the account",
 }
 _CODES = frozenset({"status", "reason", "outgoing_tls", "role", "state"})  # fields whose values are words of ours
 

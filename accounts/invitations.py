@@ -197,10 +197,12 @@ def _mail(invitation: Invitation, by: Actor) -> None:
 
 
 def _expect_few(organization: Organization, address: str) -> None:
-    """The organization's row is held, so the count is exact."""
+    """The organization's row is held, so its count is exact. An address's is over all organizations, of which anybody may
+    make many."""
     since = timezone.now() - timedelta(days=1)
+    to_address = Notice.objects.filter(template=TEMPLATE, created_at__gt=since, address=address)
     sent = Notice.objects.of(organization).filter(template=TEMPLATE, created_at__gt=since)
-    if sent.filter(address=address).count() >= A_DAY_EACH:
+    if to_address.count() >= A_DAY_EACH:
         raise MembersRefused(
             f"{A_DAY_EACH} invitations went to {address} in the last 24 hours. Wait before you send more."
         )

@@ -6,7 +6,9 @@ At least once: should the process end between the mail and the note that it is s
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -15,7 +17,10 @@ from django.db.models import Q
 from django.template.loader import render_to_string
 from django.utils import timezone
 
+from accounts.catalogue import Refused
 from accounts.models import Notice, Organization, Role, User
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 50
 
@@ -43,15 +48,23 @@ def _notify(
 
 
 def send_due() -> int:
-    """Sends what is not sent yet, the oldest first. Returns how many; another process's are left to it."""
-    sent = 0
-    while sent < AT_ONCE:
+    """Sends what is not sent yet, the oldest first. Returns how many; another process's are left to it.
+
+    One that cannot be sent now keeps no other from going out, and is tried again in the next run.
+    """
+    sent, failed = 0, list[UUID]()
+    while sent + len(failed) < AT_ONCE:
         with transaction.atomic():
             query = Notice.objects.select_for_update(skip_locked=True, of=["self"]).select_related("organization")
-            notice = query.filter(sent_at__isnull=True).order_by("id").first()
+            notice = query.filter(sent_at__isnull=True).exclude(pk__in=failed).order_by("id").first()
             if notice is None:
                 break
-            _send(notice)
+            try:
+                _send(notice)
+            except Exception:
+                logger.exception("The notice %s could not be sent", notice.pk)
+                failed.append(notice.pk)
+                continue
             notice.sent_at = timezone.now()
             notice.save(update_fields=["sent_at"])
         sent += 1
@@ -63,7 +76,12 @@ def _send(notice: Notice) -> None:
     subject = " ".join(render_to_string(f"accounts/email/{notice.template}_subject.txt", context).split())
     text = render_to_string(f"accounts/email/{notice.template}_message.txt", context).strip() + "\n"
     for address in [notice.address] if notice.address else _readers(notice):
-        send_mail(subject, text, None, [address])
+        try:
+            send_mail(subject, text, None, [address])
+        except Refused as refused:
+            if refused.code != "invalid_recipient":
+                raise
+            logger.warning("The notice %s has a reader whose address takes no mail", notice.pk)
 
 
 def _readers(notice: Notice) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from allauth.core.internal.cryptokit import normalize_user_code
 from allauth.mfa import app_settings
 from allauth.mfa.adapter import DefaultMFAAdapter, get_adapter
 from allauth.mfa.base import forms as base_forms
@@ -85,7 +86,7 @@ class _OnceOnly:
         code: str = super().clean_code()  # type: ignore[misc]
         lifetime_s = app_settings.TOTP_PERIOD * (2 * app_settings.TOTP_TOLERANCE + 1)
         is_app = self.authenticator.type == Authenticator.Type.TOTP
-        if is_app and not cache.add(f"totp-used:{self.user.pk}:{code.strip()}", 1, lifetime_s):
+        if is_app and not cache.add(f"totp-used:{self.user.pk}:{normalize_user_code(code)}", 1, lifetime_s):
             raise get_adapter().validation_error("incorrect_code")
         return code
 

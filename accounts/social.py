@@ -6,6 +6,9 @@ account connects the other one to it, signed in. Else somebody could prepare an 
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import requests
@@ -18,10 +21,12 @@ from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialApp, SocialLogin
 from allauth.socialaccount.providers.base import AuthProcess
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from accounts.models import User
+
+logger = logging.getLogger(__name__)
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):
@@ -41,23 +46,6 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         else:
             sociallogin.user.email = address
             sociallogin.email_addresses = [EmailAddress(email=address, verified=True, primary=True)]
-
-    def get_requests_session(self) -> requests.Session:
-        """Through which allauth asks providers: one that is away is told to the person, and is no error of ours."""
-        session: requests.Session = super().get_requests_session()
-        ask = session.request
-
-        def request(*args: Any, **kwargs: Any) -> requests.Response:
-            try:
-                answer: requests.Response = ask(*args, **kwargs)
-            except requests.RequestException as error:
-                raise _away(self.request) from error
-            if answer.status_code >= 500:
-                raise _away(self.request)
-            return answer
-
-        session.request = request  # type: ignore[method-assign]  # as allauth does, for the time-out
-        return session
 
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
         user: User = super().populate_user(request, sociallogin, data)
@@ -83,8 +71,18 @@ def _refuse(request: HttpRequest, sociallogin: SocialLogin, why: str, address: s
     raise ImmediateHttpResponse(render(request, "socialaccount/refused.html", context, status=403))
 
 
-def _away(request: HttpRequest) -> ImmediateHttpResponse:
-    return ImmediateHttpResponse(render(request, "socialaccount/refused.html", {"why": "away"}, status=503))
+def or_away(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Of a view that asks the provider about itself: that one is away, or tells nonsense, is told and is no error of ours."""
+
+    @wraps(view)
+    def patient(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except (requests.RequestException, KeyError) as error:
+            logger.warning("%s: %r", request.path, error)
+            return render(request, "socialaccount/refused.html", {"why": "away"}, status=503)
+
+    return patient
 
 
 class SignupForm(social_forms.SignupForm):

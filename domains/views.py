@@ -1,5 +1,6 @@
 """Pages about sending domains and their DNS records."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -114,17 +115,7 @@ def _render_domain(request: OrganizationRequest, domain: SendingDomain, *, alway
     awaits_dns = not domain.is_verified or domain.failing_since is not None
     if awaits_dns and not always:
         looking.look_while_open(domain, timezone.now() - opened_at)
-    # What the page shows, in short: a poll that carries the same mark has nothing to swap in.
-    states = [
-        domain.status,
-        domain.failing_since is not None,
-        domain.warned_at is not None,
-        bool(domain.domain_connect),
-        domain.dns_host,
-        domain.zone_diagnosis,
-        domain.spf and domain.spf["checked_at"],
-    ]
-    mark = ".".join(map(str, [*states, *(record.status + record.diagnosis for record in records)]))
+    mark = _mark(domain, records)
     if request.htmx and not always and request.GET.get("seen") == mark:
         return _only_when_checked(request, domain)
     context = {
@@ -137,12 +128,22 @@ def _render_domain(request: OrganizationRequest, domain: SendingDomain, *, alway
         "required": sum(record.required for record in records),
         "smtp_users": domain.smtp_users.filter(disabled_at__isnull=True).order_by("address"),
         **domain_connect.page_part(domain),
-        **exports_views.page_part(domain),
+        **({} if request.htmx else exports_views.page_part(domain)),
         **dns_hosts.page_part(domain),
         **trouble.page_part(domain),
         **spf.page_part(domain),
     }
     return render(request, "domains/records.html" if request.htmx else "domains/domain.html", context)
+
+
+def _mark(domain: SendingDomain, records: list[DnsRecord]) -> str:
+    """What the page shows, in short: a poll that carries the same mark has nothing to swap in."""
+    shown = [
+        domain.status, domain.failing_since, domain.warned_at, domain.domain_connect, domain.nameservers, domain.zone,
+        domain.zone_explanation, domain.spf and domain.spf["checked_at"],
+        *[(one.status, one.diagnosis, one.explanation, one.found, one.visible_at) for one in records],
+    ]  # fmt: skip
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 
 def _told(record: DnsRecord, domain: SendingDomain) -> str:

@@ -61,7 +61,7 @@ def _name_of(host: str) -> str:
 
 def tell(response: HttpResponse, *, is_admin: bool = False) -> HttpResponse:
     """Also for pages that the middleware does not see: those below `/api/`."""
-    policy = _written(is_admin, settings.CONTENT_HOST, (settings.WEB_URL, *settings.SIGN_IN_ORIGINS), settings.SECURE)
+    policy = _written(is_admin, settings.CONTENT_HOST, settings.WEB_URL, settings.SECURE)
     response.headers.setdefault("Content-Security-Policy", policy)
     response.headers.setdefault("Permissions-Policy", PERMISSIONS)
     response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
@@ -69,13 +69,11 @@ def tell(response: HttpResponse, *, is_admin: bool = False) -> HttpResponse:
 
 
 @lru_cache(maxsize=8)
-def _written(is_admin: bool, content_host: str, form_origins: tuple[str, ...], is_secure: bool) -> str:
+def _written(is_admin: bool, content_host: str, web_url: str, is_secure: bool) -> str:
     directives: Mapping[str, str] = ADMIN if is_admin else PAGES
     words = dict(directives)
     if content_host and not is_admin:
         words["frame-src"] += f" {'https' if is_secure else 'http'}://{content_host}"
     if not is_admin:
-        # Chromium holds the redirect that answers a form to this, too: signing in elsewhere begins with a form. Ours by its
-        # proper name, for whoever came by another.
-        words["form-action"] = " ".join(["'self'", *form_origins])
+        words["form-action"] = f"'self' {web_url}"  # ours by its proper name, for whoever came by another
     return "; ".join([f"{name} {value}" for name, value in words.items()] + ["upgrade-insecure-requests"] * is_secure)

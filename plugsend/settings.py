@@ -74,8 +74,6 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-# Origins to which forms may lead by a redirect: those of the identity providers that people sign in with.
-SIGN_IN_ORIGINS = env.words("SIGN_IN_ORIGINS")
 SILENCED_SYSTEM_CHECKS = [
     # HSTS for subdomains and preloading speak for hosts that may not be ours, and cannot be taken back: HSTS_SUBDOMAINS.
     "security.W005",

@@ -31,7 +31,7 @@ from django.utils import timezone
 from accounts.admin_audit import AuditedAdmin
 from accounts.api_keys import create_api_key
 from accounts.models import ApiKey, AuditEntry, Membership, Organization, User
-from domains import smtp_users
+from domains import looking, smtp_users
 from domains.dkim import requests as dkim_requests
 from domains.models import DkimKeyState, RecordStatus, SendingDomain, SmtpUser
 from plugsend.api_docs import document
@@ -41,7 +41,7 @@ from relay.sandbox.models import ZoneFault, ZoneRecord
 from relay.suppressions import suppress
 from relay.templates import TemplateContent
 from tests.factories import Tenant, make_domain, make_message, make_smtp_user, make_tenant
-from tests.rest import Api, make_api
+from tests.rest import Api
 
 pytestmark = pytest.mark.django_db
 
@@ -84,7 +84,7 @@ def world() -> World:
     smtp_user = make_smtp_user(domain)
     return World(
         tenant=tenant,
-        api=make_api(organization, "full"),
+        api=Api(create_api_key(organization, "Tests", ["full"], created_by=tenant.user).api_key),
         domain=domain,
         smtp_user=smtp_user,
         key=smtp_users.add_key(smtp_user, "Second").api_key,
@@ -130,7 +130,7 @@ def _wait_for_rotation(world: World) -> None:
     world.domain.dkim_keys.update(seen_at=None)
     world.domain.records.filter(dkim_key__state=DkimKeyState.WAITING).update(status=RecordStatus.MISSING)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dkim_requests, "check_domain", lambda domain: domain)
+        patch.setattr(looking, "check_again", lambda domain, **_: domain)
         dkim_requests.rotate(world.domain)
 
 

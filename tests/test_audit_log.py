@@ -14,18 +14,19 @@ from django.db import DatabaseError, connection, transaction
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.api_keys import create_api_key
 from accounts.audit import SYSTEM, Actor, note
 from accounts.audit_export import safe_cell
 from accounts.audit_log import PAGE_SIZE
 from accounts.audit_words import told
 from accounts.ids import uuid7
-from accounts.models import AuditEntry, Role, User
+from accounts.models import AuditEntry, Membership, Role, User
 from accounts.permissions import PERMISSIONS, Permission
 from accounts.services import change_settings
 from domains.models import DomainStatus, RecordStatus, SendingDomain
 from relay.suppressions import suppress_all
 from tests.factories import Tenant, make_domain, make_message, make_tenant
-from tests.rest import make_api, refused
+from tests.rest import Api, make_api, refused
 
 pytestmark = pytest.mark.django_db
 
@@ -145,8 +146,13 @@ def test_a_poll_tells_of_a_look_that_found_nothing_new_and_swaps_nothing(tenant:
     assert answer["HX-Reswap"] == "none"
     assert 'id="checked"' in answer.content.decode()
     assert "<h2" not in answer.content.decode()
+    domain.records.filter(purpose="return_path").update(found=["b.example"])  # the same fault, another value
+    assert (
+        "b.example" in tenant.client.get(poll[1].replace("&amp;", "&"), headers={"HX-Request": "true"}).content.decode()
+    )
     for opened in ("0", "x", "٣", "9" * 30, "99999999999"):
         assert tenant.client.get(f"{url}?opened={opened}").status_code == 200
+    assert tenant.client.get("/settings/audit-log/?until=9999-12-31").status_code == 200
 
 
 # ---- Found, taken along, kept ----------------------------------------------------------------------------------------
@@ -227,12 +233,19 @@ def test_no_cell_is_a_formula(sign: str) -> None:
 
 
 def test_programs_with_full_rights_list_the_log(tenant: Tenant, busy: dict[str, AuditEntry]) -> None:
-    api = make_api(tenant.organization, "full")
+    refused(make_api(tenant.organization, "full").get("audit-log"), 403, "audit_log_not_open")  # made by nobody
+    developer = User.objects.create_user("dev@people.test", "x")
+    Membership.objects.create(organization=tenant.organization, user=developer, role="developer")
+    made = [
+        create_api_key(tenant.organization, "A key", ["full"], created_by=user) for user in (developer, tenant.user)
+    ]
+    refused(Api(made[0].api_key).get("audit-log"), 403, "audit_log_not_open")
+    api = Api(made[1].api_key)
     every = [str(entry.pk) for entry in AuditEntry.objects.order_by("-id")]
-    first = api.get("audit-log?limit=3").json()
-    assert ([entry["id"] for entry in first["data"]], first["has_more"]) == (every[:3], True)
-    second = api.get(f"audit-log?limit=100&after={every[2]}").json()
-    assert ([entry["id"] for entry in second["data"]], second["has_more"]) == (every[3:], False)
+    first = api.get("audit-log?limit=6").json()
+    assert ([entry["id"] for entry in first["data"]], first["has_more"]) == (every[:6], True)
+    second = api.get(f"audit-log?limit=100&after={every[5]}").json()
+    assert ([entry["id"] for entry in second["data"]], second["has_more"]) == (every[6:], False)
     operator = next(entry for entry in first["data"] if entry["id"] == str(busy["root"].pk))
     assert operator["actor"] == {"kind": "operator", "id": None, "name": "PlugSend operator"}
     for query, expected in [
@@ -248,7 +261,9 @@ def test_programs_with_full_rights_list_the_log(tenant: Tenant, busy: dict[str, 
     refused(
         make_api(tenant.organization, "full", only_domain="acme.test").get("audit-log"), 403, "key_restricted_to_domain"
     )
-    assert make_api(make_tenant("Rival").organization, "full").get(f"audit-log?after={every[0]}").json()["data"] == []
+    rival = make_tenant("Rival")
+    theirs = Api(create_api_key(rival.organization, "A key", ["full"], created_by=rival.user).api_key)
+    assert theirs.get(f"audit-log?after={every[0]}").json()["data"] == []
 
 
 @pytest.mark.parametrize("role", [role.value for role in Role])

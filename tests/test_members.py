@@ -15,8 +15,9 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from accounts import invitations, members, second_factor
+from accounts import invitations, members, notices, second_factor
 from accounts.audit import SYSTEM
+from accounts.catalogue import Refused
 from accounts.members import MembersRefused
 from accounts.models import AuditEntry, Invitation, Membership, Notice, Organization, Role, User
 from accounts.notices import send_due
@@ -222,7 +223,31 @@ def test_strangers_are_not_mailed_without_end(tenant: Tenant, monkeypatch: pytes
         invitations.invite(acting, ["bob@people.test"], Role.VIEWER, by=SYSTEM)
 
 
+def test_a_notice_that_cannot_be_sent_keeps_no_other_back(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = notices.send_mail
+    refusals = {
+        "nobody@people.test": Refused("invalid_recipient", address="x"),
+        "away@people.test": RuntimeError("away"),
+    }
+
+    def send(subject: str, text: str, sender: None, readers: list[str]) -> int:
+        if refusal := refusals.get(readers[0]):
+            raise refusal
+        return real(subject, text, sender, readers)
+
+    monkeypatch.setattr(notices, "send_mail", send)
+    for address in ("nobody@people.test", "away@people.test", "ada@people.test"):
+        notices.notify_address(tenant.organization, address, "member_removed", who="Bob", email=address)
+    assert notices.send_due() == 2
+    assert list(Notice.objects.filter(sent_at=None).values_list("address", flat=True)) == ["away@people.test"]
+    assert [one.to for one in mail.outbox] == [["ada@people.test"]]
+    del refusals["away@people.test"]
+    assert notices.send_due() == 1
+
+
 def test_wrong_addresses_are_named_and_nobody_is_invited(tenant: Tenant) -> None:
+    for address in ("ada@localhost", "a@xn--a.com"):  # which our own door would refuse
+        assert tenant.client.post(reverse("member_invite"), {"addresses": address, "role": "viewer"}).status_code == 200
     form = {"addresses": "ada@people.test bob@", "role": "viewer"}
     page = tenant.client.post(reverse("member_invite"), form).content.decode()
 

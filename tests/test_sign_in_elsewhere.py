@@ -3,7 +3,10 @@
 import html
 import re
 import runpy
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -85,16 +88,40 @@ def test_a_word_that_proves_nothing_opens_nothing(
 
 
 @pytest.mark.parametrize("when", ["before", "between"])
-def test_a_provider_that_is_away_is_told_as_such(provider: Provider, settings: Settings, when: str) -> None:
+@pytest.mark.parametrize("told", ["", "404", "<h1>Maintenance</h1>", "{}"])
+def test_a_provider_that_is_away_is_told_as_such(provider: Provider, settings: Settings, when: str, told: str) -> None:
     [app] = settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"]
     client, away = Client(), ""
     if when == "between":
         page = client.post("/accounts/oidc/sso/login/?process=login").content.decode()
         [away] = re.findall(r'http-equiv="refresh" content="0; url=([^"]+)"', page)
         away = provider.agree(html.unescape(away))
-    app["settings"]["server_url"] = "http://127.0.0.1:1"
-    answer = client.get(away) if away else client.post("/accounts/oidc/sso/login/?process=login")
+    with telling(told) as address:
+        app["settings"]["server_url"] = address
+        answer = client.get(away) if away else client.post("/accounts/oidc/sso/login/?process=login")
     assert (answer.status_code, "The other side does not answer" in answer.content.decode()) == (503, True)
+
+
+@contextmanager
+def telling(text: str) -> Iterator[str]:
+    """The address of a server that says this to everything, or the status that it names; where it is empty, of none."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(int(text) if text.isdigit() else 200)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    if not text:
+        yield "http://127.0.0.1:1"
+        return
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.mark.parametrize("verified", [True, False])

@@ -5,16 +5,19 @@ import re
 from datetime import timedelta
 
 import pytest
+from allauth.account.adapter import get_adapter as get_account_adapter
 from allauth.account.models import EmailAddress
+from allauth.core.context import request_context
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal import auth as totp
 from allauth.usersessions.models import UserSession
 from django.contrib.auth.hashers import make_password
+from django.contrib.messages.storage import default_storage
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import cache
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
@@ -159,13 +162,25 @@ def test_an_app_s_code_is_asked_for_and_good_once() -> None:
     assert first.post("/accounts/2fa/authenticate/", {"code": code})["Location"] == "/overview/"
     assert is_in(first)
     cache.delete(totp.TOTP(Authenticator(user=tenant.user))._get_used_cache_key(code))  # as 30 s later
-    page = second.post("/accounts/2fa/authenticate/", {"code": code}).content.decode()
+    page = second.post("/accounts/2fa/authenticate/", {"code": f"{code[:3]}-{code[3:]}"}).content.decode()
     assert "was used already" in page
     assert not is_in(second)
 
     recovery = RecoveryCodes(Authenticator.objects.get(type=Authenticator.Type.RECOVERY_CODES)).get_unused_codes()[3]
     assert second.post("/accounts/2fa/authenticate/", {"code": recovery})["Location"] == "/overview/"
     assert "was used already" in sign_in().post("/accounts/2fa/authenticate/", {"code": recovery}).content.decode()
+
+
+def test_a_further_address_is_told_of_and_in_the_log() -> None:
+    tenant = make_tenant("Acme", "ada@people.test")
+    further = EmailAddress.objects.create(user=tenant.user, email="ada@elsewhere.test")
+    request = RequestFactory().get("/")
+    request.user, request.session = tenant.user, tenant.client.session
+    request._messages = default_storage(request)  # type: ignore[attr-defined]
+    with request_context(request):
+        assert get_account_adapter(request).confirm_email(request, further)
+    assert "ada@people.test" in mail.outbox[-1].to
+    assert AuditEntry.objects.filter(action="user.address_verified").count() == 1
 
 
 def test_secrets_of_the_second_factor_are_not_readable_in_the_database() -> None:

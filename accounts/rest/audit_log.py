@@ -12,9 +12,13 @@ from rest_framework.views import APIView
 
 from accounts.audit_export import as_json
 from accounts.audit_search import AuditFilter
-from accounts.rest.access import check_unrestricted, managing_organization
+from accounts.catalogue import Refused
+from accounts.models import ApiKey, Membership, Organization
+from accounts.permissions import Permission
+from accounts.rest.access import check_unrestricted, credential_of, managing_organization
 from accounts.rest.fields import MomentField, ObjectField
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
+from accounts.rest.openapi import may_refuse
 
 ACTOR_KINDS = ["user", "api_key", "operator", "system"]
 
@@ -69,7 +73,16 @@ _EXAMPLE = {
 }
 
 
+def _check_maker(request: Request, organization: Organization) -> None:
+    """A key reads the log while the member who made it may. Raises `Refused`."""
+    key = ApiKey.objects.of(organization).filter(pk=str(credential_of(request).api_key_id))
+    makers = Membership.objects.filter(organization=organization, user__in=key.values("created_by"))
+    if not any(maker.may(Permission.READ_AUDIT) for maker in makers):
+        raise Refused("audit_log_not_open")
+
+
 class AuditLogView(APIView):
+    @may_refuse("audit_log_not_open")
     @extend_schema(
         operation_id="audit_log_list",
         parameters=[AuditLogQuery],
@@ -80,6 +93,7 @@ class AuditLogView(APIView):
         """List the audit log. Who did what and from where, the newest first. Entries are kept for at least a year."""
         organization = managing_organization(request)
         check_unrestricted(request)
+        _check_maker(request, organization)
         page, wanted = read_query(request, AuditLogQuery)
         asked = AuditFilter(**{name.replace("target", "object"): value for name, value in wanted.items()})
         rows, has_more = page.cut(asked.entries(organization))
