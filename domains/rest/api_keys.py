@@ -92,7 +92,7 @@ class ApiKeysView(APIView):
     def post(self, request: Request) -> Response:
         """Create an API key. The key itself is in this answer and never again.
 
-        A key makes no other that may more than itself: one for a domain makes keys for that domain only.
+        A key makes no other with further scopes or for another domain. An end or networks of its own do not pass on.
         """
         organization = managing_organization(request)
         serializer = CreateApiKeySerializer(data=request.data)
@@ -212,7 +212,7 @@ def _find(request: Request, organization: Organization, api_key_id: UUID) -> Api
 
 
 def _domain_asked(request: Request, organization: Organization, serializer: CreateApiKeySerializer) -> str:
-    """The domain that the new key is to be for, empty for all. No key makes one that may more than itself.
+    """The domain that the new key is to be for, empty for all. No key makes one for another than its own.
 
     Raises `Refused` and DRF's ValidationError.
     """
