@@ -105,7 +105,9 @@ def make_full_tenant(mark: str) -> FullTenant:
     UsageCounter.objects.create(subject_id=smtp_user.pk, period="day", starts_at=now, count=1)
     UsageCounter.objects.create(subject_id=organization.pk, period="day", starts_at=now, count=1)
     PoolAssignment.objects.create(pool=IpPool.objects.get_or_create(name="shared")[0], organization=organization)
-    keys = {scope.value: create_api_key(organization, f"{mark} {scope}", [scope]) for scope in Scope}
+    keys = {
+        scope.value: create_api_key(organization, f"{mark} {scope}", [scope], created_by=tenant.user) for scope in Scope
+    }
     keys["restricted"] = create_api_key(organization, f"{mark} restricted", [Scope.FULL], only_domain=domain.name)
 
     raw = RAW.replace(b"acme.test", domain.name.encode()).replace(b"Your receipt", f"{mark} receipt".encode())
