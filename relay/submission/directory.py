@@ -17,7 +17,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from accounts.api_keys import digest_of, is_well_formed
 from accounts.catalogue import Refused
-from accounts.credentials import Credential, UsageLimit
+from accounts.credentials import Allowance, Credential, UsageLimit
+from relay.models import Period
 from relay.submission.accept import DomainFact
 from relay.templating.press import Source
 from relay.templating.published import StoredVersion
@@ -31,7 +32,7 @@ KEPT_TEMPLATE_OCTETS = 16 * 1024 * 1024
 _CREDENTIAL_COLUMNS = """
     k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend,
     o.show_client_address, o.message_size_limit, o.api_rate_limit, u.address, u.disabled_at IS NOT NULL, u.allowed_networks,
-    u.hourly_limit, u.daily_limit
+    u.hourly_limit, u.daily_limit, p.messages_per_day, p.messages_per_month, p.messages_per_second, p.recipients_per_message
 """
 
 # By the key's digest, which nobody can choose: how long it takes tells nothing of which names there are.
@@ -39,6 +40,7 @@ _API_CREDENTIAL = f"""
     SELECT {_CREDENTIAL_COLUMNS}
     FROM accounts_apikey k
     JOIN accounts_organization o ON o.id = k.organization_id
+    LEFT JOIN accounts_plan p ON p.id = o.plan_id
     LEFT JOIN domains_smtpuserkey l ON l.api_key_id = k.id
     LEFT JOIN domains_smtpuser u ON u.id = l.smtp_user_id
     WHERE k.digest = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
@@ -208,8 +210,13 @@ def _at_and_above(name: str) -> list[str]:
 
 def _credential(row: tuple[Any, ...]) -> Credential:
     organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain, *wishes = row
-    safe_resend, show_client, message_octets, api_rate_limit, address, is_disabled, networks, hourly, daily = wishes
-    limits = (("hour", hourly), ("day", daily)) if smtp_user_id else ()
+    safe_resend, show_client, message_octets, api_rate_limit, address, is_disabled, networks, hourly, daily, *plan = (
+        wishes
+    )
+    per_day, per_month, per_second, per_message = plan
+    allowances = [organization_allowance(organization_id, per_day, per_month)]
+    if hourly is not None or daily is not None:
+        allowances.insert(0, smtp_user_allowance(smtp_user_id, address, hourly, daily))
     return Credential(
         organization_id=organization_id,
         is_suspended=is_suspended,
@@ -221,12 +228,29 @@ def _credential(row: tuple[Any, ...]) -> Credential:
         show_client_address=show_client,
         message_octets=message_octets,
         api_rate_limit=api_rate_limit,
+        recipients_limit=per_message,
+        messages_per_second=per_second,
         user_name=address or "",
         is_disabled=is_disabled,
         allowed_networks=tuple(ip_network(network) for network in networks or ()),
-        limits=tuple(
-            UsageLimit(smtp_user_id, address, period, most, "smtp_user_limit_reached")
-            for period, most in limits
-            if most is not None
-        ),
+        allowances=tuple(allowances),
+    )
+
+
+def organization_allowance(organization_id: UUID, per_day: int | None, per_month: int | None) -> Allowance:
+    """Counted without limits, too: pages tell how much is sent, and a limit set later knows what went before."""
+    return Allowance(
+        organization_id,
+        "Your organization",
+        UsageLimit(Period.DAY.value, per_day, "quota_day_reached"),
+        UsageLimit(Period.MONTH.value, per_month, "quota_month_reached"),
+    )
+
+
+def smtp_user_allowance(smtp_user_id: UUID, address: str, hourly: int | None, daily: int | None) -> Allowance:
+    return Allowance(
+        smtp_user_id,
+        address,
+        UsageLimit(Period.HOUR.value, hourly, "smtp_user_limit_reached"),
+        UsageLimit(Period.DAY.value, daily, "smtp_user_limit_reached"),
     )
