@@ -15,7 +15,9 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidget
 
-from accounts.models import ApiKey, Membership, Organization, User
+from accounts.audit import actor_of
+from accounts.models import ApiKey, Membership, Organization, Plan, User
+from accounts.plans import note_plan_change, note_plan_choice
 
 admin.site.unregister(Group)
 admin.site.unregister(EmailAddress)
@@ -30,13 +32,14 @@ class MembershipInline(TabularInline):
 
 @admin.register(Organization)
 class OrganizationAdmin(ModelAdmin):
-    list_display = ["name", "id", "created_at", "suspended_at", "is_system"]
-    list_filter = ["is_system", ("suspended_at", admin.EmptyFieldListFilter)]
+    list_display = ["name", "id", "plan", "created_at", "suspended_at", "is_system"]
+    list_select_related = ["plan"]
+    list_filter = ["plan", "is_system", ("suspended_at", admin.EmptyFieldListFilter)]
     search_fields = ["name", "id__exact", "memberships__user__email"]
     search_help_text = "A name, an id, or a member's address."
     readonly_fields = ["id", "created_at", "is_system"]
     fieldsets = [
-        (None, {"fields": ["name", "suspended_at"]}),
+        (None, {"fields": ["name", "plan", "suspended_at"]}),
         ("Delivery", {"fields": ["delivery_weight", "message_size_limit", "outgoing_tls", "never_twice"]}),
         ("Facts", {"fields": ["id", "created_at", "is_system"]}),
     ]
@@ -44,8 +47,51 @@ class OrganizationAdmin(ModelAdmin):
     ordering = ["-created_at"]
     show_full_result_count = False
 
+    def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
+        before = Organization.objects.select_related("plan").filter(pk=obj.pk).first()
+        super().save_model(request, obj, form, change)
+        note_plan_choice(obj, before.plan if before else None, by=actor_of(request, operator=True))
+
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False  # its messages and events would be left behind without an owner; suspend it instead
+
+
+@admin.register(Plan)
+class PlanAdmin(ModelAdmin):
+    """Changes hold within seconds, for all organizations on the plan."""
+
+    list_display = [
+        "name", "is_default", "messages_per_day", "messages_per_month", "messages_per_second", "recipients_per_message",
+        "domains", "members",
+    ]  # fmt: skip
+    search_fields = ["name"]
+    ordering = ["name"]
+    fieldsets = [
+        (None, {"fields": ["name", "is_default"]}),
+        (
+            "Limits: those that are empty are none",
+            {
+                "fields": [
+                    "messages_per_day", "messages_per_month", "messages_per_second", "recipients_per_message", "domains",
+                    "members",
+                ]
+            },
+        ),
+        ("Retention: noted, not in force yet", {"fields": ["content_days", "event_days"]}),
+    ]  # fmt: skip
+
+    def save_model(self, request: HttpRequest, obj: Plan, form: Any, change: bool) -> None:
+        before = Plan.objects.filter(pk=obj.pk).first()
+        super().save_model(request, obj, form, change)
+        note_plan_change(before, obj, by=actor_of(request, operator=True))
+
+    def delete_model(self, request: HttpRequest, obj: Plan) -> None:
+        note_plan_change(obj, None, by=actor_of(request, operator=True))
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        for plan in queryset:
+            self.delete_model(request, plan)
 
 
 class NewUserForm(forms.ModelForm):

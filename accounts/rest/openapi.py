@@ -44,6 +44,7 @@ _TAGS = {
     "api-keys": ("API keys", "Credentials of programs. A secret is shown once."),
     "suppressions": ("Suppressions", "Addresses that get no more mail from you."),
     "templates": ("Templates", "Subjects, HTML and text with variables; drafts and published versions."),
+    "usage": ("Usage", "What your organization has used of its plan."),
     "webhooks": ("Webhooks", "Events sent to you."),
 }
 
