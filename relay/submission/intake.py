@@ -203,7 +203,7 @@ class Intake:
     async def _commit_batch(
         self, connection: AsyncConnection, meter: Meter, batch: list[_Waiting], *, may_wait: bool
     ) -> None:
-        metered = [Metered.of(parcel) for parcel, _ in batch]
+        metered = [meter.metered(parcel) for parcel, _ in batch]
         short = await meter.reserve(connection, metered)
         if short and not may_wait:
             batch, metered = self._hand_on(batch, metered, short)

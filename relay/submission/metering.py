@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -34,6 +33,7 @@ from relay.usage import LOCK_COUNTERS, LOCK_SHARES, TAKE_BACK, end_of, start_of
 
 AHEAD = 1000  # messages that are reserved at once
 PART = 16  # of what is left of a limit, at most one in so many
+KEPT_ACCOUNTS = 2000
 KEPT_MOST = 10_000  # shares that a committer has in mind
 UNLIMITED = 2**62
 
@@ -130,17 +130,11 @@ class Account(NamedTuple):
 Accounts = Mapping[Account, Allowance]
 
 
-@dataclass(frozen=True, slots=True)
-class Metered:
-    """A parcel and what it is counted in."""
+class Metered(NamedTuple):
+    """A parcel and what it is counted in. Parcels by one credential share their accounts."""
 
     parcel: Parcel
     accounts: Accounts
-
-    @classmethod
-    def of(cls, parcel: Parcel) -> Metered:
-        moment = parcel.messages[0].submitted_at
-        return cls(parcel, {Account.of(allowance, moment): allowance for allowance in parcel.allowances})
 
     @property
     def number(self) -> int:
@@ -154,11 +148,24 @@ class Meter:
         self._holder_id = uuid7()
         self._spare: dict[Account, int] = {}
         self._under: dict[Account, Allowance] = {}  # the limits under which it was reserved
+        # By the identity of allowances, and hour. Those are kept with it, so that nothing else gets their identity.
+        self._accounts: dict[tuple[int, int], tuple[tuple[Allowance, ...], Accounts]] = {}
+
+    def metered(self, parcel: Parcel) -> Metered:
+        moment, allowances = parcel.messages[0].submitted_at, parcel.allowances
+        key = id(allowances), int(moment.timestamp()) // 3600
+        known = self._accounts.get(key)
+        if known is None:
+            if len(self._accounts) >= KEPT_ACCOUNTS:
+                self._accounts.clear()
+            accounts = {Account.of(allowance, moment): allowance for allowance in allowances}
+            known = self._accounts[key] = allowances, accounts
+        return Metered(parcel, known[1])
 
     async def reserve(self, connection: AsyncConnection[Any], parcels: Sequence[Metered]) -> set[Account]:
         """Sees to it that there is enough for all parcels. Returns the accounts where there is not, for now or at all."""
-        for parcel in parcels:
-            for account, allowance in parcel.accounts.items():
+        for accounts in {id(parcel.accounts): parcel.accounts for parcel in parcels}.values():
+            for account, allowance in accounts.items():
                 if self._under.get(account) != allowance:
                     self._spare.pop(account, None)  # a limit that is lowered holds at once
                     self._under[account] = allowance
@@ -270,10 +277,13 @@ class Meter:
 
 
 def _needs(parcels: Iterable[Metered]) -> Counter[Account]:
-    needs = Counter[Account]()
+    numbers: dict[int, list[Any]] = {}  # by the identity of accounts, which costs less than to look into them
     for parcel in parcels:
-        for account in parcel.accounts:
-            needs[account] += parcel.number
+        numbers.setdefault(id(parcel.accounts), [parcel.accounts, 0])[1] += parcel.number
+    needs = Counter[Account]()
+    for accounts, number in numbers.values():
+        for account in accounts:
+            needs[account] += number
     return needs
 
 
