@@ -14,6 +14,7 @@ def test_every_scheduled_task_exists() -> None:
         "relay.tasks.make_partitions",
         "relay.tasks.forget_idempotency_keys",
         "relay.tasks.forget_usage",
+        "relay.tasks.warn_of_quotas",
         "accounts.tasks.send_notices",
         "domains.tasks.retire_dkim_keys",
         "domains.tasks.check_due_domains",
