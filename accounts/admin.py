@@ -15,7 +15,7 @@ from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
 from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
 from django.contrib.auth.models import Group
 from django.db import transaction
-from django.db.models import Model, OuterRef, QuerySet, Subquery
+from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
@@ -24,7 +24,7 @@ from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidge
 from accounts.admin_audit import AuditedAdmin
 from accounts.admin_lists import GrowingTableAdmin
 from accounts.audit import actor_of
-from accounts.models import ApiKey, AuditEntry, Membership, Organization, User
+from accounts.models import ApiKey, AuditEntry, Membership, Organization, Plan, User
 
 admin.site.unregister([Group, EmailAddress, Authenticator, UserSession, SocialAccount])
 admin.site.unregister([SocialApp, SocialToken])  # providers are set by the environment, and no token is kept
@@ -39,13 +39,14 @@ class MembershipInline(TabularInline):
 
 @admin.register(Organization)
 class OrganizationAdmin(AuditedAdmin):
-    list_display = ["name", "id", "created_at", "suspended_at", "is_system"]
-    list_filter = ["is_system", ("suspended_at", admin.EmptyFieldListFilter)]
+    list_display = ["name", "id", "plan", "created_at", "suspended_at", "is_system"]
+    list_select_related = ["plan"]
+    list_filter = ["plan", "is_system", ("suspended_at", admin.EmptyFieldListFilter)]
     search_fields = ["name", "id__exact", "memberships__user__email"]
     search_help_text = "A name, an id, or a member's address."
     readonly_fields = ["id", "created_at", "is_system"]
     fieldsets = [
-        (None, {"fields": ["name", "suspended_at"]}),
+        (None, {"fields": ["name", "plan", "suspended_at"]}),
         ("Delivery", {"fields": ["delivery_weight", "message_size_limit", "outgoing_tls", "never_twice"]}),
         ("Facts", {"fields": ["id", "created_at", "is_system"]}),
     ]
@@ -55,6 +56,36 @@ class OrganizationAdmin(AuditedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False  # its messages and events would be left behind without an owner; suspend it instead
+
+
+@admin.register(Plan)
+class PlanAdmin(AuditedAdmin):
+    """Changes hold within seconds, for all organizations on the plan."""
+
+    list_display = [
+        "name", "is_default", "messages_per_day", "messages_per_month", "messages_per_second", "recipients_per_message",
+        "domains", "members",
+    ]  # fmt: skip
+    search_fields = ["name"]
+    ordering = ["name"]
+    fieldsets = [
+        (None, {"fields": ["name", "is_default"]}),
+        (
+            "Limits: those that are empty are none",
+            {
+                "fields": [
+                    "messages_per_day", "messages_per_month", "messages_per_second", "recipients_per_message", "domains",
+                    "members",
+                ]
+            },
+        ),
+        ("Retention: noted, not in force yet", {"fields": ["content_days", "event_days"]}),
+    ]  # fmt: skip
+
+    def organizations_of(self, obj: Model) -> set[UUID]:
+        """Those on the plan, and always the platform's own."""
+        concerned = Organization.objects.filter(Q(is_system=True) | Q(plan=obj.pk))
+        return set(concerned.values_list("pk", flat=True))
 
 
 class NewUserForm(forms.ModelForm):

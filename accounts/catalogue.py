@@ -79,6 +79,22 @@ _ROWS = [
             "Wait for the seconds in Retry-After; SMTP clients that queue try again by themselves. The limit is set on the "
             "SMTP user's page. Nothing of what was refused is counted, and a batch is taken whole or not at all.",
             "rate_limit_exceeded"),
+    Refusal("quota_day_reached", 451, "4.7.1", 429, "Messages of the day are used up",
+            "{subject} may send {most} messages in each day (UTC); {used} are sent, and this is {wanted} more. "
+            "The next day begins at {until}.",
+            "Wait for the seconds in Retry-After; SMTP clients that queue try again by themselves. The page Usage in Settings "
+            "and `GET /api/v1/usage` tell what is used of your plan; write to support for a larger one. Nothing of what was "
+            "refused is counted, and a batch is taken whole or not at all.", "daily_quota_exceeded"),
+    Refusal("quota_month_reached", 451, "4.7.1", 429, "Messages of the month are used up",
+            "{subject} may send {most} messages in each month (UTC); {used} are sent, and this is {wanted} more. "
+            "The next month begins at {until}.",
+            "The page Usage in Settings and `GET /api/v1/usage` tell what is used of your plan; write to support for a larger "
+            "one, or wait for the seconds in Retry-After. Nothing of what was refused is counted, and a batch is taken whole "
+            "or not at all.", "monthly_quota_exceeded"),
+    Refusal("rate_of_messages_exceeded", 451, "4.7.1", 429, "Too many messages at once",
+            "Your organization's plan allows {most} messages a second.",
+            "Wait for the seconds in Retry-After and go on more slowly; SMTP clients that queue try again by themselves.",
+            "rate_limit_exceeded"),
     Refusal("authentication_unavailable", 454, "4.7.0", 503, "Sign-in temporarily unavailable",
             "The password could not be checked just now.",
             "Try again in a moment; nothing is wrong with the password.", "application_error"),
@@ -116,7 +132,8 @@ _ROWS = [
             "Give at least one address."),
     Refusal("too_many_recipients", 452, "4.5.3", 422, "Too many recipients",
             "A message may have {limit} recipients.",
-            "Split the list over several messages."),
+            "Split the list over several messages. Your plan may allow fewer than the platform does: the page Usage in "
+            "Settings tells."),
     Refusal("smtputf8_required", 553, "5.6.7", 422, "Address needs SMTPUTF8",
             "{address} is not ASCII and was not announced as UTF-8.",
             "Give the parameter SMTPUTF8 with MAIL (RFC 6531, 3.4), or write the address in ASCII."),
@@ -252,6 +269,13 @@ _ROWS = [
     Refusal("domain_already_added", 554, "5.5.4", 409, "Domain already added",
             "“{name}” is among your domains already. Open it from the list of domains.",
             "`GET /api/v1/domains` lists it with its id."),
+    Refusal("quota_domains_reached", 554, "5.7.1", 403, "No more domains in this plan",
+            "Your organization's plan allows {most} domains, and it has {used}.",
+            "Remove a domain that you do not use, or write to support for a larger plan. Subdomains of a verified domain need "
+            "no place of their own: turn on sending from subdomains at its page."),
+    Refusal("quota_members_reached", 554, "5.7.1", 403, "No more members in this plan",
+            "Your organization's plan allows {most} members, and it has {used}, open invitations included.",
+            "Remove a member, revoke an invitation, or write to support for a larger plan."),
     Refusal("dkim_rotation_unverified", 554, "5.7.1", 409, "DKIM key of a domain that is not verified",
             "{name} is not verified, so its DKIM key signs nothing. Verify the domain first.",
             "A key that signs nothing needs no replacement. `POST /api/v1/domains/<id>/verify` looks at DNS again."),

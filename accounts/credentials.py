@@ -14,13 +14,21 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class UsageLimit:
-    """How many messages a subject may send in each hour or day (UTC); whoever reaches it is refused with `code`."""
+    """How many messages may be sent in each period (UTC); whoever reaches it is refused with `code`."""
+
+    period: str  # hour, day or month
+    most: int | None  # None: no limit, but counted
+    code: str  # of the catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a subject, an organization or an SMTP user, may send in each of two periods; the longer one holds the shorter."""
 
     subject_id: UUID
     subject: str  # in words
-    period: str  # hour or day
-    most: int
-    code: str  # of the catalogue
+    short: UsageLimit
+    long: UsageLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +49,13 @@ class Credential:
     is_revoked: bool = False
     expires_at: datetime | None = None
     allowed_networks: tuple[Network, ...] = ()  # of the SMTP user whose key it is, or of the key; none: from anywhere
+    # Of the organization's plan:
+    recipients_limit: int | None = None  # of a message; None: the platform's
+    messages_per_second: int | None = None  # None: no limit
     # Of the SMTP user whose key it is:
     user_name: str = ""
     is_disabled: bool = False
-    limits: tuple[UsageLimit, ...] = ()
+    allowances: tuple[Allowance, ...] = ()  # what its messages are counted against; the organization's last
 
     is_authenticated = True  # what DRF asks of a request's user
 

@@ -20,10 +20,12 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from accounts.audit import Actor, note
+from accounts.catalogue import Refused
 from accounts.ids import uuid7
 from accounts.members import MembersRefused, in_turn, roles_to_give
 from accounts.models import Invitation, Membership, Notice, Organization, Role, User
 from accounts.notices import notify_address, notify_owners
+from accounts.quotas import check_member_quota
 from accounts.scoping import OrganizationQuerySet
 
 GOOD_FOR = timedelta(days=7)
@@ -76,6 +78,7 @@ def invite(acting: Membership, addresses: Iterable[str], role: Role, *, by: Acto
             continue
         if former := _waiting(acting.organization).filter(email=email).first():
             _revoke(former, by)
+        _expect_room(acting.organization)
         result.invitations.append(_make(acting, email, role, by))
     return result
 
@@ -85,6 +88,8 @@ def resend(acting: Membership, invitation_id: UUID, *, by: Actor) -> Invitation:
     """A new link, good for its full time again; the former one ends. Raises MembersRefused."""
     invitation = _held(acting, invitation_id)
     _with_power(acting, Role(invitation.role))
+    if not invitation.is_open:
+        _expect_room(acting.organization)
     before = invitation.expires_at
     invitation.expires_at = timezone.now() + GOOD_FOR
     invitation.digest = digest_of(secret_of(invitation.pk, invitation.expires_at))
@@ -111,7 +116,8 @@ def is_for(invitation: Invitation, user: User) -> bool:
 
 @transaction.atomic
 def accept(invitation: Invitation, user: User, *, by: Actor) -> Membership:
-    """Makes the person a member; who is one already keeps the role. Raises MembersRefused where it is not open any more.
+    """Makes the person a member; who is one already keeps the role. Raises MembersRefused where it is not open any more, or
+    the plan has no place.
 
     The caller has made sure that the address is theirs.
     """
@@ -123,6 +129,8 @@ def accept(invitation: Invitation, user: User, *, by: Actor) -> Membership:
     invitation.accepted_at = timezone.now()
     invitation.save(update_fields=["accepted_at"])
     note(by, "invitation.accepted", invitation, organization_id=organization.pk)
+    if not organization.memberships.filter(user=user).exists():
+        _expect_place(organization)
     member, is_new = Membership.objects.get_or_create(
         organization=organization, user=user, defaults={"role": invitation.role}
     )
@@ -158,6 +166,25 @@ def _with_power(acting: Membership, role: Role) -> Membership:
             "Only owners can invite owners." if role == Role.OWNER else "Your role does not permit to invite members."
         )
     return fresh
+
+
+def _expect_room(organization: Organization) -> None:
+    """For one more invitation. Raises MembersRefused."""
+    try:
+        check_member_quota(organization, inviting=True)
+    except Refused as refused:
+        raise MembersRefused(f"{refused.detail} {refused.refusal.advice}") from None
+
+
+def _expect_place(organization: Organization) -> None:
+    """For the one who was invited: a plan may have become smaller meanwhile. Raises MembersRefused."""
+    try:
+        check_member_quota(organization)
+    except Refused:
+        raise MembersRefused(
+            f"The plan of {organization.name} has no place for another member now. Ask the one who invited you to make room; "
+            "the invitation stays good until it expires."
+        ) from None
 
 
 def _make(acting: Membership, email: str, role: Role, by: Actor) -> Invitation:

@@ -71,12 +71,12 @@ class Plan(models.Model):
     is_default = models.BooleanField(default=False, help_text="New organizations begin with it.")
     messages_per_day = models.PositiveIntegerField(null=True, blank=True, help_text="UTC day.")
     messages_per_month = models.PositiveIntegerField(null=True, blank=True, help_text="UTC month.")
-    messages_per_second = models.PositiveIntegerField(null=True, blank=True)
+    messages_per_second = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     recipients_per_message = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Lowers the platform's own limit."
+        null=True, blank=True, validators=[MinValueValidator(1)], help_text="Lowers the platform's own limit."
     )
     domains = models.PositiveIntegerField(null=True, blank=True)
-    members = models.PositiveIntegerField(null=True, blank=True)
+    members = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     content_days = models.PositiveSmallIntegerField(default=7, help_text="How long the content of messages is kept.")
     event_days = models.PositiveSmallIntegerField(default=90, help_text="How long messages and their events are kept.")
 

@@ -72,9 +72,12 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
     if request.method == "POST" and user.is_authenticated and is_theirs:
         try:
             member = invitations.accept(found, user, by=actor_of(request))
-        except MembersRefused:
+        except MembersRefused as refused:
             found.refresh_from_db()
-            return _not_open(request, found)
+            if not found.is_open:
+                return _not_open(request, found)
+            messages.error(request, refused.detail)
+            return redirect("invitation", secret)
         choose_organization(request, member.organization)
         messages.success(request, f"You are a member of {member.organization.name} now.")
         return redirect("overview")
@@ -112,7 +115,10 @@ class InvitedSignup(SignupView):
         adapter.stash_verified_email(self.request, self.invitation.email)
         try:
             return super().form_valid(form)
-        except MembersRefused:  # it ended meanwhile, and with it the account was not made
+        except MembersRefused as refused:  # it ended meanwhile, or has no place; the account was not made
+            self.invitation.refresh_from_db()
+            if self.invitation.is_open:
+                messages.error(self.request, refused.detail)
             return redirect("invitation", self.kwargs["secret"])
         finally:
             adapter.unstash_verified_email(self.request)

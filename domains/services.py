@@ -4,6 +4,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.audit import SYSTEM, Actor, note
 from accounts.models import Organization
+from accounts.quotas import locked_plan
 from domains.dkim.keys import create_dkim_key
 from domains.models import DkimAlgorithm, DkimKeyState, SendingDomain
 from domains.names import DomainRefused, check_sendable, normalize_domain, to_unicode
@@ -17,7 +18,7 @@ def add_domain(organization: Organization, name: str, *, by: Actor = SYSTEM) -> 
     """Adds a domain with its DKIM keys and the records to publish, waiting for DNS. Whether another organization has it
     makes no difference, and is not told: it belongs to the one that proves it last.
 
-    Raises DomainRefused: the codes of `domains.names`, domain_already_added.
+    Raises DomainRefused: the codes of `domains.names`, domain_already_added, quota_domains_reached.
     """
     name = normalize_domain(name)
     check_sendable(name, for_platform=organization.is_system)
@@ -25,6 +26,7 @@ def add_domain(organization: Organization, name: str, *, by: Actor = SYSTEM) -> 
         raise _already_added(name)
     try:
         with transaction.atomic():
+            _check_quota(organization)
             domain = SendingDomain.objects.create(
                 organization=organization, name=name, ownership_token=ownership_token()
             )
@@ -69,6 +71,15 @@ def allow_subdomains(domain: SendingDomain, allowed: bool, *, by: Actor = SYSTEM
             current.allow_subdomains = allowed
             current.save(update_fields=["allow_subdomains"])
     domain.allow_subdomains = allowed
+
+
+def _check_quota(organization: Organization) -> None:
+    """In the transaction that adds a domain: two at once do not both get the last place."""
+    plan = locked_plan(organization)
+    if plan is not None and plan.domains is not None:
+        used = SendingDomain.objects.of(organization).count()
+        if used >= plan.domains:
+            raise DomainRefused("quota_domains_reached", most=f"{plan.domains:,}", used=f"{used:,}")
 
 
 def _already_added(name: str) -> DomainRefused:

@@ -22,6 +22,7 @@ from domains.models import DomainStatus, SendingDomain, SmtpUser
 from domains.trouble import troubles_of
 from events.models import Event, EventType
 from relay.models import Message
+from relay.quotas import nearly_full
 from relay.selectors import messages_page
 
 RECENT = 6
@@ -59,7 +60,8 @@ def overview(request: OrganizationRequest) -> HttpResponse:
     done = sum(step.is_done for step in steps)
     page = messages_page(organization, limit=RECENT)
     troubles = troubles_of(organization)
-    mark = f"{done}.{smtp_user is not None}.{len(troubles)}." + ".".join(
+    quotas_nearly_full = nearly_full(organization)
+    mark = f"{done}.{smtp_user is not None}.{len(troubles)}.{len(quotas_nearly_full)}." + ".".join(
         f"{str(row.message.pk)[-6:]}{row.state}" for row in page.rows
     )
     if request.htmx and request.GET.get("seen") == mark:
@@ -67,6 +69,7 @@ def overview(request: OrganizationRequest) -> HttpResponse:
     context = {
         "mark": mark,
         "troubles": troubles,
+        "quotas_nearly_full": quotas_nearly_full,
         "steps": steps,
         "done": done,
         "all_done": done == len(steps),

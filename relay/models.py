@@ -345,19 +345,45 @@ class Period(models.TextChoices):
 
     HOUR = "hour", "hour"
     DAY = "day", "day"
+    MONTH = "month", "month"
 
 
 class UsageCounter(models.Model):
-    """How many messages a subject with a limit sent in a period; counted in the transaction that accepts them.
+    """How many messages a subject sent in a period: an organization, or an SMTP user with a limit (`relay.usage`).
 
-    Only subjects with a limit have rows (`relay.usage`).
+    What processes have reserved (`UsageShare`) is in it, too.
     """
 
     pk = models.CompositePrimaryKey("subject_id", "period", "starts_at")
     subject_id = models.UUIDField(help_text="Whose messages are counted.")
     period = models.CharField(max_length=8, choices=Period)
     starts_at = models.DateTimeField(help_text="UTC")
-    count = models.PositiveBigIntegerField(help_text="Messages accepted.")
+    count = models.PositiveBigIntegerField(help_text="Messages accepted or reserved.")
 
     def __str__(self) -> str:
         return f"{self.subject_id}, {self.period} from {self.starts_at}"
+
+
+class UsageShare(models.Model):
+    """What a committer has reserved of a subject's counters, and how much of that it has used (`relay.submission.metering`).
+
+    `used` grows in the transaction that stores the messages; that it cannot pass `granted` is what keeps every limit.
+    """
+
+    pk = models.CompositePrimaryKey("holder_id", "subject_id", "starts_at")
+    holder_id = models.UUIDField(help_text="The committer.")
+    subject_id = models.UUIDField(help_text="Whose messages are counted.")
+    period = models.CharField(max_length=8, choices=Period, help_text="The subject's shorter one.")
+    starts_at = models.DateTimeField(help_text="UTC")
+    granted = models.PositiveBigIntegerField(help_text="Messages.")
+    used = models.PositiveBigIntegerField(help_text="Messages.")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(used__lte=models.F("granted")), name="share_not_exceeded")
+        ]
+        # `used` stands in no index: each commit changes it.
+        indexes = [models.Index(fields=["subject_id", "starts_at"], name="share_by_subject")]
+
+    def __str__(self) -> str:
+        return f"{self.holder_id} for {self.subject_id}, {self.period} from {self.starts_at}"

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import IdempotentAnswer
 from events.partitions import ensure_partitions
-from relay import scheduled, sender_loss, usage
+from relay import quotas, scheduled, sender_loss, usage
 from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
@@ -66,7 +66,13 @@ def forget_idempotency_keys() -> None:
 
 @shared_task(name="relay.tasks.forget_usage")
 def forget_usage() -> None:
+    usage.settle()
     usage.forget_old()
+
+
+@shared_task(name="relay.tasks.warn_of_quotas")
+def warn_of_quotas() -> None:
+    quotas.warn_owners()
 
 
 @shared_task(name="relay.tasks.forget_exchangers")

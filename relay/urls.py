@@ -1,7 +1,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from relay import action_views, domain_health_views, suppression_views, views
+from relay import action_views, domain_health_views, suppression_views, usage_views, views
 from relay.actions import Action
 
 
@@ -25,6 +25,7 @@ urlpatterns = [
     path("suppressions/", suppression_views.suppression_list, name="suppressions"),
     path("suppressions/add/", suppression_views.suppression_add, name="suppression_add"),
     path("suppressions/<uuid:suppression_id>/remove/", suppression_views.suppression_remove, name="suppression_remove"),
+    path("settings/usage/", usage_views.usage_page, name="usage"),
     path("errors/", views.error_index, name="error_index"),
     path("errors/<slug:code>/", views.error_help, name="error_help"),
 ]

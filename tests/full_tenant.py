@@ -44,6 +44,7 @@ from relay.models import (
     PoolAssignment,
     SourceAddress,
     UsageCounter,
+    UsageShare,
 )
 from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
 from relay.suppressions import suppress
@@ -104,6 +105,9 @@ def make_full_tenant(mark: str) -> FullTenant:
     smtp_user = make_smtp_user(domain, f"{mark}-shop")
     UsageCounter.objects.create(subject_id=smtp_user.pk, period="day", starts_at=now, count=1)
     UsageCounter.objects.create(subject_id=organization.pk, period="day", starts_at=now, count=1)
+    UsageShare.objects.create(
+        holder_id=organization.pk, subject_id=organization.pk, period="day", starts_at=now, granted=2, used=1
+    )
     PoolAssignment.objects.create(pool=IpPool.objects.get_or_create(name="shared")[0], organization=organization)
     keys = {
         scope.value: create_api_key(organization, f"{mark} {scope}", [scope], created_by=tenant.user) for scope in Scope
@@ -158,7 +162,7 @@ def _whose(model: type[Model], organization: Organization) -> Q:
         return Q(pk__in=Message.objects.of(organization).values("pk"))
     if model is PoolAssignment:
         return Q(organization=organization) | Q(domain__organization=organization)
-    if model is UsageCounter:
+    if model in {UsageCounter, UsageShare}:
         for owned in (SmtpUser, ApiKey):
             subjects += owned.objects.of(organization).values_list("pk", flat=True)
         return Q(subject_id__in=subjects)

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 from uuid import uuid4
 
@@ -41,6 +42,17 @@ def test_a_burst_passes_and_then_the_rate_rules(limiter: Limiter) -> None:
     assert standings[-1].retry_after_s == 1
     assert [standing.reset_s for standing in standings] == [1, 2, 3, 3]
     assert not limiter.take(rate()).is_refused  # somebody else's
+
+
+def test_what_costs_more_is_taken_whole_or_not_at_all(limiter: Limiter) -> None:
+    one = rate(per_second=10, burst=10)
+    four, many = replace(one, cost=4), replace(one, cost=25)
+    assert [limiter.take(four).is_refused for _ in range(3)] == [False, False, True]
+    assert not limiter.take(one).is_refused  # of the two that are left
+    assert limiter.take(many).is_refused  # more than a burst: only when nothing was taken for as long as that takes
+    fresh = replace(many, name=str(uuid4()))
+    assert not limiter.take(fresh).is_refused
+    assert limiter.take(replace(fresh, cost=1)).retry_after_s == 2  # 26 are 16 too many: 1.6 s
 
 
 def test_what_was_waited_for_is_there(limiter: Limiter) -> None:

@@ -30,7 +30,7 @@ from django.utils import timezone
 
 from accounts.admin_audit import AuditedAdmin
 from accounts.api_keys import create_api_key
-from accounts.models import ApiKey, AuditEntry, Membership, Organization, User
+from accounts.models import ApiKey, AuditEntry, Membership, Organization, Plan, User
 from domains import looking, smtp_users
 from domains.dkim import requests as dkim_requests
 from domains.models import DkimKeyState, RecordStatus, SendingDomain, SmtpUser
@@ -372,6 +372,12 @@ def _pinned(world: World, **whom: Any) -> PoolAssignment:
     return PoolAssignment.objects.create(pool=pool, **(whom or {"organization": world.tenant.organization}))
 
 
+def _plan(world: World) -> Plan:
+    plan = Plan.objects.create(name="Larger")
+    Organization.objects.filter(pk=world.tenant.organization.pk).update(plan=plan)
+    return plan
+
+
 def _add_assignment(operator: Client, world: World) -> None:
     pool = IpPool.objects.create(name="Fast")
     answer = operator.post(
@@ -429,6 +435,7 @@ ADMIN: dict[str, tuple[str, Callable[[Client, World], object]]] = {
     ),
     "suppression deleted": ("suppression.removed", lambda o, w: _delete(o, w.suppression)),
     "Suppression delete_selected": ("suppression.removed", lambda o, w: _apply(o, "delete_selected", w.suppression)),
+    "plan saved": ("plan.changed", lambda o, w: _save(o, _plan(w), messages_per_day=7)),
     "assignment added": ("pool_assignment.added", _add_assignment),
     "assignment saved": (
         "pool_assignment.changed",
@@ -456,6 +463,7 @@ ADMIN: dict[str, tuple[str, Callable[[Client, World], object]]] = {
     "Recipient cancel": ("message.cancelled", lambda o, w: _apply(o, "cancel", _recipient(w.message))),
 }  # fmt: skip
 ACTIONS_WITHOUT_ENTRY = {
+    "Plan delete_selected": "one that an organization is on cannot be deleted; in the platform's own log (test_quotas)",
     "SendingDomain check_now": "a look at DNS; what follows from it is noted by the look",
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -12,17 +13,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.catalogue import Refused
-from accounts.credentials import UsageLimit
 from accounts.ids import uuid7
 from accounts.models import Organization
+from relay import usage
 from relay.database import database_url
 from relay.models import IdempotencyKey, Message, Period, UsageCounter
 from relay.submission.accept import Accepted, Parcel
+from relay.submission.directory import organization_allowance, smtp_user_allowance
 from relay.submission.intake import Intake
 from relay.submission.once import Once, by_batch_key, by_key
 from relay.submission.repeats import Receipt
-from relay.usage import end_of, start_of, usage_of
-from tests.test_intake import make_accepted, run_intake, submit_all
+from relay.usage import end_of, settle, start_of, usage_of, used_by
+from tests.test_intake import NobodyAwake, make_accepted, run_intake, submit_all
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,10 +50,9 @@ def limited(
     credential = replace(
         message.submission.credential,
         smtp_user_id=subject_id,
-        limits=tuple(
-            UsageLimit(subject_id, "admin@acme.test", period, most, "smtp_user_limit_reached")
-            for period, most in limits.items()
-        ),
+        allowances=(smtp_user_allowance(subject_id, "admin@acme.test", limits.get("hour"), limits.get("day")),)
+        if limits
+        else (),
     )
     return replace(
         message,
@@ -61,8 +62,10 @@ def limited(
 
 
 def counts(subject_id: UUID) -> dict[str, int]:
+    """By period; of the last one of each."""
     rows = UsageCounter.objects.filter(subject_id=subject_id).order_by("starts_at")
-    return {row.period: row.count for row in rows}
+    used = used_by([(row.subject_id, row.period, row.starts_at) for row in rows])
+    return {row.period: used[row.subject_id, row.period, row.starts_at] for row in rows}
 
 
 def stored(subject_id: UUID) -> int:
@@ -200,6 +203,7 @@ def test_a_process_that_stands_still_with_the_counters_holds_up_only_those_who_a
     organization: Organization,
 ) -> None:
     user = uuid7()
+    submit_all([limited(organization, user, hour=10)])
     message = limited(organization, user, hour=10)
     free = [make_accepted(organization) for _ in range(10)]
 
@@ -208,12 +212,9 @@ def test_a_process_that_stands_still_with_the_counters_holds_up_only_those_who_a
             async with await psycopg.AsyncConnection.connect(database_url(), autocommit=True) as frozen:
                 await frozen.execute(
                     "SET idle_in_transaction_session_timeout = '1s'"
-                )  # as the committer's own, but 3 s
+                )  # as the committers' own, but 3 s
                 await frozen.execute("BEGIN")
-                await frozen.execute(
-                    "INSERT INTO relay_usagecounter VALUES (%s, 'hour', %s, 1)",
-                    (user, start_of("hour", message.submitted_at)),
-                )
+                await frozen.execute("SELECT FROM relay_usagecounter WHERE subject_id = %s FOR UPDATE", (user,))
                 waiting = asyncio.ensure_future(intake.commit(message))
                 for one in free:
                     await intake.commit(one)
@@ -221,16 +222,156 @@ def test_a_process_that_stands_still_with_the_counters_holds_up_only_those_who_a
                 assert await waiting == Receipt(message.id)
 
     run_intake(work)
-    assert counts(user)["hour"] == 1
+    assert counts(user)["hour"] == 2
 
 
-def test_the_committer_that_counts_does_not_stand_still_with_the_counters_itself(organization: Organization) -> None:
+def test_the_committers_do_not_stand_still_with_the_counters_themselves(organization: Organization) -> None:
     async def work(intake: Intake) -> None:
-        async with await intake._connect(is_metered=True) as connection:
+        async with await intake._connect() as connection:
             cursor = await connection.execute("SHOW idle_in_transaction_session_timeout")
             assert await cursor.fetchone() == ("3s",)
 
     run_intake(work)
+
+
+def of_plan(organization: Organization, day: int | None, month: int | None, *, at: datetime | None = None) -> Accepted:
+    """A message counted against an organization's plan."""
+    message = make_accepted(organization)
+    allowance = organization_allowance(organization.pk, day, month)
+    credential = replace(message.submission.credential, allowances=(allowance,))
+    return replace(message, submission=replace(message.submission, credential=credential), submitted_at=at or NOW)
+
+
+async def intakes_at_work(number: int) -> list[Intake]:
+    intakes = [Intake(database_url(), NobodyAwake()) for _ in range(number)]
+    for intake in intakes:
+        intake.start()
+    return intakes
+
+
+async def die(intake: Intake) -> None:
+    """As a process does: nothing is given back."""
+    for task in intake._committers:
+        task.get_coro().cr_frame.f_locals["meter"].forget_all()  # type: ignore[union-attr]
+    await intake.stop()
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rounds=st.lists(
+        st.tuples(
+            st.lists(st.tuples(st.integers(0, 2), st.integers(1, 30)), min_size=1, max_size=8),  # (intake, messages)
+            st.sampled_from(["", "dies", "restarts"]),
+            st.integers(20, 400),  # the day's limit
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    month=st.integers(50, 600),
+)
+def test_any_load_over_several_processes_is_counted_as_a_plain_model_counts(
+    rounds: list[tuple[list[tuple[int, int]], str, int]], month: int
+) -> None:
+    """One parcel after the other it is known which fit; processes that die or restart in between, and limits that are
+    changed, make no difference: what they had reserved is there for the others."""
+    organization = Organization.objects.create(name="Acme")
+    accepted, wanted = 0, list[tuple[bool, object]]()
+
+    async def work() -> None:
+        nonlocal accepted
+        intakes = await intakes_at_work(3)
+        for parcels, fate, day in rounds:
+            for number, size in parcels:
+                parcel = Parcel(tuple(of_plan(organization, day, month) for _ in range(size)))
+                fits = accepted + size <= min(day, month)
+                accepted += size if fits else 0
+                [answer] = await asyncio.gather(intakes[number].commit_together(parcel), return_exceptions=True)
+                wanted.append((fits, answer))
+            if fate:
+                await (die(intakes[0]) if fate == "dies" else intakes[0].stop())
+                intakes[0] = (await intakes_at_work(1))[0]
+        for intake in intakes:
+            await intake.stop()
+
+    asyncio.run(work())
+    assert [isinstance(answer, Receipt) for _, answer in wanted] == [fits for fits, _ in wanted]
+    assert {answer.code for _, answer in wanted if isinstance(answer, Refused)} <= {
+        "quota_day_reached",
+        "quota_month_reached",
+    }
+    assert Message.objects.of(organization).count() == accepted
+    assert set(counts(organization.pk).values()) == {accepted}
+
+
+@pytest.mark.parametrize(
+    ("day", "month", "code"), [(137, 5000, "quota_day_reached"), (5000, 137, "quota_month_reached")]
+)
+def test_a_plans_limit_is_used_to_its_last_message_by_many_at_once_and_not_passed(
+    organization: Organization, day: int, month: int, code: str
+) -> None:
+    messages = [of_plan(organization, day, month) for _ in range(400)]
+    repeat = limited(organization, uuid7(), once=by_key("k", b"f" * 32))
+    repeat = replace(repeat, submission=messages[0].submission)
+    submit_all([repeat])
+    answers = submit_all(messages, 5)
+    assert Counter(codes(answers)) == {"Receipt": 136, code: 264}
+    assert (Message.objects.of(organization).count(), counts(organization.pk)) == (137, {"day": 137, "month": 137})
+    assert codes(submit_all([replace(repeat, id=uuid7())])) == [
+        "Receipt"
+    ]  # of before; it is neither counted nor refused
+    assert counts(organization.pk)["day"] == 137
+
+
+def test_while_messages_come_in_what_is_shown_is_what_is_stored(organization: Organization) -> None:
+    """Whatever is reserved at that moment, in one and the same snapshot."""
+    key = organization.pk, "month", start_of("month", NOW)
+
+    async def check(reader: psycopg.AsyncConnection) -> None:
+        async with reader.transaction():
+            shown = await (await reader.execute(usage.USED, [[part] for part in key])).fetchone()
+            [kept] = await (await reader.execute("SELECT count(*) FROM relay_message")).fetchone() or (0,)
+        assert int(shown[3] if shown else 0) == kept
+
+    async def work() -> None:
+        intakes = await intakes_at_work(2)
+        async with await psycopg.AsyncConnection.connect(database_url(), autocommit=True) as reader:
+            await reader.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+            for wave in range(8):
+                messages = [of_plan(organization, None, 100_000) for _ in range(100)]
+                sending = [asyncio.ensure_future(intakes[n % 2].commit(message)) for n, message in enumerate(messages)]
+                while not all(future.done() for future in sending):
+                    await check(reader)
+                await check(reader)
+                if wave == 4:
+                    await intakes[0].stop()
+                    intakes[0] = (await intakes_at_work(1))[0]
+        for intake in intakes:
+            await intake.stop()
+
+    asyncio.run(work())
+
+
+def test_what_was_reserved_and_not_used_is_given_back(organization: Organization) -> None:
+    """At once by a process that ends; after the period what one had that died."""
+    yesterday = NOW - timedelta(days=1)
+
+    async def work() -> None:
+        living, dying = await intakes_at_work(2)
+        await living.commit(of_plan(organization, 5000, None))
+        await dying.commit(of_plan(organization, 5000, None, at=yesterday))
+        await living.stop()
+        await die(dying)
+
+    asyncio.run(work())
+    today = UsageCounter.objects.get(subject_id=organization.pk, period="day", starts_at=start_of("day", NOW))
+    assert today.count == 1
+    days = UsageCounter.objects.filter(subject_id=organization.pk, period="day", starts_at=start_of("day", yesterday))
+    assert days.get().count > 1
+    assert settle() == 1
+    assert settle() == 0
+    assert days.get().count == 1
+    months = UsageCounter.objects.filter(subject_id=organization.pk, period="month").values_list("count", flat=True)
+    assert sum(months) == 2
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

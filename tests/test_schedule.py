@@ -14,6 +14,7 @@ def test_every_scheduled_task_exists() -> None:
         "relay.tasks.make_partitions",
         "relay.tasks.forget_idempotency_keys",
         "relay.tasks.forget_usage",
+        "relay.tasks.warn_of_quotas",
         "accounts.tasks.send_notices",
         "accounts.tasks.forget_sessions",
         "accounts.tasks.tend_api_keys",

@@ -468,7 +468,7 @@ def test_limits_are_set_and_shown_on_the_page(tenant: Tenant, theirs: SmtpUser) 
 
 def test_old_counters_are_forgotten(theirs: SmtpUser) -> None:
     now = timezone.now()
-    for age in (timedelta(0), KEPT + timedelta(days=1)):
+    for age in (timedelta(0), KEPT[Period.DAY] + timedelta(days=1)):
         starts_at = start_of(Period.DAY, now - age)
         UsageCounter.objects.create(subject_id=theirs.pk, period=Period.DAY, starts_at=starts_at, count=1)
     assert forget_old() == 1

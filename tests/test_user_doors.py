@@ -171,8 +171,46 @@ def test_both_doors_together_let_in_as_many_as_the_limit_says(user: User, platfo
     assert over <= {"451 4.7.1 smtp_user_limit_reached", "429 smtp_user_limit_reached"}
     with platform.database() as connection:
         counted = "SELECT count FROM relay_usagecounter WHERE subject_id = %s"
-        [[count]] = connection.execute(counted, [user.path.rpartition("/")[2]]).fetchall()
-    assert count == 25
+        counts = connection.execute(counted, [user.path.rpartition("/")[2]]).fetchall()
+    assert counts == [(25,), (25,)]  # of the hour and the day
+
+
+def test_both_doors_together_let_in_as_many_as_the_organizations_plan_says(user: User, platform: Platform) -> None:
+    """Two processes, each with shares of the day's messages; `GET /usage` tells what they let in."""
+    used = user.api("GET", "/usage")["messages_day"]["used"]
+    with platform.database() as connection:
+        [[plan_id]] = connection.execute("SELECT plan_id FROM accounts_organization WHERE name = 'Demo'").fetchall()
+        connection.execute(
+            "INSERT INTO accounts_plan (id, name, is_default, messages_per_day, content_days, event_days)"
+            " VALUES (%s, 'Few', false, %s, 7, 90)",
+            [few := uuid4(), used + 30],
+        )
+        connection.execute("UPDATE accounts_organization SET plan_id = %s WHERE name = 'Demo'", [few])
+    another = User(platform)  # whom nobody has looked up yet
+
+    def by_smtp(_: int) -> list[str]:
+        with another.session() as client:
+            return [another.send(client) for _ in range(8)]
+
+    def by_rest(_: int) -> list[str]:
+        return [f"{a.status_code} {a.json().get('code', '')}" for a in (another.rest() for _ in range(8))]
+
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            smtp, rest = threads.map(by_smtp, range(4)), threads.map(by_rest, range(4))
+            said = [one for answers in (*smtp, *rest) for one in answers]
+        assert sum(one.startswith(("250 2.0.0", "202")) for one in said) == 30
+        over = {one[:27] for one in said if not one.startswith(("250 2.0.0", "202"))}
+        assert over == {"451 4.7.1 quota_day_reached", "429 quota_day_reached"}
+        assert user.api("GET", "/usage")["messages_day"] | {"resets_at": ""} == {
+            "used": used + 30,
+            "limit": used + 30,
+            "resets_at": "",
+        }
+    finally:
+        with platform.database() as connection:
+            connection.execute("UPDATE accounts_organization SET plan_id = %s WHERE name = 'Demo'", [plan_id])
+            connection.execute("DELETE FROM accounts_plan WHERE id = %s", [few])
 
 
 def test_a_batch_that_does_not_fit_is_refused_whole(user: User) -> None:

@@ -34,6 +34,7 @@ _SENDING = [
     "sender_domain_stopped", "sender_domain_taken_over", "sender_subdomain_not_allowed", "invalid_sender",
     "invalid_recipient", "no_recipients", "too_many_recipients", "message_too_large", "malformed_header", "header_too_large",
     "line_too_long", "mime_too_complex", "malformed_option_header", "smtp_user_limit_reached", "insufficient_storage",
+    "quota_day_reached", "quota_month_reached", "rate_of_messages_exceeded",
 ]  # fmt: skip
 
 _TAGS = {
@@ -45,6 +46,7 @@ _TAGS = {
     "suppressions": ("Suppressions", "Addresses that get no more mail from you."),
     "templates": ("Templates", "Subjects, HTML and text with variables; drafts and published versions."),
     "audit-log": ("Audit log", "Who did what in your organization, when and from where."),
+    "usage": ("Usage", "What your organization has used of its plan."),
     "webhooks": ("Webhooks", "Events sent to you."),
 }
 

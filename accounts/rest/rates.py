@@ -66,20 +66,28 @@ _TAKE_DIGEST = hashlib.sha1(_TAKE.encode(), usedforsecurity=False).hexdigest()
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`per_second` requests, and `burst` of them at once. `policy` is the name that clients see."""
+    """`per_second` requests, and `burst` of them at once. `policy` is the name that clients see.
 
-    policy: str  # "key", "organization" or "address"
+    `cost`: what is taken at once, all or nothing; more than `burst` only after a pause as long as that takes to be full.
+    """
+
+    policy: str  # "key", "organization", "address" or "messages"
     name: str  # whose
     per_second: int
     burst: int
+    cost: int = 1
 
     @property
     def interval(self) -> int:
-        return MICROSECONDS // self.per_second
+        return self._each * self.cost
 
     @property
     def room(self) -> int:
-        return self.interval * self.burst
+        return self._each * max(self.burst, self.cost)
+
+    @property
+    def _each(self) -> int:
+        return max(1, MICROSECONDS // self.per_second)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from accounts.rest.access import check_domain, credential_of, managing_organizat
 from accounts.rest.fields import at_field
 from accounts.rest.idempotency import idempotent
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
+from accounts.rest.openapi import may_refuse
 from accounts.scoping import OrganizationQuerySet
 from domains import looking, services
 from domains.dkim import requests as dkim_requests
@@ -133,6 +134,7 @@ class DomainsView(APIView):
         responses={201: DomainSerializer},
         examples=[OpenApiExample("A domain", {"name": "example.com"}, request_only=True), DOMAIN],
     )
+    @may_refuse("quota_domains_reached")
     @idempotent("domains.create")
     def post(self, request: Request) -> Response:
         """Add a sending domain. The answer lists the DNS records to publish."""

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from relay.rest import actions, attachments, batch, domain_health, emails, feed, reading, suppressions, templates
+from relay.rest import actions, attachments, batch, domain_health, emails, feed, reading, suppressions, templates, usage
 
 urlpatterns = [
     path("emails", emails.EmailsView.as_view(), name="emails"),
@@ -11,6 +11,7 @@ urlpatterns = [
     path("emails/<uuid:message_id>/recipients", reading.RecipientsView.as_view(), name="email_recipients"),
     path("emails/<uuid:message_id>/events", reading.EmailEventsView.as_view(), name="email_events"),
     path("emails/<uuid:message_id>/raw", reading.RawView.as_view(), name="email_raw"),
+    path("usage", usage.UsageView.as_view(), name="api_usage"),
     path("events", feed.EventsView.as_view(), name="events"),
     path("emails/<uuid:message_id>/retry", actions.RetryView.as_view(), name="email_retry"),
     path("emails/<uuid:message_id>/hold", actions.HoldView.as_view(), name="email_hold"),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from accounts.catalogue import Refused
-from accounts.credentials import Credential, UsageLimit
+from accounts.credentials import Allowance, Credential
 from accounts.ids import uuid7
 from relay.lanes import Lane
 from relay.submission import headers
@@ -130,8 +130,8 @@ class Parcel(NamedTuple):
         return self.messages[0].id
 
     @property
-    def limits(self) -> tuple[UsageLimit, ...]:
-        return self.messages[0].submission.credential.limits
+    def allowances(self) -> tuple[Allowance, ...]:
+        return self.messages[0].submission.credential.allowances
 
     @property
     def octets(self) -> int:
@@ -142,7 +142,7 @@ def examine(submission: Submission, limits: Limits) -> Draft:
     """Checks all that can be told from the submission itself. Raises `Refused`."""
     submission.credential.check_may_send()
     check_size(len(submission.content), submission.credential, limits)
-    recipients = check_recipients(submission.recipients, limits)
+    recipients = check_recipients(submission.recipients, recipients_limit(submission.credential, limits))
     if submission.is_own:
         parsed = read_own_content(submission.content, limits.content)
     else:
@@ -202,10 +202,16 @@ def size_limit(credential: Credential, limits: Limits) -> int:
     return limits.message_octets if own is None else min(own, limits.message_octets)
 
 
-def check_recipients(addresses: tuple[str, ...], limits: Limits) -> tuple[tuple[str, str], ...]:
+def recipients_limit(credential: Credential, limits: Limits) -> int:
+    """Of a message. A plan can only lower the platform's own."""
+    planned = credential.recipients_limit
+    return limits.recipients if planned is None else min(planned, limits.recipients)
+
+
+def check_recipients(addresses: tuple[str, ...], most: int) -> tuple[tuple[str, str], ...]:
     """(address, destination) of each, once. Raises `Refused`."""
-    if len(addresses) > limits.recipients:
-        raise Refused("too_many_recipients", limit=limits.recipients)
+    if len(addresses) > most:
+        raise Refused("too_many_recipients", limit=most)
     once: dict[tuple[str, str], tuple[str, str]] = {}
     for address in addresses:
         destination = domain_of(address)

@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from accounts.catalogue import Refused
 from accounts.credentials import Credential
+from accounts.rest.rates import LoopLimiter, shared_limiter
 from relay.database import database_url
 from relay.loops import new_loop
 from relay.submission.accept import Accepted, DomainFact, Draft, Limits, Parcel, Submission, accept, examine
@@ -31,6 +32,7 @@ from relay.submission.intake import Intake
 from relay.submission.key_uses import KeyUses
 from relay.submission.once import Once
 from relay.submission.options import TemplateCall
+from relay.submission.pace import Pace
 from relay.submission.repeats import Receipt, first_answer
 from relay.submission.wake_up import WakeUps
 from relay.templating.press import PRESSES
@@ -60,6 +62,8 @@ class Desk:
         self._directory = Directory(self._pool)
         self._intake = Intake(database_url, self._wake_ups)
         self._key_uses = KeyUses(self._pool)
+        self._limiter = LoopLimiter(settings.REDIS_URL, shared_limiter())
+        self._pace = Pace(self._limiter)
         # Threads of their own, so that what waits for a press delays nothing else.
         self._fillers = ThreadPoolExecutor(PRESSES, thread_name_prefix="templates")
 
@@ -71,6 +75,7 @@ class Desk:
         await self._intake.stop()
         await self._key_uses.stop()
         await self._pool.close()
+        await self._limiter.close()
         self._fillers.shutdown(wait=False)
         await asyncio.to_thread(self._wake_ups.stop)
 
@@ -128,6 +133,14 @@ class Desk:
 
     async def submit_together(self, parcel: Parcel) -> Receipt:
         """All messages are durable when it returns. Raises `Refused`, with nothing stored."""
+        credential = parcel.messages[0].submission.credential
+        try:
+            await self._pace.check(credential, len(parcel.messages))
+        except Refused:
+            receipt = await self.first_answer(credential, parcel.once) if parcel.once else None
+            if receipt is None:
+                raise
+            return receipt
         return await self._intake.commit_together(parcel)
 
     async def first_answer(self, credential: Credential, once: Once) -> Receipt | None:
@@ -143,7 +156,9 @@ class Desk:
         if draft.options.template:
             draft = await self._filled_in(draft, draft.options.template)
         facts = {name: await self.sending_domain(credential, name) for name in draft.senders}
-        return accept(draft, facts, hostname=settings.HOSTNAME)
+        accepted = accept(draft, facts, hostname=settings.HOSTNAME)
+        await self._pace.check(credential)
+        return accepted
 
     async def _filled_in(self, draft: Draft, call: TemplateCall) -> Draft:
         version = await self.template(draft.submission.credential, call.reference)

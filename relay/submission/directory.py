@@ -18,7 +18,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from accounts.api_keys import digest_of, is_well_formed
 from accounts.catalogue import Refused
-from accounts.credentials import Credential, UsageLimit
+from accounts.credentials import Allowance, Credential, UsageLimit
+from relay.models import Period
 from relay.submission.accept import DomainFact
 from relay.templating.press import Source
 from relay.templating.published import StoredVersion
@@ -32,7 +33,8 @@ KEPT_TEMPLATE_OCTETS = 16 * 1024 * 1024
 _CREDENTIAL_COLUMNS = """
     k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend,
     o.show_client_address, o.message_size_limit, o.api_rate_limit, k.name, k.revoked_at IS NOT NULL, k.expires_at,
-    coalesce(u.allowed_networks, k.allowed_networks), u.address, u.disabled_at IS NOT NULL, u.hourly_limit, u.daily_limit
+    coalesce(u.allowed_networks, k.allowed_networks), u.address, u.disabled_at IS NOT NULL, u.hourly_limit, u.daily_limit,
+    p.messages_per_day, p.messages_per_month, p.messages_per_second, p.recipients_per_message
 """
 
 # By the key's digest, which nobody can choose: how long it takes tells nothing of which names there are.
@@ -40,6 +42,7 @@ _API_CREDENTIAL = f"""
     SELECT {_CREDENTIAL_COLUMNS}
     FROM accounts_apikey k
     JOIN accounts_organization o ON o.id = k.organization_id
+    LEFT JOIN accounts_plan p ON p.id = o.plan_id
     LEFT JOIN domains_smtpuserkey l ON l.api_key_id = k.id
     LEFT JOIN domains_smtpuser u ON u.id = l.smtp_user_id
     WHERE k.digest = %s
@@ -213,8 +216,11 @@ def _at_and_above(name: str) -> list[str]:
 def _credential(row: tuple[Any, ...]) -> Credential:
     organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain, *wishes = row
     safe_resend, show_client, message_octets, api_rate_limit, *wishes = wishes
-    key_name, is_revoked, expires_at, networks, address, is_disabled, hourly, daily = wishes
-    limits = (("hour", hourly), ("day", daily)) if smtp_user_id else ()
+    key_name, is_revoked, expires_at, networks, address, is_disabled, hourly, daily, *plan = wishes
+    per_day, per_month, per_second, per_message = plan
+    allowances = [organization_allowance(organization_id, per_day, per_month)]
+    if hourly is not None or daily is not None:
+        allowances.insert(0, smtp_user_allowance(smtp_user_id, address, hourly, daily))
     return Credential(
         organization_id=organization_id,
         is_suspended=is_suspended,
@@ -230,11 +236,28 @@ def _credential(row: tuple[Any, ...]) -> Credential:
         is_revoked=is_revoked,
         expires_at=expires_at,
         allowed_networks=tuple(ip_network(network) for network in networks),
+        recipients_limit=per_message,
+        messages_per_second=per_second,
         user_name=address or "",
         is_disabled=is_disabled,
-        limits=tuple(
-            UsageLimit(smtp_user_id, address, period, most, "smtp_user_limit_reached")
-            for period, most in limits
-            if most is not None
-        ),
+        allowances=tuple(allowances),
+    )
+
+
+def organization_allowance(organization_id: UUID, per_day: int | None, per_month: int | None) -> Allowance:
+    """Counted without limits, too: pages tell how much is sent, and a limit set later knows what went before."""
+    return Allowance(
+        organization_id,
+        "Your organization",
+        UsageLimit(Period.DAY.value, per_day, "quota_day_reached"),
+        UsageLimit(Period.MONTH.value, per_month, "quota_month_reached"),
+    )
+
+
+def smtp_user_allowance(smtp_user_id: UUID, address: str, hourly: int | None, daily: int | None) -> Allowance:
+    return Allowance(
+        smtp_user_id,
+        address,
+        UsageLimit(Period.HOUR.value, hourly, "smtp_user_limit_reached"),
+        UsageLimit(Period.DAY.value, daily, "smtp_user_limit_reached"),
     )

@@ -8,8 +8,9 @@ never divided: the limits of a transaction say from where on no further parcel i
 committed all the same, if need be in a transaction of its own. A parcel with a message that PostgreSQL cannot take fails as a
 whole and alone, with `Refused("internal_error")`.
 
-Parcels of senders with a limit have a committer of their own: it may wait for counters (`relay.submission.metering`) that
-another process holds, and nobody without a limit waits with it.
+Messages are counted in shares that each committer reserves for itself (`relay.submission.metering`). Parcels for which there
+is none, near a limit, go to a committer of their own: it may wait for counters that another process holds, and nobody else
+waits with it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
+from psycopg.errors import CheckViolation, DeadlockDetected
 from psycopg.types.json import Jsonb
 
 from accounts.catalogue import Refused
@@ -35,26 +37,23 @@ from relay.lanes import Lane
 from relay.models import RecipientState
 from relay.nudges import NUDGE, nudge, nudge_terms
 from relay.submission.accept import Accepted, Parcel
-from relay.submission.metering import take
+from relay.submission.metering import SHARES, Account, Meter, Metered
 from relay.submission.repeats import Receipt, recognise, release
 from relay.vital import vital
 
 logger = logging.getLogger(__name__)
 
 COMMITTERS = 2  # one fills its transaction while the other waits for the disk
+GIVE_BACK_S = 2
 HELD_COUNTERS_S = 3  # by a process that stands still in the middle of a transaction; PostgreSQL ends that then
 BATCH_MESSAGES = 200
 BATCH_OCTETS = 32 * 1024 * 1024
 COMMIT_TIMEOUT_S = 30
-KEY_PAUSES_S = (
-    0.005,
-    0.01,
-    0.02,
-    0.04,
-    *[0.1] * 9,
-)  # between looks at a key that another transaction holds; a second in all
+# Between looks at a key that another transaction holds; a second in all.
+KEY_PAUSES_S = (0.005, 0.01, 0.02, 0.04, *[0.1] * 9)
 SELDOM_S = 0.005  # between one commit and the next
 COPIED_OCTETS = 256 * 1024  # contents of a batch from which COPY is cheaper
+TAKEN_BACK = (CheckViolation, DeadlockDetected)  # a share by another process, or one of those being taken
 UNFIT = (psycopg.DataError, ValueError)  # a value that PostgreSQL or psycopg cannot take
 
 _MESSAGES = Table(
@@ -125,18 +124,18 @@ class Intake:
         self._committed_at = 0.0
         self._is_stopping = False
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
-        self._metered: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._near_limits: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._committers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        queues = [self._waiting] * COMMITTERS + [self._metered]
+        queues = [self._waiting] * COMMITTERS + [self._near_limits]
         self._committers = [vital(self._committer(queue)) for queue in queues]
 
     async def stop(self) -> None:
         """Commits what waits, then ends."""
         self._is_stopping = True
         await self._waiting.join()
-        await self._metered.join()
+        await self._near_limits.join()
         for task in self._committers:
             task.cancel()
         await asyncio.gather(*self._committers, return_exceptions=True)
@@ -150,10 +149,9 @@ class Intake:
         While another transaction holds the parcel's key it waits here, and in nobody's way, for about a second.
         """
         loop = asyncio.get_running_loop()
-        queue = self._metered if parcel.limits else self._waiting
         for pause_s in KEY_PAUSES_S:
             done: asyncio.Future[Receipt | None] = loop.create_future()
-            queue.put_nowait((parcel, done))
+            self._waiting.put_nowait((parcel, done))
             receipt = await done
             if receipt is not None:
                 return receipt
@@ -165,6 +163,7 @@ class Intake:
 
     async def _committer(self, queue: asyncio.Queue[_Waiting]) -> None:
         connection: AsyncConnection | None = None
+        meter, may_wait = Meter(), queue is self._near_limits
         try:
             while True:
                 batch = await _next_batch(queue)
@@ -172,30 +171,52 @@ class Intake:
                 try:
                     async with asyncio.timeout(COMMIT_TIMEOUT_S):
                         if connection is None or connection.closed:
-                            connection = await self._connect(is_metered=queue is self._metered)
-                        await self._commit_batch(connection, batch)
+                            connection = await self._connect()
+                        await self._commit_batch(connection, meter, batch, may_wait=may_wait)
                 except (psycopg.Error, OSError, TimeoutError) as error:
                     logger.error("Could not commit %d submissions: %s", len(batch), error)
                     _fail(batch, "temporarily_unavailable")
                     await _discard(connection)
                     connection = None
+                    meter.forget_all()  # nobody knows what was stored
                 finally:
                     self._at_work -= 1
                     for _ in batch:
                         queue.task_done()
         finally:
+            if connection is not None and not connection.closed:
+                with contextlib.suppress(psycopg.Error, OSError, TimeoutError):
+                    async with asyncio.timeout(GIVE_BACK_S):
+                        await meter.give_back(connection)
             await _discard(connection)
 
-    async def _connect(self, *, is_metered: bool) -> AsyncConnection:
+    async def _connect(self) -> AsyncConnection:
         connection = await AsyncConnection.connect(self._database_url, connect_timeout=5, autocommit=True)
-        if is_metered:
-            await connection.execute(f"SET idle_in_transaction_session_timeout = '{HELD_COUNTERS_S}s'")
+        await connection.execute(f"SET idle_in_transaction_session_timeout = '{HELD_COUNTERS_S}s'")
         return connection
 
-    async def _commit_batch(self, connection: AsyncConnection, batch: list[_Waiting]) -> None:
+    async def _commit_batch(
+        self, connection: AsyncConnection, meter: Meter, batch: list[_Waiting], *, may_wait: bool
+    ) -> None:
+        metered = [meter.metered(parcel) for parcel, _ in batch]
+        short = await meter.reserve(connection, metered)
+        if short and not may_wait:
+            batch, metered = self._hand_on(batch, metered, short)
+            short = set()
+            if not batch:
+                return
         nudged = self._nudged_at_once(batch)
         try:
-            answers = await _write(connection, [parcel for parcel, _ in batch], nudged)
+            try:
+                answers = await _write(connection, meter, metered, short, nudged)
+            except TAKEN_BACK:
+                meter.forget(metered)
+                if not may_wait:
+                    self._hand_on(batch, metered, {account for one in metered for account in one.accounts})
+                    return
+                answers = await _write(
+                    connection, meter, metered, {account for one in metered for account in one.accounts}, nudged
+                )
         except UNFIT:
             # One parcel that PostgreSQL will not take must not fail its neighbours.
             if len(batch) == 1:
@@ -204,7 +225,7 @@ class Intake:
                 _fail(batch, "internal_error")
                 return
             for single in batch:
-                await self._commit_batch(connection, [single])
+                await self._commit_batch(connection, meter, [single], may_wait=may_wait)
             return
         self._committed_at = time.monotonic()
         _answer(batch, answers)
@@ -213,6 +234,18 @@ class Intake:
         if lanes:
             await nudge(connection, self._wakers.send(lanes))
 
+    def _hand_on(
+        self, batch: list[_Waiting], metered: list[Metered], short: set[Account]
+    ) -> tuple[list[_Waiting], list[Metered]]:
+        """Leaves what is counted in these accounts to the committer that may wait. Returns the rest."""
+        rest = []
+        for waiting, one in zip(batch, metered, strict=True):
+            if short.isdisjoint(one.accounts):
+                rest.append((waiting, one))
+            else:
+                self._near_limits.put_nowait(waiting)
+        return [waiting for waiting, _ in rest], [one for _, one in rest]
+
     def _nudged_at_once(self, batch: list[_Waiting]) -> Lane | None:
         """The lane that the storing statement itself may nudge, which saves a turn with the server.
 
@@ -220,7 +253,7 @@ class Intake:
         while this one takes its two turns others gather for the next.
         """
         is_alone = self._at_work == 1 and time.monotonic() - self._committed_at > SELDOM_S
-        if not is_alone or len(batch) > 1 or len(batch[0][0].messages) > 1 or _needs_turns(batch[0][0]):
+        if not is_alone or len(batch) > 1 or len(batch[0][0].messages) > 1 or batch[0][0].once:
             return None
         lanes = batch[0][0].messages[0].lanes()
         return next((lane for lane in lanes if len(lanes) == 1 and self._wakers.is_awake(lane)), None)
@@ -237,31 +270,31 @@ async def _next_batch(queue: asyncio.Queue[_Waiting]) -> list[_Waiting]:
 
 
 async def _write(
-    connection: AsyncConnection, batch: list[Parcel], nudged: Lane | None
+    connection: AsyncConnection, meter: Meter, batch: list[Metered], short: set[Account], nudged: Lane | None
 ) -> dict[UUID, Receipt | Refused | None]:
-    """One transaction. Returns the answer to each parcel, by its id; those that are new are stored."""
+    """One transaction. Returns the answer to each parcel, by its id; those that are new are stored.
+
+    `short`: what cannot be counted in the meter's shares. Raises TAKEN_BACK, with nothing stored, where those are gone.
+    """
+    answers: dict[UUID, Receipt | Refused | None] = {}
+    new = batch
     async with connection.cursor() as cursor:
-        if any(_needs_turns(parcel) for parcel in batch):
+        if short or any(one.parcel.once for one in batch):
             async with connection.transaction():
-                answers = await recognise(cursor, batch)
-                new = [parcel for parcel in batch if parcel.id not in answers]
-                if over := await take(cursor, new):
-                    await release(cursor, [parcel for parcel in new if parcel.id in over])
+                answers = await recognise(cursor, [one.parcel for one in batch])
+                new = [one for one in batch if one.parcel.id not in answers]
+                if over := await meter.take(cursor, new, short):
+                    await release(cursor, [one.parcel for one in new if one.parcel.id in over])
                     answers |= {parcel_id: _or_refused(answer, over) for parcel_id, answer in answers.items()} | over
-                await _store(cursor, _messages(parcel for parcel in new if parcel.id not in over))
-            return {parcel.id: answers.get(parcel.id, Receipt(parcel.id)) for parcel in batch}
-        messages = _messages(batch)
-        if _is_large(messages):
+                    new = [one for one in new if one.parcel.id not in over]
+                await _store(cursor, _messages(new), meter.rows(new, short))
+        elif _is_large(messages := _messages(batch)):
             async with connection.transaction():
-                await _store(cursor, messages, nudged)
-        else:
-            await _store(cursor, messages, nudged)  # one statement, which is a transaction by itself
-    return {parcel.id: Receipt(parcel.id) for parcel in batch}
-
-
-def _needs_turns(parcel: Parcel) -> bool:
-    """Whether something must be known from the database before it is stored."""
-    return bool(parcel.once or parcel.limits)
+                await _store(cursor, messages, meter.rows(batch, short), nudged)
+        else:  # one statement, which is a transaction by itself
+            await _store(cursor, messages, meter.rows(batch, short), nudged)
+    meter.spend(new, short)
+    return {one.parcel.id: answers.get(one.parcel.id, Receipt(one.parcel.id)) for one in batch}
 
 
 def _or_refused(answer: Receipt | Refused | None, over: Mapping[UUID, Refused]) -> Receipt | Refused | None:
@@ -269,14 +302,17 @@ def _or_refused(answer: Receipt | Refused | None, over: Mapping[UUID, Refused]) 
     return over.get(answer.message_id, answer) if isinstance(answer, Receipt) else answer
 
 
-def _messages(parcels: Iterable[Parcel]) -> list[Accepted]:
-    return [message for parcel in parcels for message in parcel.messages]
+def _messages(batch: Iterable[Metered]) -> list[Accepted]:
+    return [message for one in batch for message in one.parcel.messages]
 
 
-async def _store(cursor: AsyncCursor[Any], batch: list[Accepted], nudged: Lane | None = None) -> None:
+async def _store(
+    cursor: AsyncCursor[Any], batch: list[Accepted], shares: list[Row], nudged: Lane | None = None
+) -> None:
     """In the caller's transaction; needs none when the batch is not large."""
     contents: list[Row] = [(message.id, message.content) for message in batch]
     rest: list[Rows] = [
+        (SHARES, shares),
         (_MESSAGES, [_message_row(message) for message in batch]),
         (_RECIPIENTS, [row for message in batch for row in _recipient_rows(message)]),
         (event_log.TABLE, [event_log.as_row(e) for message in batch for e in _first_events(message)]),

@@ -20,6 +20,7 @@ from relay.submission.accept import (
     check_recipients,
     check_sender,
     check_size,
+    recipients_limit,
     sender_domain,
     size_limit,
     too_large,
@@ -175,19 +176,19 @@ class SubmissionSession(Authentication):
 
     @syntax("RCPT TO:<address>")
     async def smtp_RCPT(self, arg: str) -> None:
-        self._check_signed_in()
+        credential = self._check_signed_in()
         if self.sender is None or self._chunks is not None or self._chunks_failed:
             raise Malformed("503 5.5.1 Recipients come after MAIL and before the content")  # RFC 5321, 4.1.4
         path, rest = read_path("TO:", arg)
         check_no_parameters(rest)
-        limits = self.reception.desk.limits
+        most = recipients_limit(credential, self.reception.desk.limits)
         self._recipients_refused += 1
         _check_script(path, is_utf8=self._is_utf8)
         if path.lower() == "postmaster":  # RFC 5321, 4.5.1: taken without a domain too
             path = f"{path}@{self.reception.postmaster_domain}"
-        if len(self._recipients) >= limits.recipients:
-            raise Refused("too_many_recipients", limit=limits.recipients)  # RFC 5321, 4.5.3.1.10
-        check_recipients((path,), limits)
+        if len(self._recipients) >= most:
+            raise Refused("too_many_recipients", limit=most)  # RFC 5321, 4.5.3.1.10
+        check_recipients((path,), most)
         self._recipients_refused -= 1
         self._recipients.append(path)
         self.reply("250 2.1.5 Recipient ok")

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
+from accounts.quotas import ensure_default_plan
 from events.partitions import ensure_partitions
 from plugsend.first_start import ensure_system_organization
 from plugsend.static_files import build
@@ -23,6 +24,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{len(made)} partitions made")
         if build():
             self.stdout.write("static files built")
+        ensure_default_plan()
         domain = ensure_system_organization()
         if not domain.is_verified:
             self.stdout.write(f"{domain.name}, from which PlugSend sends its own mail, is not verified yet")
