@@ -1,21 +1,28 @@
 """Operators' view of people, organizations and API keys."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from allauth.account.admin import EmailAddressAdmin as PlainEmailAddressAdmin
 from allauth.account.models import EmailAddress
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
 from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import Model
-from django.http import HttpRequest
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidget
 
-from accounts.models import ApiKey, Membership, Organization, User
+from accounts import deletion
+from accounts.admin_lists import ReadOnlyAdmin
+from accounts.audit import Actor, actor_of
+from accounts.models import ApiKey, Erasure, Membership, Organization, User
 
 admin.site.unregister(Group)
 admin.site.unregister(EmailAddress)
@@ -28,24 +35,105 @@ class MembershipInline(TabularInline):
     readonly_fields = ["created_at"]
 
 
+@dataclass(frozen=True, slots=True)
+class _DeletionAct:
+    """What operators may do about deletions that members have asked for."""
+
+    name: str
+    label: str
+    meaning: str
+    act: Callable[[Organization, Actor], bool]
+
+
+_DELETION_ACTS = [
+    _DeletionAct(
+        "undo_deletion",
+        "Undo the deletion",
+        "Programs may send again and held mail goes out. The owners get a mail. A suspension stays.",
+        lambda organization, by: deletion.undo_deletion(organization, by=by),
+    ),
+    _DeletionAct(
+        "erase_at_once",
+        "Erase at once",
+        "Everything of it is erased for good, within minutes, without the rest of the grace period. Its owners get a mail "
+        "when it is done. Nobody can bring it back.",
+        lambda organization, by: deletion.erase_at_once(organization, by=by),
+    ),
+]
+
+
+def _deletion_action(act: _DeletionAct) -> Any:
+    """Names the organizations and asks first."""
+
+    @admin.action(description=f"{act.label} (of those being deleted)…", permissions=["change"])
+    def ask_or_act(
+        model_admin: "OrganizationAdmin", request: HttpRequest, queryset: QuerySet[Organization]
+    ) -> HttpResponse | None:
+        organizations = list(queryset.filter(deletion_requested_at__isnull=False).order_by("name"))
+        if "confirmed" not in request.POST:
+            context = {
+                **model_admin.admin_site.each_context(request),
+                "title": f"{act.label}?",
+                "act": act,
+                "organizations": organizations,
+                "opts": Organization._meta,
+                "checkbox_name": ACTION_CHECKBOX_NAME,
+            }
+            return TemplateResponse(request, "admin/accounts/organization/deletion.html", context)
+        by = actor_of(request, operator=True)
+        done = [organization for organization in organizations if act.act(organization, by)]
+        left = len(organizations) - len(done)
+        told = f"{act.label}: {', '.join(organization.name for organization in done) or 'none'}."
+        model_admin.message_user(
+            request, told + (f" {left} could not be any more." if left else ""), "WARNING" if left else "SUCCESS"
+        )
+        return None
+
+    ask_or_act.__name__ = act.name
+    return ask_or_act
+
+
 @admin.register(Organization)
 class OrganizationAdmin(ModelAdmin):
-    list_display = ["name", "id", "created_at", "suspended_at", "is_system"]
-    list_filter = ["is_system", ("suspended_at", admin.EmptyFieldListFilter)]
+    list_display = ["name", "id", "created_at", "suspended_at", "deleted", "is_system"]
+    list_filter = [
+        "is_system",
+        ("suspended_at", admin.EmptyFieldListFilter),
+        ("deletion_requested_at", admin.EmptyFieldListFilter),
+    ]
+    actions = [_deletion_action(act) for act in _DELETION_ACTS]
     search_fields = ["name", "id__exact", "memberships__user__email"]
     search_help_text = "A name, an id, or a member's address."
-    readonly_fields = ["id", "created_at", "is_system"]
+    readonly_fields = [
+        "id", "created_at", "is_system", "deletion_requested_at", "deletion_requested_by", "erase_at", "mail_hold",
+    ]  # fmt: skip
     fieldsets = [
         (None, {"fields": ["name", "suspended_at"]}),
         ("Delivery", {"fields": ["delivery_weight", "message_size_limit", "outgoing_tls", "never_twice"]}),
+        ("Deletion", {"fields": ["deletion_requested_at", "deletion_requested_by", "erase_at", "mail_hold"]}),
         ("Facts", {"fields": ["id", "created_at", "is_system"]}),
     ]
     inlines = [MembershipInline]
     ordering = ["-created_at"]
     show_full_result_count = False
 
+    @admin.display(description="Being deleted", ordering="erase_at")
+    def deleted(self, organization: Organization) -> str:
+        return f"erased on {organization.erase_at:%-d %b %Y, %H:%M}" if organization.erase_at else "–"
+
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False  # its messages and events would be left behind without an owner; suspend it instead
+        return False  # its messages and events would be left behind without an owner; owners delete it, and see accounts.deletion
+
+
+@admin.register(Erasure)
+class ErasureAdmin(ReadOnlyAdmin):
+    """What is told of organizations that are gone."""
+
+    list_display = ["organization_id", "requested_at", "began_at", "finished_at"]
+    list_filter = [("finished_at", admin.EmptyFieldListFilter)]
+    search_fields = ["organization_id__exact"]
+    search_help_text = "The id of an organization."
+    ordering = ["-began_at"]
 
 
 class NewUserForm(forms.ModelForm):

@@ -41,11 +41,14 @@ class Credential:
     is_disabled: bool = False
     allowed_networks: tuple[Network, ...] = ()  # none: from anywhere
     limits: tuple[UsageLimit, ...] = ()
+    is_being_deleted: bool = False  # the organization
 
     is_authenticated = True  # what DRF asks of a request's user
 
     def check_may_enter(self, client: str) -> None:
         """For whoever has shown the right key; `client` is the IP address. Raises `Refused`."""
+        if self.is_being_deleted:
+            raise Refused("organization_being_deleted")
         if self.is_disabled:
             raise Refused("smtp_user_disabled", address=self.user_name)
         if self.allowed_networks and not _is_within(client, self.allowed_networks):

@@ -31,10 +31,13 @@ View = Callable[Concatenate[OrganizationRequest, P], HttpResponse]
 Guarded = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
-def member_required(permission: Permission, *, to_change: Permission | None = None) -> Callable[[View[P]], Guarded[P]]:
+def member_required(
+    permission: Permission, *, to_change: Permission | None = None, while_deleted: bool = False
+) -> Callable[[View[P]], Guarded[P]]:
     """Lets only signed-in members in whose role has the permission; someone without an organization is led to make one.
 
     `to_change`: what anything but GET and HEAD takes, where that is more. Refused members get 403 with the reason.
+    `while_deleted`: the page is there, too, while the organization is being deleted, when others only tell of that.
     """
 
     def decorate(view: View[P]) -> Guarded[P]:
@@ -50,6 +53,8 @@ def member_required(permission: Permission, *, to_change: Permission | None = No
             wanted = permission if request.method in ("GET", "HEAD") else to_change or permission
             if not membership.may(wanted):
                 return render(request, "accounts/not_permitted.html", {"permission": wanted}, status=403)
+            if membership.organization.is_being_deleted and not while_deleted:
+                return _being_deleted(theirs)
             return view(theirs, *args, **kwargs)
 
         guarded.permissions = (permission, to_change or permission)  # type: ignore[attr-defined]  # read by tests
@@ -61,3 +66,11 @@ def member_required(permission: Permission, *, to_change: Permission | None = No
 def organization_required(view: View[P]) -> Guarded[P]:
     """For what every member may do."""
     return member_required(Permission.READ)(view)
+
+
+def _being_deleted(request: OrganizationRequest) -> HttpResponse:
+    may_undo = request.membership.may(Permission.DELETE_ORGANIZATION)
+    response = render(request, "accounts/being_deleted.html", {"may_undo": may_undo}, status=403)
+    if request.htmx:
+        response["HX-Refresh"] = "true"  # the open page as a whole is out of date
+    return response

@@ -27,6 +27,15 @@ def notify_owners(organization: Organization, template: str, **values: Any) -> N
     transaction.on_commit(lambda: send_notices.apply_async(retry=False), robust=True)
 
 
+def notify_address(address: str, template: str, **values: Any) -> None:
+    """Tells somebody whom the platform will not know any more. The row goes when the mail is sent."""
+    from accounts.tasks import send_notices
+
+    system = Organization.objects.get(is_system=True)
+    Notice.objects.create(organization=system, template=template, values=values, address=address)
+    transaction.on_commit(lambda: send_notices.apply_async(retry=False), robust=True)
+
+
 def send_due() -> int:
     """Sends what is not sent yet, the oldest first. Returns how many; another process's are left to it."""
     sent = 0
@@ -37,16 +46,24 @@ def send_due() -> int:
             if notice is None:
                 break
             _send(notice)
-            notice.sent_at = timezone.now()
-            notice.save(update_fields=["sent_at"])
+            if notice.address:
+                notice.delete()
+            else:
+                notice.sent_at = timezone.now()
+                notice.save(update_fields=["sent_at"])
         sent += 1
     return sent
 
 
 def _send(notice: Notice) -> None:
-    owners = notice.organization.memberships.filter(role=Role.OWNER, user__is_active=True)
     context = notice.values | {"organization": notice.organization, "web_url": settings.WEB_URL}
     subject = render_to_string(f"accounts/email/{notice.template}_subject.txt", context).strip()
     text = render_to_string(f"accounts/email/{notice.template}_message.txt", context).strip() + "\n"
-    for address in owners.order_by("created_at").values_list("user__email", flat=True):
+    for address in [notice.address] if notice.address else owners_of(notice.organization):
         send_mail(subject, text, None, [address])
+
+
+def owners_of(organization: Organization) -> list[str]:
+    """Their addresses."""
+    owners = organization.memberships.filter(role=Role.OWNER, user__is_active=True)
+    return list(owners.order_by("created_at").values_list("user__email", flat=True))

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from accounts import audit_log, views
+from accounts import account_views, audit_log, views
 
 urlpatterns = [
     path("api-keys/", views.api_keys, name="api_keys"),
@@ -9,4 +9,6 @@ urlpatterns = [
     path("settings/", views.settings_page, name="settings"),
     path("settings/audit-log/", audit_log.audit_log, name="audit_log"),
     path("organizations/new/", views.organization_create, name="organization_create"),
+    path("account/delete/", account_views.account_delete, name="account_delete"),
+    path("account/data/", account_views.account_data, name="account_data"),
 ]

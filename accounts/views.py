@@ -14,6 +14,7 @@ from accounts.forms import ApiKeyForm, OrganizationForm, SettingsForm
 from accounts.http import OrganizationRequest, organization_required
 from accounts.middleware import SESSION_KEY
 from accounts.models import ApiKey
+from accounts.permissions import Permission
 from accounts.services import change_settings, create_organization
 
 
@@ -64,7 +65,9 @@ def settings_page(request: OrganizationRequest) -> HttpResponse:
         return redirect("settings")
     request.organization.refresh_from_db()  # a refused form has changed the instance, which the frame shows too
     memberships = request.organization.memberships.select_related("user").order_by("created_at")
-    return render(request, "accounts/settings.html", {"form": form, "memberships": memberships})
+    may_delete = request.membership.may(Permission.DELETE_ORGANIZATION)
+    context = {"form": form, "memberships": memberships, "may_delete": may_delete}
+    return render(request, "accounts/settings.html", context)
 
 
 @login_required

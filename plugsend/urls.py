@@ -3,11 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from plugsend import views
+from plugsend import deletion_views, views
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("overview/", views.overview, name="overview"),
+    path("settings/delete/", deletion_views.organization_delete, name="organization_delete"),
+    path("settings/delete/undo/", deletion_views.organization_delete_undo, name="organization_delete_undo"),
     path("healthz", views.healthz, name="healthz"),
     path("favicon.ico", views.favicon),
     path("readyz", views.readyz, name="readyz"),

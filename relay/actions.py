@@ -7,7 +7,8 @@ and told instead.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -129,13 +130,24 @@ def act_on_matching(
     return act(action, matching(organization, wanted).filter(state_at__lte=started), by=by)
 
 
-def act(action: Action, recipients: QuerySet[Recipient], *, by: str) -> Acted:
-    """On those of the recipients whom it applies to. `by` stands in each event."""
+def act(
+    action: Action,
+    recipients: QuerySet[Recipient],
+    *,
+    by: str,
+    reason: str | None = None,
+    guarded: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Acted:
+    """On those of the recipients whom it applies to. `by` stands in each event.
+
+    `reason`: of rows and events, see `_act_on_batch`. `guarded` is entered around each batch, and ends all by an exception.
+    """
     found = recipients.filter(_POSSIBLE[action]).order_by().values_list("id", flat=True)[: MOST_AT_ONCE + 1]
     ids = list(found)
     changed = 0
     for start in range(0, min(len(ids), MOST_AT_ONCE), BATCH):
-        rows, due = _act_on_batch(action, ids[start : min(start + BATCH, MOST_AT_ONCE)], by)
+        with guarded():
+            rows, due = _act_on_batch(action, ids[start : min(start + BATCH, MOST_AT_ONCE)], by, reason)
         changed += len(rows)
         _wake_for(due)
     return Acted(changed, busy=_count(recipients.filter(_BUSY)), more=len(ids) > MOST_AT_ONCE)
@@ -198,8 +210,13 @@ def reschedule(organization: Organization, message_id: UUID, send_at: datetime |
     return Acted(len(rows), busy, not_applicable=recipients.count() - len(rows) - busy)
 
 
-def _act_on_batch(action: Action, ids: Sequence[UUID], by: str) -> tuple[list[Recipient], list[Recipient]]:
-    """Locks, looks again, changes and logs. Returns the rows as they were before, and those of them that are due now."""
+def _act_on_batch(
+    action: Action, ids: Sequence[UUID], by: str, reason: str | None = None
+) -> tuple[list[Recipient], list[Recipient]]:
+    """Locks, looks again, changes and logs. Returns the rows as they were before, and those of them that are due now.
+
+    `reason`: becomes that of the rows and stands in the events; None: theirs stays.
+    """
     now = timezone.now()
     with transaction.atomic():
         # In the order of ids, so that two who act on the same rows do not wait for each other in a circle.
@@ -211,12 +228,14 @@ def _act_on_batch(action: Action, ids: Sequence[UUID], by: str) -> tuple[list[Re
         at_once = [row for row in rows if row.id not in times]
         if action in {Action.RETRY, Action.RELEASE}:
             bring_forward({row.message_id for row in at_once})
-        Recipient.objects.filter(id__in=[row.id for row in at_once]).update(**_change(action, now))
+        also = {} if reason is None else {"reason": reason}
+        Recipient.objects.filter(id__in=[row.id for row in at_once]).update(**_change(action, now) | also)
         Recipient.objects.filter(id__in=times).update(
-            state=RecipientState.SCHEDULED, state_at=now, next_attempt_at=Subquery(_SCHEDULED_AT)
+            state=RecipientState.SCHEDULED, state_at=now, next_attempt_at=Subquery(_SCHEDULED_AT), **also
         )
         Event.objects.bulk_create(
-            _event(_EVENTS[action], row, now, _detail(action, row, by, now, times.get(row.id))) for row in rows
+            _event(_EVENTS[action], row, now, _detail(action, row, by, now, times.get(row.id)), reason or "")
+            for row in rows
         )
         if action is Action.CANCEL:
             forget_ended({row.message_id for row in rows})
@@ -266,7 +285,7 @@ def _detail(action: Action, row: Recipient, by: str, now: datetime, time: dateti
     return Detail(by=by, send_at=time.isoformat()) if time else Detail(by=by)
 
 
-def _event(kind: EventType, row: Recipient, now: datetime, detail: Detail) -> Event:
+def _event(kind: EventType, row: Recipient, now: datetime, detail: Detail, reason: str = "") -> Event:
     return Event(
         id=uuid7(),
         organization_id=row.organization_id,
@@ -275,6 +294,7 @@ def _event(kind: EventType, row: Recipient, now: datetime, detail: Detail) -> Ev
         address=row.address,
         type=kind,
         occurred_at=now,
+        reason=reason,
         detail=detail,
     )
 

@@ -31,7 +31,7 @@ KEPT_TEMPLATE_OCTETS = 16 * 1024 * 1024
 _CREDENTIAL_COLUMNS = """
     k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend,
     o.show_client_address, o.message_size_limit, o.api_rate_limit, u.address, u.disabled_at IS NOT NULL, u.allowed_networks,
-    u.hourly_limit, u.daily_limit
+    u.hourly_limit, u.daily_limit, o.deletion_requested_at IS NOT NULL
 """
 
 # By the key's digest, which nobody can choose: how long it takes tells nothing of which names there are.
@@ -186,7 +186,8 @@ class Directory:
         credential: Credential | None = self._recall(key)
         if credential is None:
             credential = await look_up()
-            if credential is not None and not credential.is_disabled:  # one that is enabled again works at once
+            # One that is enabled again, or an organization that is deleted no more, works at once.
+            if credential is not None and not (credential.is_disabled or credential.is_being_deleted):
                 self._remember(key, credential)
         return credential
 
@@ -208,7 +209,18 @@ def _at_and_above(name: str) -> list[str]:
 
 def _credential(row: tuple[Any, ...]) -> Credential:
     organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain, *wishes = row
-    safe_resend, show_client, message_octets, api_rate_limit, address, is_disabled, networks, hourly, daily = wishes
+    (
+        safe_resend,
+        show_client,
+        message_octets,
+        api_rate_limit,
+        address,
+        is_disabled,
+        networks,
+        hourly,
+        daily,
+        is_being_deleted,
+    ) = wishes
     limits = (("hour", hourly), ("day", daily)) if smtp_user_id else ()
     return Credential(
         organization_id=organization_id,
@@ -229,4 +241,5 @@ def _credential(row: tuple[Any, ...]) -> Credential:
             for period, most in limits
             if most is not None
         ),
+        is_being_deleted=is_being_deleted,
     )

@@ -1,0 +1,48 @@
+"""A copy of what the platform knows of a person: the profile, and each table that points to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone
+
+from accounts.models import User
+
+PROFILE = ("id", "email", "name", "date_joined", "last_login", "is_active", "is_staff")
+
+# By the label of the model: what is copied of a row. Secrets and their hashes are not.
+COPIED: dict[str, tuple[str, ...]] = {
+    "account.EmailAddress": ("email", "verified", "primary"),
+    "accounts.Membership": ("organization_id", "organization__name", "role", "created_at"),
+    "accounts.Invitation": ("organization_id", "email", "role", "created_at", "accepted_at"),
+    "accounts.ApiKey": ("organization_id", "name", "prefix", "created_at", "revoked_at"),
+    "admin.LogEntry": ("action_time", "object_repr", "action_flag"),
+    "mfa.Authenticator": ("type", "created_at", "last_used_at"),
+    "socialaccount.SocialAccount": ("provider", "uid", "date_joined", "last_login"),
+    "usersessions.UserSession": ("created_at", "last_seen_at", "ip", "user_agent"),
+}
+TITLES = {
+    "account.EmailAddress": "addresses",
+    "accounts.Membership": "memberships",
+    "accounts.Invitation": "invitations_sent",
+    "accounts.ApiKey": "api_keys_made",
+    "admin.LogEntry": "acts_as_operator",
+    "mfa.Authenticator": "second_factors_and_passkeys",
+    "socialaccount.SocialAccount": "accounts_elsewhere",
+    "usersessions.UserSession": "sessions",
+}
+
+
+def copy_of(user: User) -> dict[str, Any]:
+    """For JSON, with Django's encoder."""
+    copy: dict[str, Any] = {
+        "made_at": timezone.now(),
+        "profile": {name: getattr(user, name) for name in PROFILE} | {"has_password": user.has_usable_password()},
+    }
+    for relation in User._meta.related_objects:
+        model = relation.related_model
+        fields = COPIED.get(model._meta.label)
+        if fields:
+            rows = model._default_manager.filter(**{relation.field.name: user}).order_by("pk")
+            copy[TITLES[model._meta.label]] = list(rows.values(*fields))
+    return copy
