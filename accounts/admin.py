@@ -119,10 +119,10 @@ class OrganizationAdmin(ModelAdmin):
 
     @admin.display(description="Being deleted", ordering="erase_at")
     def deleted(self, organization: Organization) -> str:
-        return f"erased on {organization.erase_at:%-d %b %Y, %H:%M}" if organization.erase_at else "–"
+        return f"to be erased on {organization.erase_at:%-d %b %Y, %H:%M}" if organization.erase_at else "–"
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False  # its messages and events would be left behind without an owner; owners delete it, and see accounts.deletion
+        return False  # its messages and events would be left behind; an owner deletes it (accounts.deletion)
 
 
 @admin.register(Erasure)

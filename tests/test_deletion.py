@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import smtplib
+import ssl
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,6 +23,7 @@ from pytest_django.fixtures import Settings
 
 from accounts import deletion, notices
 from accounts.account_deletion import delete_account
+from accounts.api_keys import create_api_key
 from accounts.audit import SYSTEM, Actor
 from accounts.models import (
     AuditEntry,
@@ -35,15 +38,22 @@ from accounts.models import (
 )
 from accounts.personal_data import COPIED, TITLES
 from accounts.tasks import remind_of_deletions
+from domains import smtp_users
+from domains.models import SendingDomain
 from events.models import Event
 from relay import deletion_hold
 from relay.audit import disagreements
+from relay.certificates import self_signed
 from relay.database import database_url
 from relay.expiry import expire
 from relay.models import Recipient, RecipientState
+from relay.submission.desk import shared_desk
+from relay.submission.smtp_tls import Certificate
 from relay.tasks import hold_mail_of_deleted
 from tests.factories import PASSWORD, Tenant, make_domain, make_message, make_tenant
-from tests.rest import make_api, refused
+from tests.in_process import Door, running_door
+from tests.platform import wait_for
+from tests.rest import refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -164,23 +174,56 @@ def test_what_is_being_erased_is_not_brought_back(acme: Tenant) -> None:
 # ---- Doors -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Door]:
+    """For SMTP; REST's desk is opened anew, whose connections would keep the test database from being dropped."""
+    monkeypatch.setattr("relay.submission.desk._shared", None)
+    with running_door(Certificate(*map(str, self_signed(tmp_path, "mail.here.test")))) as running:
+        yield running
+    shared_desk().close()
+
+
 @pytest.mark.parametrize("suspended", [False, True])
-def test_rest_refuses_and_takes_again(acme: Tenant, suspended: bool) -> None:
+def test_both_doors_refuse_and_take_again(acme: Tenant, door: Door, suspended: bool) -> None:
     """A suspension is another matter: it shows when the deletion is undone."""
-    api = make_api(acme.organization, "full")
+    address = f"app@{make_domain(acme.organization).name}"
+    password = smtp_users.create_smtp_user(SendingDomain.objects.get(), "app").secret
+    key = create_api_key(acme.organization, "App", ["full"]).secret
     if suspended:
-        Organization.objects.update(suspended_at=timezone.now())
-    assert api.get("/domains").status_code == 200
-    deletion.request_deletion(acme.organization)
-    deadline = time.monotonic() + 5
-    while api.get("/domains").status_code == 200:
-        assert time.monotonic() < deadline
-    refused(api.get("/domains"), 403, "organization_being_deleted")
-    refused(api.post("/emails", {}), 403, "organization_being_deleted")
+        Organization.objects.filter(pk=acme.organization.pk).update(suspended_at=timezone.now())
+
+    def rest(method: str, path: str) -> Any:
+        headers = {"Authorization": f"Bearer {key}"}
+        return Client().generic(method, path, "{}", content_type="application/json", headers=headers)
+
+    def smtp(client: smtplib.SMTP) -> str:
+        """What MAIL is answered, or AUTH where that is refused."""
+        client.starttls(context=ssl._create_unverified_context())
+        try:
+            client.login(address, password)
+        except smtplib.SMTPAuthenticationError as error:
+            return str(error.smtp_error)
+        return client.mail(address)[1].decode()
+
+    def new_session() -> str:
+        with smtplib.SMTP("127.0.0.1", door.port, timeout=20) as client:
+            return smtp(client)
+
+    before = "organization_suspended" if suspended else "Sender ok"
+    assert rest("GET", "/api/v1/domains").status_code == 200
+    with smtplib.SMTP("127.0.0.1", door.port, timeout=20) as open_session:
+        assert before in smtp(open_session)
+        deletion.request_deletion(acme.organization)
+        wait_for(lambda: rest("GET", "/api/v1/domains").status_code == 403, "REST refuses", 5)
+        wait_for(lambda: "organization_being_deleted" in new_session(), "SMTP refuses", 5)
+        if not suspended:
+            open_session.rset()
+            assert "organization_being_deleted" in open_session.mail(address)[1].decode()
+    for method, path in (("GET", "/api/v1/domains"), ("POST", "/api/v1/emails"), ("POST", "/api/v1/domains")):
+        refused(rest(method, path), 403, "organization_being_deleted")
     deletion.undo_deletion(acme.organization)
-    assert api.get("/domains").status_code == 200
-    code = "organization_suspended" if suspended else "validation_failed"
-    assert api.post("/emails", {}).json()["code"] == code
+    assert rest("GET", "/api/v1/domains").status_code == 200
+    assert before in new_session()
 
 
 # ---- The queue -------------------------------------------------------------------------------------------------------
