@@ -39,10 +39,15 @@ def copy_of(user: User) -> dict[str, Any]:
         "made_at": timezone.now(),
         "profile": {name: getattr(user, name) for name in PROFILE} | {"has_password": user.has_usable_password()},
     }
-    for relation in User._meta.related_objects:
+    for relation in relations():
         model = relation.related_model
-        fields = COPIED.get(model._meta.label)
-        if fields:
-            rows = model._default_manager.filter(**{relation.field.name: user}).order_by("pk")
-            copy[TITLES[model._meta.label]] = list(rows.values(*fields))
+        rows = model._default_manager.filter(**{relation.field.name: user}).order_by("pk")
+        copy[TITLES[model._meta.label]] = list(rows.values(*COPIED[model._meta.label]))
     return copy
+
+
+def relations() -> list[Any]:
+    """From other tables to people, but for those that only tell of permissions."""
+    found: list[Any] = list(User._meta.get_fields(include_hidden=True))
+    pointing = [one for one in found if one.auto_created and not one.concrete and (one.one_to_many or one.one_to_one)]
+    return [one for one in pointing if not one.related_model._meta.auto_created]

@@ -28,12 +28,12 @@ COUNTED_MOST = 100_000
 class DeleteForm(forms.Form):
     """Typing the name is the confirmation."""
 
-    name = forms.CharField(label="Type the organization's name to confirm", max_length=120)
+    name = forms.CharField(max_length=120, widget=forms.TextInput(attrs={"autocomplete": "off"}))
 
     def __init__(self, organization: Organization, *args: Any) -> None:
         super().__init__(*args)
         self._organization = organization
-        self.fields["name"].widget.attrs |= {"autocomplete": "off", "placeholder": organization.name}
+        self.fields["name"].label = f"Type “{organization.name}” to confirm"
 
     def clean_name(self) -> str:
         name = str(self.cleaned_data["name"]).strip()

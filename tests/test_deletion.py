@@ -36,7 +36,7 @@ from accounts.models import (
     Role,
     User,
 )
-from accounts.personal_data import COPIED, TITLES
+from accounts.personal_data import COPIED, TITLES, relations
 from accounts.tasks import remind_of_deletions
 from domains import smtp_users
 from domains.models import SendingDomain
@@ -381,7 +381,7 @@ def test_an_account_goes_with_its_sessions_and_leaves_names(acme: Tenant) -> Non
 def test_the_only_owner_stays_until_somebody_else_owns_it(acme: Tenant) -> None:
     sign_in(acme)
     page = acme.client.get("/account/delete/").content.decode()
-    assert "You are the only owner here" in page
+    assert "You are the only owner of what is listed here" in page
     assert "/settings/delete/" in page
     assert acme.client.post("/account/delete/").status_code == 409
     second = member_of(acme.organization, Role.OWNER, "second@people.test")
@@ -396,6 +396,7 @@ def test_the_only_owner_stays_until_somebody_else_owns_it(acme: Tenant) -> None:
 
 def test_a_copy_of_ones_data(acme: Tenant) -> None:
     assert acme.client.get("/account/data/").status_code == 302
+    create_api_key(acme.organization, "Mine", created_by=acme.user)
     sign_in(acme)
     answer = acme.client.get("/account/data/")
     assert answer.headers["Content-Disposition"] == 'attachment; filename="plugsend-account.json"'
@@ -403,12 +404,11 @@ def test_a_copy_of_ones_data(acme: Tenant) -> None:
     assert copy["profile"]["email"] == acme.user.email
     assert copy["addresses"] == [{"email": acme.user.email, "verified": True, "primary": True}]
     assert [(row["organization__name"], row["role"]) for row in copy["memberships"]] == [("Acme", "owner")]
+    assert [row["name"] for row in copy["api_keys_made"]] == ["Mine"]
     assert [row["ip"] for row in copy["sessions"]] == ["127.0.0.1"]
     assert "password" not in answer.content.decode().replace("has_password", "")
 
 
 def test_no_table_about_people_is_forgotten_in_the_copy() -> None:
-    relations = [relation for relation in User._meta.related_objects if not relation.many_to_many]
-    related = {relation.related_model._meta.label for relation in relations}
-    assert related <= COPIED.keys()
+    assert {relation.related_model._meta.label for relation in relations()} <= COPIED.keys()
     assert COPIED.keys() == TITLES.keys()
