@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from allauth.usersessions.adapter import get_adapter
 from allauth.usersessions.models import UserSession
-from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import QuerySet
 
-from accounts.audit import Actor, note
+from accounts import members
+from accounts.audit import Actor
 from accounts.models import Invitation, Membership, Organization, Role, User
-from accounts.notices import notify_address
+from accounts.notices import notify_departed
 
 
 def only_owner_of(user: User) -> QuerySet[Organization]:
@@ -23,17 +24,15 @@ def delete_account(user: User, *, by: Actor) -> bool:
     """With memberships, addresses, ways to sign in and sessions. False: an operator, or somewhere the only owner."""
     with transaction.atomic():
         # Two owners of one organization who leave at once do so one after the other.
-        owned = Organization.objects.filter(memberships__user=user).order_by("pk")
-        list(owned.select_for_update(no_key=True).values_list("pk", flat=True))
+        theirs = Organization.objects.filter(memberships__user=user).order_by("pk")
+        list(theirs.select_for_update(no_key=True, of=("self",)).values_list("pk", flat=True))
         current = User.objects.select_for_update().filter(pk=user.pk).first()
         if current is None or current.is_staff or only_owner_of(current).exists():
             return False
-        for membership in current.memberships.select_related("user", "organization"):
-            before = {"email": current.email, "role": membership.role}
-            note(by, "member.left", membership, organization_id=membership.organization_id, before=before)
+        for membership in current.memberships.select_related("organization").order_by("organization_id"):
+            members.leave(membership, by=by)
         Invitation.objects.filter(invited_by=current).update(invited_by_name=current.get_full_name())
-        keys = UserSession.objects.filter(user=current).values_list("session_key", flat=True)
-        Session.objects.filter(session_key__in=list(keys)).delete()
-        notify_address(current.email, "account_deleted", email=current.email)
+        get_adapter().end_sessions(UserSession.objects.filter(user=current))
+        notify_departed(current.email, "account_deleted", email=current.email)
         current.delete()
     return True

@@ -6,16 +6,19 @@ from typing import Any
 
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import AuditEntry, User
 
 PROFILE = ("id", "email", "name", "date_joined", "last_login", "is_active", "is_staff")
+
+MOST_ACTS = 10_000  # of an organization, the newest
 
 # By the label of the model: what is copied of a row. Secrets and their hashes are not.
 COPIED: dict[str, tuple[str, ...]] = {
     "account.EmailAddress": ("email", "verified", "primary"),
-    "accounts.Membership": ("organization_id", "organization__name", "role", "created_at"),
-    "accounts.Invitation": ("organization_id", "email", "role", "created_at", "accepted_at"),
-    "accounts.ApiKey": ("organization_id", "name", "prefix", "created_at", "revoked_at"),
+    "accounts.Membership": ("organization_id", "organization__name", "role", "created_at", "last_seen_at"),
+    "accounts.Invitation": ("organization_id", "email", "role", "created_at", "accepted_at", "revoked_at"),
+    "accounts.ApiKey": ("organization_id", "name", "prefix", "created_at", "expires_at", "revoked_at"),
+    "accounts.Notice": ("organization_id", "template", "created_at", "sent_at"),
     "admin.LogEntry": ("action_time", "object_repr", "action_flag"),
     "mfa.Authenticator": ("type", "created_at", "last_used_at"),
     "socialaccount.SocialAccount": ("provider", "uid", "date_joined", "last_login"),
@@ -26,6 +29,7 @@ TITLES = {
     "accounts.Membership": "memberships",
     "accounts.Invitation": "invitations_sent",
     "accounts.ApiKey": "api_keys_made",
+    "accounts.Notice": "mails_besides_the_owners",
     "admin.LogEntry": "acts_as_operator",
     "mfa.Authenticator": "second_factors_and_passkeys",
     "socialaccount.SocialAccount": "accounts_elsewhere",
@@ -43,7 +47,19 @@ def copy_of(user: User) -> dict[str, Any]:
         model = relation.related_model
         rows = model._default_manager.filter(**{relation.field.name: user}).order_by("pk")
         copy[TITLES[model._meta.label]] = list(rows.values(*COPIED[model._meta.label]))
+    copy["acts_on_the_account"] = _acts_on_the_account(user)
     return copy
+
+
+def _acts_on_the_account(user: User) -> list[dict[str, Any]]:
+    """Sign-ins and what changed them, as the audit logs of the person's organizations have them."""
+    found: list[dict[str, Any]] = []
+    for membership in user.memberships.select_related("organization").order_by("organization_id"):
+        own = AuditEntry.objects.of(membership.organization).filter(
+            actor_kind="user", actor_id=user.pk, object_type="user"
+        )
+        found += own.order_by("-id").values("organization_id", "occurred_at", "action", "client")[:MOST_ACTS]
+    return found
 
 
 def relations() -> list[Any]:

@@ -22,12 +22,12 @@ from relay.actions import Action, act
 from relay.models import Recipient, RecipientState
 
 REASON = "organization_being_deleted"
-BY = "PlugSend"
 # What the doors knew before the request may be accepted so much later (relay.submission.directory: 3 s), its commit included.
 LATE_MAIL = timedelta(seconds=40)
 
 _ACTIONS = {MailHold.HOLDING: Action.HOLD, MailHold.RELEASING: Action.RELEASE}
 _REASONS = {Action.HOLD: REASON, Action.RELEASE: ""}
+_CHOSEN_AS = {Action.HOLD: "that wait, for the deletion", Action.RELEASE: "that were held for the deletion"}
 _ENDS = {MailHold.HOLDING: MailHold.HELD, MailHold.RELEASING: MailHold.NONE}
 
 
@@ -62,7 +62,7 @@ def settle(organization_id: UUID) -> None:
         more = True
         while more:
             guarded = partial(_while_at, stage, organization_id)
-            acted = act(action, recipients, by=BY, reason=_REASONS[action], guarded=guarded)
+            acted = act(action, recipients, chosen_as=_CHOSEN_AS[action], reason=_REASONS[action], guarded=guarded)
             more = acted.more
     except _Changed:
         return

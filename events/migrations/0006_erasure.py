@@ -22,7 +22,7 @@ END $$;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0009_erasure"),
+        ("accounts", "0012_erasure"),
         ("events", "0005_health"),
     ]
 

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import Erasure, MailHold, Organization
-from accounts.notices import notify_address, owners_of
+from accounts.notices import notify_departed, owners_of
 from plugsend.erasure.plan import (
     AFTER_MAIL,
     ARRIVED,
@@ -185,7 +185,7 @@ class _Eraser:
         with transaction.atomic():
             organization = Organization.objects.select_for_update().get(pk=self._id)
             for address in owners_of(organization):
-                notify_address(address, "organization_erased", name=organization.name)
+                notify_departed(address, "organization_erased", name=organization.name)
             self._run([(step, f"DELETE FROM {step.table} WHERE {step.where}", self._terms) for step in LAST])  # noqa: S608
             Erasure.objects.filter(pk=self._id).update(finished_at=timezone.now())
         logger.info("Organization %s is erased", self._id)
