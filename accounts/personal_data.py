@@ -58,7 +58,10 @@ def _acts_on_the_account(user: User) -> list[dict[str, Any]]:
         own = AuditEntry.objects.of(membership.organization).filter(
             actor_kind="user", actor_id=user.pk, object_type="user"
         )
-        found += own.order_by("-id").values("organization_id", "occurred_at", "action", "client")[:MOST_ACTS]
+        found += [
+            dict(row)
+            for row in own.order_by("-id").values("organization_id", "occurred_at", "action", "client")[:MOST_ACTS]
+        ]
     return found
 
 

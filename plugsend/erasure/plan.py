@@ -53,6 +53,7 @@ class Step:
 
     model: type[Model]
     where: str = OWN
+    cut: tuple[str, ...] = ()  # columns that point to other rows of the table: emptied before
 
     @property
     def table(self) -> str:
@@ -86,7 +87,7 @@ BEFORE_MAIL = [
     Step(DnsRecord, f"domain_id {_OF_DOMAINS}"),
     Step(DkimKey, f"domain_id {_OF_DOMAINS}"),
     Step(SmtpUserKey, f"smtp_user_id {_OF_SMTP_USERS}"),
-    Step(ApiKey),
+    Step(ApiKey, cut=("created_with_id", "replaced_by_id")),
     Step(Invitation),
     Step(IdempotentAnswer),
     Step(IdempotencyKey),
@@ -114,7 +115,8 @@ AFTER_MAIL = [
 # In one transaction with the last mail to its owners and the line that stays.
 LAST = [Step(Notice), Step(AuditEntry), Step(Membership), Step(Organization, "id = %(organization)s")]
 
-ERASED: frozenset[type[Model]] = frozenset(step.model for step in (*BEFORE_MAIL, ARRIVED, *MAIL, *AFTER_MAIL, *LAST))
+STEPS = [*BEFORE_MAIL, ARRIVED, *MAIL, *AFTER_MAIL, *LAST]
+ERASED: frozenset[type[Model]] = frozenset(step.model for step in STEPS)
 
 # Of no organization: the platform's, operators' and people's own.
 KEPT: frozenset[type[Model]] = frozenset(

@@ -44,6 +44,8 @@ LONGEST_REST_S = 0.5
 WAITS_FOR_LOCKS = "2s"  # then the next pass tries again
 LOCK_CLASS = 7209
 
+Statement = tuple[Step | None, str, dict[str, Any]]  # of which step it erases rows, if it does
+
 
 class OutOfTime(Exception):
     """The rest is for the next call."""
@@ -106,20 +108,29 @@ class _Eraser:
 
     def _all_of(self, step: Step) -> int:
         """Of a plain table."""
+        for column in step.cut:
+            self._cut(step, column)
         found = f"SELECT ctid FROM {step.table} WHERE {step.where} LIMIT %(most)s"  # noqa: S608
         statement = f"DELETE FROM {step.table} WHERE ctid = ANY(ARRAY({found}))"  # noqa: S608
-        gone = deleted = self._delete((step, statement, self._terms))
+        gone = deleted = self._change((step, statement, self._terms))
         while deleted == ROWS:
-            deleted = self._delete((step, statement, self._terms))
+            deleted = self._change((step, statement, self._terms))
             gone += deleted
         return gone
+
+    def _cut(self, step: Step, column: str) -> None:
+        """Rows that point to each other may not go in the same transaction."""
+        found = f"SELECT ctid FROM {step.table} WHERE ({step.where}) AND {column} IS NOT NULL LIMIT %(most)s"  # noqa: S608
+        statement = f"UPDATE {step.table} SET {column} = NULL WHERE ctid = ANY(ARRAY({found}))"  # noqa: S608
+        while self._change((None, statement, self._terms)):
+            pass
 
     def _messages(self) -> int:
         gone, after = 0, UUID(int=0)
         while ids := self._next_messages(after):
             bounds = {**self._terms, "ids": ids, "first": ids[0], "last": ids[-1]}
             of_messages = f"message_id = ANY(%(ids)s) AND id >= %(first)s AND {OWN}"
-            gone += self._delete(
+            gone += self._change(
                 (CONTENTS, "DELETE FROM relay_content WHERE id = ANY(%(ids)s) AND id BETWEEN %(first)s AND %(last)s", bounds),
                 (EVENTS, f"DELETE FROM events_event WHERE {of_messages}", bounds),  # noqa: S608
                 (RECIPIENTS, f"DELETE FROM relay_recipient WHERE {of_messages}", bounds),  # noqa: S608
@@ -156,7 +167,7 @@ class _Eraser:
         delete = f"DELETE FROM {step.table} WHERE {key} = ANY(%(ids)s) AND {key} BETWEEN %(first)s AND %(last)s"  # noqa: S608
         gone = 0
         while ids := sorted(row[0] for row in self._ask(found, self._terms)):
-            gone += self._delete((step, delete, {"ids": ids, "first": ids[0], "last": ids[-1]}))
+            gone += self._change((step, delete, {"ids": ids, "first": ids[0], "last": ids[-1]}))
         return gone
 
     def _arrived(self) -> int:
@@ -176,7 +187,7 @@ class _Eraser:
                 mails = [key for key, identifier in named.items() if identifier in theirs]
                 if mails:
                     delete = f"DELETE FROM {ARRIVED.table} WHERE id = ANY(%(mails)s)"  # noqa: S608
-                    gone += self._delete((ARRIVED, delete, {"mails": mails}))
+                    gone += self._change((ARRIVED, delete, {"mails": mails}))
             after = page[-1][0]
         return gone
 
@@ -192,7 +203,7 @@ class _Eraser:
 
     # ---- Statements --------------------------------------------------------------------------------------------------
 
-    def _delete(self, *statements: tuple[Step, str, dict[str, Any]]) -> int:
+    def _change(self, *statements: Statement) -> int:
         """In one transaction, with what it adds to the line that stays; then a rest as long as it took."""
         if time.monotonic() >= self._until:
             raise OutOfTime
@@ -203,8 +214,8 @@ class _Eraser:
             time.sleep(min(time.monotonic() - began, LONGEST_REST_S))
         return gone
 
-    def _run(self, statements: Sequence[tuple[Step, str, dict[str, Any]]]) -> int:
-        gone: dict[str, int] = {}
+    def _run(self, statements: Sequence[Statement]) -> int:
+        changed, gone = 0, dict[str, int]()
         with connection.cursor() as cursor:
             # The triggers of the append-only logs heed the first, for this organization and this transaction alone. Each
             # statement goes by index from few rows to few others, whatever statistics of another hour say.
@@ -215,7 +226,8 @@ class _Eraser:
             )
             for step, statement, terms in statements:
                 cursor.execute(statement, terms)
-                if cursor.rowcount:
+                changed += cursor.rowcount
+                if step and cursor.rowcount:
                     gone[step.name] = gone.get(step.name, 0) + cursor.rowcount
         if gone:
             erasure = Erasure.objects.select_for_update().get(pk=self._id)
@@ -223,7 +235,7 @@ class _Eraser:
                 name: erasure.counts.get(name, 0) + gone.get(name, 0) for name in {*erasure.counts, *gone}
             }
             erasure.save(update_fields=["counts"])
-        return sum(gone.values())
+        return changed
 
     def _ask(self, statement: str, terms: dict[str, Any]) -> list[tuple[Any, ...]]:
         with connection.cursor() as cursor:
