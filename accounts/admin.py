@@ -22,9 +22,10 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidget
 
 from accounts.admin_audit import AuditedAdmin
-from accounts.admin_lists import GrowingTableAdmin
+from accounts.admin_deletion import DELETION_ACTIONS
+from accounts.admin_lists import GrowingTableAdmin, ReadOnlyAdmin
 from accounts.audit import actor_of
-from accounts.models import ApiKey, AuditEntry, Membership, Organization, Plan, User
+from accounts.models import ApiKey, AuditEntry, Erasure, Membership, Organization, Plan, User
 
 admin.site.unregister([Group, EmailAddress, Authenticator, UserSession, SocialAccount])
 admin.site.unregister([SocialApp, SocialToken])  # providers are set by the environment, and no token is kept
@@ -39,23 +40,47 @@ class MembershipInline(TabularInline):
 
 @admin.register(Organization)
 class OrganizationAdmin(AuditedAdmin):
-    list_display = ["name", "id", "plan", "created_at", "suspended_at", "is_system"]
+    list_display = ["name", "id", "plan", "created_at", "suspended_at", "deleted", "is_system"]
     list_select_related = ["plan"]
-    list_filter = ["plan", "is_system", ("suspended_at", admin.EmptyFieldListFilter)]
+    list_filter = [
+        "plan",
+        "is_system",
+        ("suspended_at", admin.EmptyFieldListFilter),
+        ("deletion_requested_at", admin.EmptyFieldListFilter),
+    ]
+    actions = DELETION_ACTIONS
     search_fields = ["name", "id__exact", "memberships__user__email"]
     search_help_text = "A name, an id, or a member's address."
-    readonly_fields = ["id", "created_at", "is_system"]
+    readonly_fields = [
+        "id", "created_at", "is_system", "deletion_requested_at", "deletion_requested_by", "erase_at", "mail_hold",
+    ]  # fmt: skip
     fieldsets = [
         (None, {"fields": ["name", "plan", "suspended_at"]}),
         ("Delivery", {"fields": ["delivery_weight", "message_size_limit", "outgoing_tls", "never_twice"]}),
+        ("Deletion", {"fields": ["deletion_requested_at", "deletion_requested_by", "erase_at", "mail_hold"]}),
         ("Facts", {"fields": ["id", "created_at", "is_system"]}),
     ]
     inlines = [MembershipInline]
     ordering = ["-created_at"]
     show_full_result_count = False
 
+    @admin.display(description="Being deleted", ordering="erase_at")
+    def deleted(self, organization: Organization) -> str:
+        return f"to be erased on {organization.erase_at:%-d %b %Y, %H:%M}" if organization.erase_at else "–"
+
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False  # its messages and events would be left behind without an owner; suspend it instead
+        return False  # its messages and events would be left behind; an owner deletes it (accounts.deletion)
+
+
+@admin.register(Erasure)
+class ErasureAdmin(ReadOnlyAdmin):
+    """What is told of organizations that are gone."""
+
+    list_display = ["organization_id", "requested_at", "began_at", "finished_at"]
+    list_filter = [("finished_at", admin.EmptyFieldListFilter)]
+    search_fields = ["organization_id__exact"]
+    search_help_text = "The id of an organization."
+    ordering = ["-began_at"]
 
 
 @admin.register(Plan)
@@ -219,7 +244,6 @@ class AuditEntryAdmin(GrowingTableAdmin):
     readonly_fields = ["organization_id"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        # An organization that was erased leaves its entries.
         names = Organization.objects.filter(pk=OuterRef("organization_id")).values("name")
         return super().get_queryset(request).annotate(tenant=Subquery(names))
 

@@ -1,7 +1,8 @@
 """The audit log: who did what to which object. An entry is written in the transaction of what it tells of.
 
 Entries name no rows but by id, and copy names as they were: what is removed later leaves them as they are. They are kept for at
-least a year. What becomes of mail, and addresses that bounces suppress, are told by the event log instead.
+least a year, or until their organization is erased. What becomes of mail, and addresses that bounces suppress, are told by the
+event log instead.
 """
 
 from __future__ import annotations

@@ -19,6 +19,9 @@ LISTED = 10  # of a longer list; exports have all of it
 _SENTENCES = {
     "organization.created": "created the organization {}",
     "organization.changed": "changed settings of {}",
+    "organization.deletion_requested": "asked for the deletion of {}",
+    "organization.deletion_undone": "undid the deletion of {}",
+    "organization.erasure_hastened": "had {} erased without the rest of the grace period",
     "domain.changed": "changed settings of {}",
     "domain.verified": "verified the domain {}",
     "domain.failing": "found that {} has lost DNS records",

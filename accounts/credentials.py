@@ -49,6 +49,7 @@ class Credential:
     is_revoked: bool = False
     expires_at: datetime | None = None
     allowed_networks: tuple[Network, ...] = ()  # of the SMTP user whose key it is, or of the key; none: from anywhere
+    is_being_deleted: bool = False  # the organization
     # Of the organization's plan:
     recipients_limit: int | None = None  # of a message; None: the platform's
     messages_per_second: int | None = None  # None: no limit
@@ -65,7 +66,7 @@ class Credential:
 
     @property
     def is_live(self) -> bool:
-        return not (self.is_disabled or self.is_revoked or self.has_expired)
+        return not (self.is_disabled or self.is_revoked or self.has_expired or self.is_being_deleted)
 
     def check_may_enter(self, client: str) -> None:
         """For whoever has shown the right key; `client` is the IP address. Raises `Refused`."""
@@ -75,6 +76,8 @@ class Credential:
             assert self.expires_at
             moment = f"{self.expires_at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
             raise Refused("api_key_expired", name=self.key_name, moment=moment)
+        if self.is_being_deleted:
+            raise Refused("organization_being_deleted")
         if self.is_disabled:
             raise Refused("smtp_user_disabled", address=self.user_name)
         if self.allowed_networks and not _is_within(client, self.allowed_networks):

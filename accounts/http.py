@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
-from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from accounts import second_factor
@@ -38,10 +38,13 @@ View = Callable[Concatenate[OrganizationRequest, P], HttpResponse]
 Guarded = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
-def member_required(permission: Permission, *, to_change: Permission | None = None) -> Callable[[View[P]], Guarded[P]]:
+def member_required(
+    permission: Permission, *, to_change: Permission | None = None, while_deleted: bool = False
+) -> Callable[[View[P]], Guarded[P]]:
     """Lets only signed-in members in whose role has the permission; someone without an organization is led to make one.
 
     `to_change`: what anything but GET and HEAD takes, where that is more. Refused members get 403 with the reason.
+    `while_deleted`: the page is there, too, while the organization is being deleted, when others only tell of that.
     """
 
     def decorate(view: View[P]) -> Guarded[P]:
@@ -61,12 +64,20 @@ def member_required(permission: Permission, *, to_change: Permission | None = No
             wanted = permission if request.method in ("GET", "HEAD") else to_change or permission
             if not membership.may(wanted):
                 return render(request, "accounts/not_permitted.html", {"permission": wanted}, status=403)
+            if membership.organization.is_being_deleted and not while_deleted:
+                return _being_deleted(theirs)
             return view(theirs, *args, **kwargs)
 
         guarded.permissions = (permission, to_change or permission)  # type: ignore[attr-defined]  # read by tests
         return guarded
 
     return decorate
+
+
+def _being_deleted(request: OrganizationRequest) -> HttpResponse:
+    if _htmx(request):
+        return HttpResponseClientRefresh()  # the open page as a whole is out of date
+    return render(request, "accounts/being_deleted.html", status=403)
 
 
 def _page_of(request: HttpRequest) -> str:

@@ -89,6 +89,15 @@ class Plan(models.Model):
         return self.name
 
 
+class MailHold(models.TextChoices):
+    """How far its queue is held for the sake of a deletion (`relay.deletion_hold`)."""
+
+    NONE = "", "Not held"
+    HOLDING = "holding", "Being held"
+    HELD = "held", "Held"
+    RELEASING = "releasing", "Being released"
+
+
 class Organization(models.Model):
     """A tenant: domains, keys, messages and people belong to it."""
 
@@ -136,6 +145,23 @@ class Organization(models.Model):
         editable=False,
         help_text="Set: nothing is sent, and after the grace period it is erased.",
     )
+    deletion_requested_by = models.CharField(
+        max_length=320, blank=True, editable=False, help_text="A person's address, as it was then."
+    )
+    erase_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="The end of the grace period: until then it can be undone."
+    )
+    deletion_reminded_at = models.DateTimeField(
+        null=True, editable=False, help_text="When its owners were told that it is near."
+    )
+    mail_hold = models.CharField(
+        max_length=12,
+        choices=MailHold,
+        default=MailHold.NONE,
+        blank=True,
+        editable=False,
+        help_text="For its deletion.",
+    )
     is_system = models.BooleanField(default=False, editable=False, help_text="The platform's own; sends its mail.")
     members = models.ManyToManyField(User, through="Membership", related_name="organizations")
 
@@ -143,11 +169,37 @@ class Organization(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["is_system"], condition=models.Q(is_system=True), name="one_system_organization"
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(deletion_requested_at__isnull=True, erase_at__isnull=True)
+                | models.Q(deletion_requested_at__isnull=False, erase_at__isnull=False, is_system=False),
+                name="deletion_has_an_end",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["erase_at"], name="organization_erase_at", condition=models.Q(erase_at__isnull=False)),
+            models.Index(fields=["mail_hold"], name="organization_mail_hold", condition=~models.Q(mail_hold="")),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_being_deleted(self) -> bool:
+        return self.deletion_requested_at is not None
+
+
+class Erasure(models.Model):
+    """All that stays of an organization that was erased: when, and how many rows of what. Without an end it goes on."""
+
+    organization_id = models.UUIDField(primary_key=True, editable=False)
+    requested_at = models.DateTimeField()
+    began_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+    counts = models.JSONField(default=dict, help_text="Rows erased, by kind.")
+
+    def __str__(self) -> str:
+        return str(self.organization_id)
 
 
 class Role(models.TextChoices):
@@ -190,6 +242,9 @@ class Invitation(OrganizationOwned):
     role = models.CharField(max_length=16, choices=Role)
     digest = models.BinaryField(max_length=32, unique=True, editable=False)
     invited_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", editable=False)
+    invited_by_name = models.CharField(
+        max_length=254, blank=True, editable=False, help_text="Of somebody whose account is deleted."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True, editable=False)
@@ -206,6 +261,11 @@ class Invitation(OrganizationOwned):
 
     def __str__(self) -> str:
         return self.email
+
+    @property
+    def inviter(self) -> str:
+        """Whom to name to people; empty: nobody knows any more."""
+        return self.invited_by.email if self.invited_by else self.invited_by_name
 
     @property
     def is_open(self) -> bool:
@@ -402,7 +462,8 @@ class AuditEntry(models.Model):
 
 
 class Notice(OrganizationOwned):
-    """A mail about an organization, written in the transaction of what it tells of, then sent (`accounts.notices`)."""
+    """A mail about an organization, or in the platform's own name: written in the transaction of what it tells of, then sent
+    (`accounts.notices`)."""
 
     address = models.EmailField(blank=True, help_text="Empty: to its owners.")
     template = models.CharField(max_length=60, help_text="accounts/email/<template>_subject.txt and _message.txt.")

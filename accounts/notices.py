@@ -7,6 +7,7 @@ At least once: should the process end between the mail and the note that it is s
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from accounts.models import Notice, Organization, Role, User
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 50
+KEPT = timedelta(days=30)  # after they were sent
 
 
 def notify_owners(organization: Organization, template: str, *, also_to: User | None = None, **values: Any) -> None:
@@ -36,6 +38,11 @@ def notify_owners(organization: Organization, template: str, *, also_to: User | 
 def notify_address(organization: Organization, address: str, template: str, **values: Any) -> None:
     """Tells one person, who need not be a member."""
     _notify(organization, template, values, address=address)
+
+
+def notify_departed(address: str, template: str, **values: Any) -> None:
+    """Tells somebody of what is gone, in the platform's own name. The row goes when the mail is sent."""
+    _notify(Organization.objects.get(is_system=True), template, values, address=address)
 
 
 def _notify(
@@ -65,10 +72,18 @@ def send_due() -> int:
                 logger.exception("The notice %s could not be sent", notice.pk)
                 failed.append(notice.pk)
                 continue
-            notice.sent_at = timezone.now()
-            notice.save(update_fields=["sent_at"])
+            if notice.organization.is_system:
+                notice.delete()
+            else:
+                notice.sent_at = timezone.now()
+                notice.save(update_fields=["sent_at"])
         sent += 1
     return sent
+
+
+def forget_sent() -> int:
+    """They name people who may be gone meanwhile. Returns how many."""
+    return Notice.objects.filter(sent_at__lt=timezone.now() - KEPT).delete()[0]
 
 
 def _send(notice: Notice) -> None:
@@ -85,6 +100,14 @@ def _send(notice: Notice) -> None:
 
 
 def _readers(notice: Notice) -> list[str]:
-    members = notice.organization.memberships.filter(user__is_active=True)
-    readers = members.filter(Q(role=Role.OWNER) | Q(user_id=notice.also_to_id))
-    return list(readers.order_by("created_at").values_list("user__email", flat=True))
+    return _addresses(notice.organization, Q(role=Role.OWNER) | Q(user_id=notice.also_to_id))
+
+
+def owners_of(organization: Organization) -> list[str]:
+    """Their addresses."""
+    return _addresses(organization, Q(role=Role.OWNER))
+
+
+def _addresses(organization: Organization, whose: Q) -> list[str]:
+    members = organization.memberships.filter(whose, user__is_active=True)
+    return list(members.order_by("created_at").values_list("user__email", flat=True))

@@ -22,6 +22,7 @@ class Permission(StrEnum):
     MANAGE_MEMBERS = "manage_members"
     MANAGE_OWNERS = "manage_owners"
     MANAGE_SIGN_IN = "manage_sign_in"
+    DELETE_ORGANIZATION = "delete_organization"
 
     @property
     def in_words(self) -> str:
@@ -40,6 +41,7 @@ PERMISSIONS_IN_WORDS = {
     Permission.MANAGE_MEMBERS: "Invite and remove members, and change their roles, but for owners",
     Permission.MANAGE_OWNERS: "Make and unmake owners, and hand the organization over",
     Permission.MANAGE_SIGN_IN: "Ask every member for a second factor",
+    Permission.DELETE_ORGANIZATION: "Delete the organization, and undo that",
 }
 
 _VIEWER = frozenset({Permission.READ})

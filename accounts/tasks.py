@@ -8,13 +8,18 @@ from django.contrib.sessions.models import Session
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from accounts import key_expiry, notices
+from accounts import deletion, key_expiry, notices
 
 
 @shared_task(name="accounts.tasks.send_notices")
 def send_notices() -> None:
     while notices.send_due() == notices.AT_ONCE:
         pass
+
+
+@shared_task(name="accounts.tasks.forget_notices")
+def forget_notices() -> None:
+    notices.forget_sent()
 
 
 @shared_task(name="accounts.tasks.forget_sessions")
@@ -32,3 +37,9 @@ def tend_api_keys() -> None:
     for step in (key_expiry.warn_of_ends, key_expiry.note_ends):
         while step() == key_expiry.AT_ONCE:
             pass
+
+
+@shared_task(name="accounts.tasks.remind_of_deletions")
+def remind_of_deletions() -> None:
+    """Owners hear once more before their organization is erased."""
+    deletion.remind()

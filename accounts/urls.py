@@ -1,7 +1,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from accounts import audit_log, member_views, organization_views, views
+from accounts import account_pages, audit_log, member_views, organization_views, views
 
 urlpatterns = [
     path("settings/", views.settings_page, name="settings"),
@@ -23,4 +23,6 @@ urlpatterns = [
     path("invitations/<str:secret>/sign-up/", organization_views.InvitedSignup.as_view(), name="invited_signup"),
     path("settings/audit-log/export/", audit_log.audit_log_export, name="audit_log_export"),
     path("account/", RedirectView.as_view(pattern_name="account_email"), name="account"),
+    path("account/delete/", account_pages.account_delete, name="account_delete"),
+    path("account/data/", account_pages.account_data, name="account_data"),
 ]

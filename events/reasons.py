@@ -129,6 +129,9 @@ _REASONS = [
     Reason("domain_taken_over", "The sending domain was taken over",
            "Another organization has proved that the domain is its own, so nothing is sent in its name for you any more. "
            "If it is yours, publish the records that its page shows now.", "message"),
+    Reason("organization_being_deleted", "The organization is being deleted",
+           "Its mail waits. It goes out if an owner undoes the deletion, and is erased with everything else if nobody does; "
+           "what comes to the end of its retry period before that ends as expired.", "message"),
     Reason("cannot_sign", "Our own error while preparing the message",
            "The DKIM signature could not be made. PlugSend tries again; write to support if it stays."),
     Reason("loops_to_us", "The mail would come back to us",

@@ -65,18 +65,20 @@ def verify_in_sandbox(domain: SendingDomain) -> SendingDomain:
 def ensure_demo() -> Demo:
     """A demo organization with a verified domain and an SMTP user; its credentials are kept in `var/demo.env`."""
     path = settings.VAR / "demo.env"
+    credentials = read_settings(path)
     user = User.objects.filter(email=DEMO_EMAIL).first()
     if user is None:
         with transaction.atomic():
             user = User.objects.create_user(DEMO_EMAIL)
             _mark_address_verified(user)
-            create_organization(DEMO_NAME, user)
-    organization = Organization.objects.get(memberships__user=user)
+        credentials = {}  # of an account that was deleted
+    organization = Organization.objects.filter(memberships__user=user).order_by("memberships__created_at").first()
+    if organization is None:
+        organization, credentials = create_organization(DEMO_NAME, user), {}  # it was erased
     domain = SendingDomain.objects.of(organization).filter(name=DEMO_DOMAIN).first() or add_domain(
         organization, DEMO_DOMAIN
     )
     verify_in_sandbox(domain)
-    credentials = read_settings(path)
     is_new = not credentials.get("SMTP_PASSWORD")
     if is_new:
         credentials = _make_credentials(user, organization, domain)

@@ -299,6 +299,9 @@ if OIDC_ISSUER := env.text("OIDC_ISSUER"):
         settings={"server_url": OIDC_ISSUER},
     )
 
+# How long the deletion of an organization can be undone; then it is erased.
+DELETION_GRACE_HOURS = float(env.text("DELETION_GRACE_HOURS", "0.25" if SANDBOX else "336"))
+
 EMAIL_BACKEND = "relay.submission.email_backend.PlugSendBackend"
 DEFAULT_FROM_EMAIL = f"PlugSend <no-reply@{SYSTEM_DOMAIN}>"
 

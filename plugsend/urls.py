@@ -4,7 +4,7 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
-from plugsend import views
+from plugsend import deletion_views, views
 
 # Operators sign in as everybody does: with their second factor, and counted. Django's own form knows neither.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -12,6 +12,8 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 urlpatterns = [
     path("", views.home, name="home"),
     path("overview/", views.overview, name="overview"),
+    path("settings/delete/", deletion_views.organization_delete, name="organization_delete"),
+    path("settings/delete/undo/", deletion_views.organization_delete_undo, name="organization_delete_undo"),
     path("healthz", views.healthz, name="healthz"),
     path("favicon.ico", views.favicon),
     path("readyz", views.readyz, name="readyz"),

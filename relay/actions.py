@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -138,10 +139,19 @@ def act_on_matching(
     return act(action, chosen, by=by, chosen_as=wanted.words)
 
 
-def act(action: Action, recipients: QuerySet[Recipient], *, by: Actor = SYSTEM, chosen_as: str = "") -> Acted:
+def act(
+    action: Action,
+    recipients: QuerySet[Recipient],
+    *,
+    by: Actor = SYSTEM,
+    chosen_as: str = "",
+    reason: str | None = None,
+    guarded: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Acted:
     """On those of the recipients whom it applies to. `by` stands in each event.
 
     The audit log has one entry for each of their organizations, which says how they were chosen: `chosen_as`.
+    `reason`: of rows and events, see `_act_on_batch`. `guarded` is entered around each batch, and ends all by an exception.
     """
     found = recipients.filter(_POSSIBLE[action]).order_by().values_list("id", "organization_id")[: MOST_AT_ONCE + 1]
     owners = dict(found)
@@ -149,7 +159,8 @@ def act(action: Action, recipients: QuerySet[Recipient], *, by: Actor = SYSTEM, 
     entries = _Entries(action, by, chosen_as, Counter(owners[one] for one in ids))
     changed = 0
     for start in range(0, len(ids), BATCH):
-        rows, due = _act_on_batch(action, ids[start : start + BATCH], by, entries)
+        with guarded():
+            rows, due = _act_on_batch(action, ids[start : start + BATCH], by, entries, reason)
         changed += len(rows)
         _wake_for(due)
     return Acted(changed, busy=_count(recipients.filter(_BUSY)), more=len(owners) > MOST_AT_ONCE)
@@ -217,9 +228,12 @@ def reschedule(organization: Organization, message_id: UUID, send_at: datetime |
 
 
 def _act_on_batch(
-    action: Action, ids: Sequence[UUID], by: Actor, entries: _Entries
+    action: Action, ids: Sequence[UUID], by: Actor, entries: _Entries, reason: str | None
 ) -> tuple[list[Recipient], list[Recipient]]:
-    """Locks, looks again, changes and logs. Returns the rows as they were before, and those of them that are due now."""
+    """Locks, looks again, changes and logs. Returns the rows as they were before, and those of them that are due now.
+
+    `reason`: becomes that of the rows and stands in the events; None: theirs stays.
+    """
     now = timezone.now()
     with transaction.atomic():
         # In the order of ids, so that two who act on the same rows do not wait for each other in a circle.
@@ -231,12 +245,14 @@ def _act_on_batch(
         at_once = [row for row in rows if row.id not in times]
         if action in {Action.RETRY, Action.RELEASE}:
             bring_forward({row.message_id for row in at_once})
-        Recipient.objects.filter(id__in=[row.id for row in at_once]).update(**_change(action, now))
+        also = {} if reason is None else {"reason": reason}
+        Recipient.objects.filter(id__in=[row.id for row in at_once]).update(**_change(action, now) | also)
         Recipient.objects.filter(id__in=times).update(
-            state=RecipientState.SCHEDULED, state_at=now, next_attempt_at=Subquery(_SCHEDULED_AT)
+            state=RecipientState.SCHEDULED, state_at=now, next_attempt_at=Subquery(_SCHEDULED_AT), **also
         )
         Event.objects.bulk_create(
-            _event(_EVENTS[action], row, now, _detail(action, row, by, now, times.get(row.id))) for row in rows
+            _event(_EVENTS[action], row, now, _detail(action, row, by, now, times.get(row.id)), reason or "")
+            for row in rows
         )
         if action is Action.CANCEL:
             forget_ended({row.message_id for row in rows})
@@ -287,7 +303,7 @@ def _detail(action: Action, row: Recipient, by: Actor, now: datetime, time: date
     return Detail(by=by.in_events, send_at=time.isoformat()) if time else Detail(by=by.in_events)
 
 
-def _event(kind: EventType, row: Recipient, now: datetime, detail: Detail) -> Event:
+def _event(kind: EventType, row: Recipient, now: datetime, detail: Detail, reason: str = "") -> Event:
     return Event(
         id=uuid7(),
         organization_id=row.organization_id,
@@ -296,6 +312,7 @@ def _event(kind: EventType, row: Recipient, now: datetime, detail: Detail) -> Ev
         address=row.address,
         type=kind,
         occurred_at=now,
+        reason=reason,
         detail=detail,
     )
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import IdempotentAnswer
 from events.partitions import ensure_partitions
-from relay import quotas, scheduled, sender_loss, usage
+from relay import deletion_hold, quotas, scheduled, sender_loss, usage
 from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
@@ -43,6 +43,12 @@ def expire_overdue() -> None:
 def end_mail_of(domain_id: str, reason: str) -> None:
     """No mail may leave as this sending domain any more."""
     sender_loss.end_mail_of(UUID(domain_id), reason)
+
+
+@shared_task(name="relay.tasks.hold_mail_of_deleted")
+def hold_mail_of_deleted() -> None:
+    """Holds the queues of organizations that are being deleted, and releases those of which the deletion was undone."""
+    deletion_hold.settle_all()
 
 
 @shared_task(name="relay.tasks.tidy_schedule")

@@ -22,6 +22,7 @@ from accounts.api_keys import NewKey, create_api_key
 from accounts.audit import SYSTEM, note
 from accounts.models import (
     ApiKey,
+    Erasure,
     IdempotentAnswer,
     Invitation,
     Membership,
@@ -53,7 +54,7 @@ from tests.factories import RAW, make_domain, make_message, make_smtp_user, make
 
 OURS = {"accounts", "domains", "events", "relay", "sandbox", "plugsend"}
 OF_THE_PLATFORM: set[type[Model]] = {
-    Plan, ConnectKey, ExchangerGroup, IpPool, SourceAddress, MtaStsPolicy, ZoneRecord, ZoneFault, ReceivedMail,
+    Plan, Erasure, ConnectKey, ExchangerGroup, IpPool, SourceAddress, MtaStsPolicy, ZoneRecord, ZoneFault, ReceivedMail,
 }  # fmt: skip
 
 ATTACHED = (

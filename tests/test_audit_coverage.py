@@ -30,6 +30,7 @@ from django.utils import timezone
 
 from accounts.admin_audit import AuditedAdmin
 from accounts.api_keys import create_api_key
+from accounts.deletion import request_deletion
 from accounts.models import ApiKey, AuditEntry, Membership, Organization, Plan, User
 from domains import looking, smtp_users
 from domains.dkim import requests as dkim_requests
@@ -40,7 +41,7 @@ from relay.models import ExchangerGroup, IpPool, Message, PoolAssignment, Recipi
 from relay.sandbox.models import ZoneFault, ZoneRecord
 from relay.suppressions import suppress
 from relay.templates import TemplateContent
-from tests.factories import Tenant, make_domain, make_message, make_smtp_user, make_tenant
+from tests.factories import PASSWORD, Tenant, make_domain, make_message, make_smtp_user, make_tenant
 from tests.rest import Api
 
 pytestmark = pytest.mark.django_db
@@ -143,11 +144,19 @@ def _api_key(world: World) -> dict[str, Any]:
     return {"key_id": world.api_key.pk}
 
 
+def _show_who_it_is(world: World) -> None:
+    world.tenant.client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+
+
 MEMBERS = "has entries, which tests/test_members.py reads"
 PAGES = {
     "settings": Act(_settings, "organization.changed"),
     "audit_log_export": Act({"format": "csv"}, "audit_log.exported"),
     "organization_create": Act({"name": "Second"}, "organization.created"),
+    "organization_delete": Act({"name": "Acme"}, "organization.deletion_requested", before=_show_who_it_is),
+    "organization_delete_undo": Act(
+        {}, "organization.deletion_undone", before=lambda world: request_deletion(world.tenant.organization)
+    ),
     "domain_add": Act({"name": "new.test"}, "domain.added"),
     "domain_subdomains": Act({"allow": "on"}, "domain.changed"),
     "domain_remove": Act({}, "domain.removed"),
@@ -185,6 +194,7 @@ PAGES_WITHOUT_ENTRY = {
     "invitation_resend": MEMBERS,
     "invitation_revoke": MEMBERS,
     "require_second_factor": MEMBERS,
+    "account_delete": "leaves an entry in each organization, which tests/test_deletion.py reads",
     "organization_open": "changes nothing but the session",
     "domain_check": "a look at DNS; what follows from it is noted by the look",
     "publish": "changes the sandbox's DNS, which is nobody's",
@@ -390,6 +400,11 @@ def _email(world: World, **values: Any) -> EmailAddress:
     return EmailAddress.objects.create(user=world.tenant.user, email="ada2@people.test", **values)
 
 
+def _bring_back(world: World) -> None:
+    """For a look at its log."""
+    Organization.objects.filter(pk=world.tenant.organization.pk).update(deletion_requested_at=None, erase_at=None)
+
+
 def _join(world: World) -> Membership:
     other = User.objects.create_user("bob@people.test", "correct-horse-battery")
     return Membership.objects.create(organization=world.tenant.organization, user=other, role="viewer")
@@ -410,6 +425,16 @@ ADMIN: dict[str, tuple[str, Callable[[Client, World], object]]] = {
         "organization.changed",
         lambda o, w: _save(
             o, w.tenant.organization, suspended_at_0="2026-11-26", suspended_at_1="08:00:00"
+        ),
+    ),
+    "Organization undo_deletion": (
+        "organization.deletion_undone",
+        lambda o, w: (request_deletion(w.tenant.organization), _apply(o, "undo_deletion", w.tenant.organization)),
+    ),
+    "Organization erase_at_once": (
+        "organization.erasure_hastened",
+        lambda o, w: (
+            request_deletion(w.tenant.organization), _apply(o, "erase_at_once", w.tenant.organization), _bring_back(w),
         ),
     ),
     "member changed": (

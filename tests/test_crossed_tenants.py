@@ -150,6 +150,7 @@ class PageParser(HTMLParser):
 
 class Walk:
     def __init__(self) -> None:
+        Organization.objects.create(name="PlugSend", is_system=True)
         self.mine, self.theirs = make_full_tenant(MINE), make_full_tenant(THEIRS)
         self.swap = counterparts(self.mine, self.theirs) | {MINE: THEIRS}
         self._swap = re.compile("|".join(map(re.escape, self.swap)))

@@ -25,7 +25,7 @@ _ALWAYS = [
 ]  # fmt: skip
 _WITH_KEY = [
     "authentication_required", "invalid_credentials", "api_key_revoked", "api_key_expired", "insufficient_scope",
-    "smtp_user_disabled", "network_not_allowed",
+    "organization_being_deleted", "smtp_user_disabled", "network_not_allowed",
 ]  # fmt: skip
 _WITH_BODY = ["malformed_json", "request_too_large", "unsupported_media_type", "validation_failed"]
 _CREATING = ["invalid_idempotency_key", "invalid_idempotent_request", "concurrent_idempotent_requests"]

@@ -32,9 +32,10 @@ KEPT_TEMPLATE_OCTETS = 16 * 1024 * 1024
 
 _CREDENTIAL_COLUMNS = """
     k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend,
-    o.show_client_address, o.message_size_limit, o.api_rate_limit, k.name, k.revoked_at IS NOT NULL, k.expires_at,
-    coalesce(u.allowed_networks, k.allowed_networks), u.address, u.disabled_at IS NOT NULL, u.hourly_limit, u.daily_limit,
-    p.messages_per_day, p.messages_per_month, p.messages_per_second, p.recipients_per_message
+    o.show_client_address, o.message_size_limit, o.api_rate_limit, o.deletion_requested_at IS NOT NULL, k.name,
+    k.revoked_at IS NOT NULL, k.expires_at, coalesce(u.allowed_networks, k.allowed_networks), u.address,
+    u.disabled_at IS NOT NULL, u.hourly_limit, u.daily_limit, p.messages_per_day, p.messages_per_month,
+    p.messages_per_second, p.recipients_per_message
 """
 
 # By the key's digest, which nobody can choose: how long it takes tells nothing of which names there are.
@@ -193,7 +194,8 @@ class Directory:
         credential: Credential | None = self._recall(key)
         if credential is None:
             credential = await look_up()
-            if credential is not None and credential.is_live:  # one that is enabled again works at once
+            # One that is enabled again, or an organization that is deleted no more, works at once.
+            if credential is not None and credential.is_live:
                 self._remember(key, credential)
         return credential
 
@@ -215,7 +217,7 @@ def _at_and_above(name: str) -> list[str]:
 
 def _credential(row: tuple[Any, ...]) -> Credential:
     organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain, *wishes = row
-    safe_resend, show_client, message_octets, api_rate_limit, *wishes = wishes
+    safe_resend, show_client, message_octets, api_rate_limit, is_being_deleted, *wishes = wishes
     key_name, is_revoked, expires_at, networks, address, is_disabled, hourly, daily, *plan = wishes
     per_day, per_month, per_second, per_message = plan
     allowances = [organization_allowance(organization_id, per_day, per_month)]
@@ -232,6 +234,7 @@ def _credential(row: tuple[Any, ...]) -> Credential:
         show_client_address=show_client,
         message_octets=message_octets,
         api_rate_limit=api_rate_limit,
+        is_being_deleted=is_being_deleted,
         key_name=key_name,
         is_revoked=is_revoked,
         expires_at=expires_at,

@@ -1,0 +1,13 @@
+"""Celery tasks that need to know of all floors."""
+
+from celery import shared_task
+
+from plugsend.erasure.work import erase_due
+
+SLICE_S = 10.0
+
+
+@shared_task(name="plugsend.tasks.erase_organizations")
+def erase_organizations() -> None:
+    """Goes on for some seconds; beat sends the next."""
+    erase_due(SLICE_S)
