@@ -11,8 +11,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from allauth.account.models import EmailAddress
 from allauth.usersessions.models import UserSession
 from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.exceptions import PermissionDenied
@@ -351,6 +354,12 @@ def test_an_account_goes_with_its_sessions_and_leaves_names(acme: Tenant) -> Non
         organization=acme.organization, email="x@people.test", role=Role.VIEWER, digest=b"1",
         invited_by=second.user, expires_at=timezone.now(),
     )  # fmt: skip
+    operator = User.objects.create_superuser("operator@people.test", PASSWORD)
+    for target in (second.user, EmailAddress.objects.get(user=second.user)):
+        LogEntry.objects.create(
+            user=operator, content_type=ContentType.objects.get_for_model(target), object_id=str(target.pk),
+            object_repr=str(target), change_message=f"Changed {second.user.email}", action_flag=2,
+        )  # fmt: skip
     assert second.client.get("/account/delete/").headers["Location"].startswith("/accounts/reauthenticate/")
     elsewhere = Tenant(second.user, second.organization, Client())
     sign_in(second)
@@ -368,12 +377,13 @@ def test_an_account_goes_with_its_sessions_and_leaves_names(acme: Tenant) -> Non
     assert invitation.inviter == "Grace"
     entry = AuditEntry.objects.get(action="member.left")
     assert entry.actor_name == second.user.email
-    # The audit log keeps the address, and nothing else does.
+    # The audit log keeps the address, and nothing else does. Operators' log keeps the id.
+    assert LogEntry.objects.count() == 2
     with connection.cursor() as cursor:
         for model in apps.get_models(include_auto_created=True):
             cursor.execute(
                 f'SELECT count(*) FROM "{model._meta.db_table}" t WHERE t::text ~ %s',
-                [f"{second.user.pk}|{second.user.email}"],
+                [second.user.email if model is LogEntry else f"{second.user.pk}|{second.user.email}"],
             )
             assert bool(cursor.fetchone()[0]) == (model is AuditEntry), model
     assert not UserSession.objects.filter(user_id=second.user.pk).exists()
@@ -407,6 +417,9 @@ def test_a_copy_of_ones_data(acme: Tenant) -> None:
     assert copy["addresses"] == [{"email": acme.user.email, "verified": True, "primary": True}]
     assert [(row["organization__name"], row["role"]) for row in copy["memberships"]] == [("Acme", "owner")]
     assert [row["name"] for row in copy["api_keys_made"]] == ["Mine"]
+    assert [(row["action"], row["client"]) for row in copy["acts_on_the_account"]] == [
+        ("user.signed_in_on_new_device", "127.0.0.1")
+    ]
     assert [row["ip"] for row in copy["sessions"]] == ["127.0.0.1"]
     assert "password" not in answer.content.decode().replace("has_password", "")
 

@@ -127,5 +127,6 @@ KEPT: frozenset[type[Model]] = frozenset(
         SourceAddress, MtaStsPolicy,
     }
 )  # fmt: skip
-# Django's and django-allauth's: about people, their sessions and the admin.
+# Django's and django-allauth's: about people, how they sign in, their sessions and the admin. People keep their accounts; these
+# go with an account that is deleted (accounts.account_deletion).
 KEPT_APPS = frozenset({"account", "auth", "contenttypes", "mfa", "sessions", "sites", "socialaccount", "usersessions"})
