@@ -104,7 +104,7 @@ class PlanAdmin(AuditedAdmin):
                 ]
             },
         ),
-        ("Retention: noted, not in force yet", {"fields": ["content_days", "event_days"]}),
+        ("Retention", {"fields": ["content_days", "event_days"]}),
     ]  # fmt: skip
 
     def organizations_of(self, obj: Model) -> set[UUID]:

@@ -77,8 +77,16 @@ class Plan(models.Model):
     )
     domains = models.PositiveIntegerField(null=True, blank=True)
     members = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
-    content_days = models.PositiveSmallIntegerField(default=7, help_text="How long the content of messages is kept.")
-    event_days = models.PositiveSmallIntegerField(default=90, help_text="How long messages and their events are kept.")
+    content_days = models.PositiveSmallIntegerField(
+        default=7,
+        validators=[MinValueValidator(1)],
+        help_text="How long the content of messages is kept, in whole days (UTC).",
+    )
+    event_days = models.PositiveSmallIntegerField(
+        default=90,
+        validators=[MinValueValidator(1)],
+        help_text="How long messages and their events are kept, in whole days (UTC).",
+    )
 
     class Meta:
         constraints = [

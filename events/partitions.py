@@ -52,12 +52,17 @@ def partitioned_tables() -> list[str]:
 def ensure_partitions(days_ahead: int = DAYS_AHEAD) -> list[str]:
     """Makes what is missing of the partitions of today and the days ahead. Returns the names of those made."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return make_partitions([today + timedelta(days=n) for n in range(days_ahead + 1)])
+
+
+def make_partitions(days: list[datetime]) -> list[str]:
+    """Makes what is missing of the partitions of these days, which begin at midnight (UTC). Returns the names of those made."""
     made = []
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(7203)")  # one maker at a time: several processes start together
         try:
             for table in partitioned_tables():
-                for day in (today + timedelta(days=n) for n in range(days_ahead + 1)):
+                for day in days:
                     if name := _make_partition(cursor, table, day):
                         made.append(name)
         finally:

@@ -299,6 +299,10 @@ if OIDC_ISSUER := env.text("OIDC_ISSUER"):
         settings={"server_url": OIDC_ISSUER},
     )
 
+# Of organizations without a plan, in whole days: how long contents are kept, and messages with their events.
+CONTENT_DAYS = env.number("CONTENT_DAYS", 7)
+EVENT_DAYS = env.number("EVENT_DAYS", 90)
+
 # How long the deletion of an organization can be undone; then it is erased.
 DELETION_GRACE_HOURS = float(env.text("DELETION_GRACE_HOURS", "0.25" if SANDBOX else "336"))
 

@@ -1,8 +1,10 @@
 """A message, its content, and its recipients, who are the queue.
 
-The three tables are partitioned by the day of their UUIDv7 `id` (`events.partitions`), so retention is a dropped
-partition. They are written in batches (`relay.submission.intake`) and by `relay.delivery.queue`; nothing else changes them.
+The three tables are partitioned by the day of their UUIDv7 `id` (`events.partitions`), so that retention is a dropped partition
+(`relay.retention`). They are written in batches (`relay.submission.intake`) and by `relay.delivery.queue`.
 """
+
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -362,6 +364,19 @@ class UsageCounter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subject_id}, {self.period} from {self.starts_at}"
+
+
+class Retention(models.Model):
+    """How far an organization's mail is forgotten (`relay.retention`): what has an id before these and was not under way."""
+
+    organization = models.OneToOneField(
+        "accounts.Organization", primary_key=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    contents_before = models.UUIDField(default=UUID(int=0))
+    messages_before = models.UUIDField(default=UUID(int=0))
+
+    def __str__(self) -> str:
+        return str(self.organization_id)
 
 
 class UsageShare(models.Model):

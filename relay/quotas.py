@@ -15,6 +15,7 @@ from accounts.notices import notify_owners
 from accounts.quotas import members_of, open_invitations_of
 from domains.models import SendingDomain
 from relay.models import Period
+from relay.retention import days_kept
 from relay.usage import WARN_PERCENT, Usage, days_of, end_of, percent_of, start_of, usage_of, used_by
 
 # Of what is counted or reserved, which is never less than what is used.
@@ -52,6 +53,8 @@ class Quotas:
     day: Usage
     month: Usage
     recipients: int  # of a message
+    content_days: int  # for which contents are kept
+    event_days: int  # for which messages and events are kept
     domains: Places
     members: Places
     history: list[tuple[datetime, int]]  # messages of the last days, the oldest first
@@ -76,6 +79,7 @@ def quotas_of(organization: Organization) -> Quotas:
         day,
         month,
         settings.RECIPIENTS_LIMIT if planned is None else min(planned, settings.RECIPIENTS_LIMIT),
+        *days_kept(plan),
         Places(SendingDomain.objects.of(organization).count(), plan.domains if plan else None),
         Places(members_of(organization) + open_invitations_of(organization), plan.members if plan else None),
         days_of(organization.pk),

@@ -11,11 +11,13 @@ from django.utils import timezone
 
 from accounts.models import IdempotentAnswer
 from events.partitions import ensure_partitions
-from relay import deletion_hold, quotas, scheduled, sender_loss, usage
+from relay import deletion_hold, quotas, retention, scheduled, sender_loss, usage
 from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
 from relay.models import ExchangerGroup, IdempotencyKey
+
+FORGET_SLICE_S = 20.0
 
 
 @shared_task(name="relay.tasks.deliver")
@@ -74,6 +76,12 @@ def forget_idempotency_keys() -> None:
 def forget_usage() -> None:
     usage.settle()
     usage.forget_old()
+
+
+@shared_task(name="relay.tasks.forget_mail")
+def forget_mail() -> None:
+    """Goes on for some seconds; beat sends the next."""
+    retention.forget_due(FORGET_SLICE_S)
 
 
 @shared_task(name="relay.tasks.warn_of_quotas")

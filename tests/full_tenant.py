@@ -43,6 +43,7 @@ from relay.models import (
     Message,
     MtaStsPolicy,
     PoolAssignment,
+    Retention,
     SourceAddress,
     UsageCounter,
     UsageShare,
@@ -106,6 +107,7 @@ def make_full_tenant(mark: str) -> FullTenant:
     smtp_user = make_smtp_user(domain, f"{mark}-shop")
     UsageCounter.objects.create(subject_id=smtp_user.pk, period="day", starts_at=now, count=1)
     UsageCounter.objects.create(subject_id=organization.pk, period="day", starts_at=now, count=1)
+    Retention.objects.create(organization=organization)
     UsageShare.objects.create(
         holder_id=organization.pk, subject_id=organization.pk, period="day", starts_at=now, granted=2, used=1
     )

@@ -23,7 +23,7 @@ from accounts.ids import first_id_at, uuid7
 from accounts.models import Organization, Scope
 from domains.models import SendingDomain
 from events.models import Event
-from events.partitions import _make_partition
+from events.partitions import make_partitions
 from relay import scheduled
 from relay.actions import Acted, Action, act_on_message, reschedule
 from relay.audit import disagreements
@@ -132,10 +132,8 @@ def store(*messages: Accepted) -> list[set[Lane]]:
 def store_scheduled(domain: SendingDomain, send_at: datetime, *addresses: str, age: timedelta = timedelta(0)) -> UUID:
     message = make(domain, send_at, *addresses, age=age)
     if age:
-        with connection.cursor() as cursor:
-            day = (timezone.now() - age).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-            for table in ("relay_message", "relay_content", "relay_recipient"):
-                _make_partition(cursor, table, day)
+        day = (timezone.now() - age).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        make_partitions([day])
     store(message)
     return message.id
 

@@ -33,6 +33,7 @@ from relay.models import (
     MtaStsPolicy,
     PoolAssignment,
     Recipient,
+    Retention,
     ScheduledMessage,
     SourceAddress,
     Suppression,
@@ -102,6 +103,7 @@ MAIL = [CONTENTS, EVENTS, RECIPIENTS, SCHEDULED, MESSAGES]
 AFTER_MAIL = [
     Step(UsageShare, f"subject_id {_OF_SMTP_USERS} OR subject_id = %(organization)s"),
     Step(UsageCounter, f"subject_id {_OF_SMTP_USERS} OR subject_id = %(organization)s"),
+    Step(Retention),
     Step(Suppression),
     Step(TemplateVersion, f"template_id IN (SELECT id FROM relay_template WHERE {OWN})"),  # noqa: S608
     Step(Template),

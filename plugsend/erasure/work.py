@@ -22,27 +22,26 @@ from plugsend.erasure.plan import (
     AFTER_MAIL,
     ARRIVED,
     BEFORE_MAIL,
-    CONTENTS,
     EVENTS,
     LAST,
-    MESSAGES,
+    MAIL,
     OWN,
     RECIPIENTS,
     SCHEDULED,
     Step,
 )
 from relay.delivery.return_path import message_of, recipient_of
+from relay.mail_rows import MESSAGES_AT_ONCE, at_once, deletions
 from relay.sandbox.models import ReceivedMail
 
 logger = logging.getLogger(__name__)
 
 ROWS = 1000  # in a transaction, where rows are small
-MESSAGES_AT_ONCE = 200
-RECIPIENTS_AT_ONCE = 500  # of those messages together, but for a single larger one
-OCTETS_AT_ONCE = 16 * 1024 * 1024
 LONGEST_REST_S = 0.5
 WAITS_FOR_LOCKS = "2s"  # then the next pass tries again
 LOCK_CLASS = 7209
+
+_STEPS = {step.model: step for step in MAIL}
 
 Statement = tuple[Step | None, str, dict[str, Any]]  # of which step it erases rows, if it does
 
@@ -64,9 +63,7 @@ def erase_due(seconds: float) -> int:
                 _Eraser(key, until).erase()
             except OutOfTime:
                 break
-            except (
-                Exception
-            ):  # such as a lock that was not to be had: the next call goes on, and others must not wait for it
+            except Exception:  # such as a lock that was not to be had: the next call goes on, and others need not wait
                 logger.exception("Organization %s could not be erased to the end", key)
                 continue
         erased += 1
@@ -128,19 +125,7 @@ class _Eraser:
     def _messages(self) -> int:
         gone, after = 0, UUID(int=0)
         while ids := self._next_messages(after):
-            bounds = {**self._terms, "ids": ids, "first": ids[0], "last": ids[-1]}
-            of_messages = f"message_id = ANY(%(ids)s) AND id >= %(first)s AND {OWN}"
-            gone += self._change(
-                (CONTENTS, "DELETE FROM relay_content WHERE id = ANY(%(ids)s) AND id BETWEEN %(first)s AND %(last)s", bounds),
-                (EVENTS, f"DELETE FROM events_event WHERE {of_messages}", bounds),  # noqa: S608
-                (RECIPIENTS, f"DELETE FROM relay_recipient WHERE {of_messages}", bounds),  # noqa: S608
-                (SCHEDULED, "DELETE FROM relay_scheduledmessage WHERE message_id = ANY(%(ids)s)", bounds),
-                (
-                    MESSAGES,
-                    "DELETE FROM relay_message WHERE id = ANY(%(ids)s) AND id BETWEEN %(first)s AND %(last)s",
-                    bounds,
-                ),
-            )  # fmt: skip
+            gone += self._change(*((_STEPS[one.model], one.statement, one.terms) for one in deletions(self._id, ids)))
             after = ids[-1]
         return gone
 
@@ -151,14 +136,7 @@ class _Eraser:
             " ORDER BY id LIMIT %(most)s",
             {**self._terms, "after": after, "most": MESSAGES_AT_ONCE},
         )
-        ids: list[UUID] = []
-        recipients = octets = 0
-        for identifier, recipient_count, size in rows:
-            recipients, octets = recipients + recipient_count, octets + size
-            if ids and (recipients > RECIPIENTS_AT_ONCE or octets > OCTETS_AT_ONCE):
-                break
-            ids.append(identifier)
-        return ids
+        return at_once(rows)
 
     def _strays(self, step: Step) -> int:
         """Of a partitioned table, what no message led to."""

@@ -40,6 +40,8 @@ class UsageSerializer(serializers.Serializer[Any]):
     messages_month = PeriodUsageSerializer()
     messages_per_second = serializers.IntegerField(allow_null=True, help_text="The plan’s limit.")
     recipients_per_message = serializers.IntegerField(help_text="The plan’s limit, or the platform’s.")
+    content_days = serializers.IntegerField(help_text="For how many days contents of emails are kept.")
+    event_days = serializers.IntegerField(help_text="For how many days emails and their events are kept.")
     domains = PlacesSerializer()
     members = PlacesSerializer(help_text="With open invitations.")
     history = DayOfMessagesSerializer(many=True, help_text="Of the last 30 days, today last.")
@@ -52,6 +54,8 @@ USAGE = {
     "messages_month": {"used": 31450, "limit": 1000000, "resets_at": "2026-12-01T00:00:00Z"},
     "messages_per_second": 100,
     "recipients_per_message": 1000,
+    "content_days": 7,
+    "event_days": 90,
     "domains": {"used": 2, "limit": 100},
     "members": {"used": 4, "limit": 100},
     "history": [{"date": "2026-11-25", "messages": 980}, {"date": "2026-11-26", "messages": 1200}],
@@ -77,6 +81,8 @@ class UsageView(APIView):
             "messages_month": quotas.month,
             "messages_per_second": plan.messages_per_second if plan else None,
             "recipients_per_message": quotas.recipients,
+            "content_days": quotas.content_days,
+            "event_days": quotas.event_days,
             "domains": quotas.domains,
             "members": quotas.members,
             "history": [{"date": day.date(), "messages": messages} for day, messages in quotas.history],
