@@ -33,7 +33,7 @@ def actor_of(request: HttpRequest | Request, *, operator: bool = False) -> Actor
     client = client_address(request.META) or None
     who = request.user
     if isinstance(who, Credential):
-        name = ApiKey.objects.filter(pk=who.api_key_id).values_list("name", flat=True).first()
+        name = ApiKey.objects.of(who.organization_id).filter(pk=who.api_key_id).values_list("name", flat=True).first()
         return Actor("api_key", who.api_key_id, name or "", client)
     assert isinstance(who, User)
     return Actor("operator" if operator else "user", who.pk, who.email, client)

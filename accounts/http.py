@@ -14,6 +14,7 @@ from django_htmx.middleware import HtmxDetails
 from accounts.middleware import membership_of
 from accounts.models import Membership, Organization, User
 from accounts.permissions import Permission
+from accounts.walls import act_for
 
 P = ParamSpec("P")
 
@@ -47,6 +48,7 @@ def member_required(permission: Permission, *, to_change: Permission | None = No
                 return redirect("organization_create")
             theirs = cast(OrganizationRequest, request)
             theirs.organization, theirs.membership = membership.organization, membership
+            act_for(membership.organization_id, membership.user_id)
             wanted = permission if request.method in ("GET", "HEAD") else to_change or permission
             if not membership.may(wanted):
                 return render(request, "accounts/not_permitted.html", {"permission": wanted}, status=403)

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.ids import uuid7
 from accounts.permissions import PERMISSIONS, Permission
+from accounts.row_security import LOGGED, Belonging, shared
 from accounts.scoping import OrganizationOwned, OrganizationQuerySet
 
 
@@ -40,6 +41,13 @@ class User(AbstractBaseUser, PermissionsMixin):
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
+    # Oneself, members, and whom the organization's rows name though they have left.
+    belonging: ClassVar[Belonging] = Belonging(
+        "id = {user} OR EXISTS (SELECT FROM accounts_membership m WHERE m.user_id = accounts_user.id)"
+        " OR EXISTS (SELECT FROM accounts_apikey k WHERE k.created_by_id = accounts_user.id)"
+        " OR EXISTS (SELECT FROM accounts_invitation i WHERE i.invited_by_id = accounts_user.id)",
+        "SELECT",
+    )
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -78,6 +86,8 @@ class Plan(models.Model):
     members = models.PositiveIntegerField(null=True, blank=True)
     content_days = models.PositiveSmallIntegerField(default=7, help_text="How long the content of messages is kept.")
     event_days = models.PositiveSmallIntegerField(default=90, help_text="How long messages and their events are kept.")
+
+    belonging: ClassVar[Belonging] = shared()
 
     class Meta:
         constraints = [
@@ -138,6 +148,15 @@ class Organization(models.Model):
     is_system = models.BooleanField(default=False, editable=False, help_text="The platform's own; sends its mail.")
     members = models.ManyToManyField(User, through="Membership", related_name="organizations")
 
+    objects = OrganizationQuerySet.as_manager()
+    # A member may see which other organizations there are to switch to.
+    belonging: ClassVar[Belonging] = Belonging(
+        "id = {organization}",
+        "SELECT, UPDATE",
+        seen="EXISTS (SELECT FROM accounts_membership m WHERE m.organization_id = accounts_organization.id"
+        " AND m.user_id = {user})",
+    )
+
     class Meta:
         constraints = [
             models.UniqueConstraint(
@@ -166,6 +185,9 @@ class Membership(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role, default=Role.OWNER)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = OrganizationQuerySet.as_manager()
+    belonging: ClassVar[Belonging] = Belonging("organization_id = {organization}", seen="user_id = {user}")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organization", "user"], name="one_membership_each")]
@@ -211,6 +233,8 @@ class QuotaNotice(models.Model):
     starts_at = models.DateTimeField(help_text="Of the period.")
     percent = models.PositiveSmallIntegerField()
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = OrganizationQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -279,6 +303,8 @@ class IdempotentAnswer(models.Model):
     answer = models.BinaryField(help_text="JSON, encrypted: it may hold a secret that is shown once.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    objects = OrganizationQuerySet.as_manager()
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["organization", "endpoint", "key"], name="idempotent_answer_once")
@@ -309,6 +335,7 @@ class AuditEntry(models.Model):
     after = models.JSONField(null=True)
 
     objects = OrganizationQuerySet.as_manager()
+    belonging: ClassVar[Belonging] = LOGGED
 
     class Meta:
         verbose_name_plural = "audit entries"

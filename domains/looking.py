@@ -84,7 +84,7 @@ def _check_again(domain: SendingDomain, by: Actor, good_since: datetime) -> Send
     until = time.monotonic() + WAIT_S
     while True:
         with _looking_at([domain.pk]) as ours:
-            stored = SendingDomain.objects.filter(pk=domain.pk).first()
+            stored = SendingDomain.objects.of(domain.organization_id).filter(pk=domain.pk).first()
             if stored is None:
                 return domain
             if stored.checked_at and stored.checked_at >= good_since:

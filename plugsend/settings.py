@@ -84,6 +84,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "accounts.middleware.current_organization",
+    "accounts.middleware.behind_walls",  # innermost: sessions and messages are kept outside
 ]
 
 ROOT_URLCONF = "plugsend.urls"
@@ -111,6 +112,8 @@ TEMPLATES = [
 
 DATABASE_URL = env.text("DATABASE_URL", "postgresql:///plugsend")
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
+# Without row-level security, the second wall between tenants (accounts.walls), members and programs are not served.
+REQUIRE_ROW_SECURITY = env.flag("REQUIRE_ROW_SECURITY")
 
 
 def django_database(url: str) -> dict[str, Any]:

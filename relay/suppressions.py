@@ -57,7 +57,9 @@ def suppress(
     if key is None:
         raise AddressRefused(f"“{address.strip()}” is not a valid address. Write it as name@domain.com.")
     values = {"reason": reason, "message_id": message_id, "reply": reply}
-    return Suppression.objects.get_or_create(organization_id=organization.pk, address=key, defaults=values)
+    return Suppression.objects.of(organization).get_or_create(
+        organization_id=organization.pk, address=key, defaults=values
+    )
 
 
 def suppress_all(organization: Organization, addresses: Iterable[str]) -> dict[str, tuple[Suppression, bool]]:

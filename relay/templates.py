@@ -171,12 +171,12 @@ def update_template(
             newest = template.versions.order_by("-number")[0]
             fields = replace(content_of(newest), **changes).fields()
             if newest.published_at is None:
-                TemplateVersion.objects.filter(pk=newest.pk).update(**fields)
+                template.versions.filter(pk=newest.pk).update(**fields)
             else:
                 _begin_version(template, newest.number + 1, fields)
         names = {"name": name, "alias": alias}
         kept = {field: value for field, value in names.items() if value is not None}
-        Template.objects.filter(pk=template.pk).update(updated_at=timezone.now(), **kept)
+        Template.objects.of(template.organization_id).filter(pk=template.pk).update(updated_at=timezone.now(), **kept)
 
 
 def publish_template(template: Template) -> TemplateVersion:
@@ -188,7 +188,7 @@ def publish_template(template: Template) -> TemplateVersion:
             check_publishable(content_of(newest))
             newest.published_at = timezone.now()
             newest.save(update_fields=["published_at"])
-            Template.objects.filter(pk=template.pk).update(updated_at=newest.published_at)
+            Template.objects.of(template.organization_id).filter(pk=template.pk).update(updated_at=newest.published_at)
     return newest
 
 
@@ -262,13 +262,13 @@ def _invalid(problems: Iterable[Problem]) -> Refused:
 
 def _lock(template: Template) -> None:
     """Raises `Refused` when it was deleted meanwhile."""
-    if not Template.objects.select_for_update().filter(pk=template.pk).exists():
+    if not Template.objects.of(template.organization_id).select_for_update().filter(pk=template.pk).exists():
         raise Refused("not_found", thing="template")
 
 
 def _lock_names(organization: Organization) -> None:
     # NO KEY: rows that refer to the organization can be written meanwhile.
-    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    Organization.objects.of(organization).select_for_update(no_key=True).get()
 
 
 def _check_names_free(organization: Organization, *, name: str | None, alias: str, but: Template | None = None) -> None:

@@ -126,5 +126,5 @@ def _why_not(action: str, acted: Acted, recipients: QuerySet[Recipient]) -> Refu
 def _name_of(credential: Credential) -> str:
     if credential.api_key_id is None:
         return "API key"
-    key = ApiKey.objects.filter(organization_id=credential.organization_id, pk=credential.api_key_id).first()
+    key = ApiKey.objects.of(credential.organization_id).filter(pk=credential.api_key_id).first()
     return f"API key {key.name}" if key else "API key"
