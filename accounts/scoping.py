@@ -48,7 +48,7 @@ class OrganizationQuerySet(models.QuerySet[M]):
         return clone
 
     def _check(self) -> None:
-        check_scoped(self._is_scoped or "instance" in self._hints, self.model)
+        check_scoped(self._is_scoped or "instance" in self._hints or self.query.is_empty(), self.model)
 
     # Whatever asks the database.
 

@@ -145,7 +145,8 @@ def _apply(wrapper: Any, tenant: Tenant | None) -> None:
     if raw.info.transaction_status == TransactionStatus.INERROR:
         return  # the rollback that must come takes back what was set inside, and no statement is possible before
     values = (role, str(tenant.organization_id), str(tenant.user_id or "")) if tenant else ("none", "", "")
-    raw.execute(_SET, values)
+    with wrapper.wrap_database_errors:
+        raw.execute(_SET, values)
 
 
 @receiver(connection_created)

@@ -280,7 +280,7 @@ API_BURST_SECONDS = env.number("API_BURST_SECONDS", 5)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["relay.rest.auth.ApiKeyAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.rest.access.BehindWalls"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["accounts.rest.bodies.JsonParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "accounts.rest.negotiation.JsonOnly",

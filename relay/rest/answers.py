@@ -130,7 +130,7 @@ class ActedEmailSerializer(serializers.Serializer[Any]):
 def listed(organization: Organization, messages: Sequence[Message]) -> list[dict[str, Any]]:
     """The items of a list."""
     reached = reach(organization, messages, addresses_most=ADDRESSES_LISTED)
-    heads = message_heads(organization, [message.id for message in messages], HEAD_OCTETS)
+    heads = message_heads([message.id for message in messages], HEAD_OCTETS)
     shapes = []
     for message in messages:
         shape = _shape(message, reached[message.id], heads.get(message.id))

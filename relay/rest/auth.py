@@ -13,7 +13,6 @@ from accounts.catalogue import Refused
 from accounts.client import client_address
 from accounts.credentials import Credential
 from accounts.rest.shell import charge
-from accounts.walls import act_for
 from relay.submission.desk import shared_desk
 
 
@@ -40,7 +39,6 @@ class ApiKeyAuthentication(BaseAuthentication):
         client = client_address(request.META)
         credential.check_may_enter(client)
         desk.note_use(credential, client)
-        act_for(credential.organization_id)
         return credential, None
 
     def authenticate_header(self, request: Request) -> str:
