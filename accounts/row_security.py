@@ -58,18 +58,32 @@ def shared(rights: str = "SELECT") -> Belonging:
 
 @dataclass(frozen=True, slots=True)
 class Through:
-    """Rows that belong to whom another table's row belongs: `column` holds the key of one of `model`."""
+    """Rows that belong to whom another table's row belongs: `column` holds the key of one of `model`.
+
+    `is_partitioned`: that table is, by its key. A condition is planned for all partitions with each statement (10 ms at 60); in
+    a function it is planned for the key that is asked for, and so for one.
+    """
 
     column: str
     model: str
+    is_partitioned: bool = False
+
+    @property
+    def parent(self) -> type[Model]:
+        return apps.get_model(self.model)
+
+    @property
+    def function(self) -> str:
+        return f"{self.parent._meta.db_table}_is_own"
 
 
 def belonging_of(model: type[Model]) -> Belonging:
     """As declared at the model (`belonging`); OWN where it has an organization; else closed."""
     declared = declared_of(model)
     if isinstance(declared, Through):
-        parent = apps.get_model(declared.model)._meta
-        table, key = parent.db_table, parent.pk.column
+        table, key = declared.parent._meta.db_table, declared.parent._meta.pk.column
+        if declared.is_partitioned:
+            return Belonging(f"{declared.function}({declared.column})")
         return Belonging(f"EXISTS (SELECT FROM {table} p WHERE p.{key} = {model._meta.db_table}.{declared.column})")
     return declared or CLOSED
 
@@ -105,12 +119,26 @@ def lay() -> str | None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         role = usable_role(cursor.connection) or _make_role(cursor)
         tables = {model._meta.db_table: belonging_of(model) for model in _models()}
+        for model in _models():
+            declared = declared_of(model)
+            if isinstance(declared, Through) and declared.is_partitioned:
+                _lay_function(cursor, declared)
         marks = _marks(cursor)
         for table, belonging in tables.items():
             _lay_policies(cursor, table, list(_policies(belonging)), marks.get(table, {}))
         if role:
             _grant(cursor, role, {table: _rights(belonging) for table, belonging in tables.items()})
     return role
+
+
+def _lay_function(cursor: Any, through: Through) -> None:
+    table, key = through.parent._meta.db_table, through.parent._meta.pk.column
+    body = f"BEGIN RETURN EXISTS (SELECT FROM {table} WHERE {key} = $1); END"
+    cursor.execute("SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure(%s)", [f"{through.function}(uuid)"])
+    if cursor.fetchone() != (body,):
+        cursor.execute(
+            f"CREATE OR REPLACE FUNCTION {through.function}(uuid) RETURNS boolean LANGUAGE plpgsql STABLE AS '{body}'"
+        )
 
 
 def _models() -> list[type[Model]]:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from uuid import UUID
 
-from django.apps import apps
 from django.db import models
 
 from accounts.ids import uuid7
@@ -90,8 +89,7 @@ def _belongs_to(model: type[models.Model], organization_id: UUID) -> models.Q:
         return models.Q(pk=organization_id)
     declared = declared_of(model)
     if isinstance(declared, Through):
-        parent = apps.get_model(declared.model)
-        within = parent._default_manager.filter(_belongs_to(parent, organization_id))
+        within = declared.parent._default_manager.filter(_belongs_to(declared.parent, organization_id))
         return models.Q(**{f"{declared.column}__in": within.values("pk")})
     return models.Q(organization_id=organization_id)
 

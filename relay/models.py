@@ -129,7 +129,7 @@ class Content(models.Model):
     raw = models.BinaryField()
 
     objects = OrganizationQuerySet.as_manager()
-    belonging: ClassVar[Through] = Through("id", "relay.Message")
+    belonging: ClassVar[Through] = Through("id", "relay.Message", is_partitioned=True)
 
     def __str__(self) -> str:
         return str(self.id)
