@@ -1,24 +1,33 @@
 """Operators' view of people, organizations and API keys."""
 
 from typing import Any
+from uuid import UUID
 
 from allauth.account.admin import EmailAddressAdmin as PlainEmailAddressAdmin
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
 from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import Model
-from django.http import HttpRequest
+from django.db import transaction
+from django.db.models import Model, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidget
 
-from accounts.models import ApiKey, Membership, Organization, User
+from accounts.admin_audit import AuditedAdmin
+from accounts.admin_lists import GrowingTableAdmin
+from accounts.audit import actor_of
+from accounts.models import ApiKey, AuditEntry, Membership, Organization, User
 
-admin.site.unregister(Group)
-admin.site.unregister(EmailAddress)
+admin.site.unregister([Group, EmailAddress, Authenticator, UserSession, SocialAccount])
+admin.site.unregister([SocialApp, SocialToken])  # providers are set by the environment, and no token is kept
 
 
 class MembershipInline(TabularInline):
@@ -29,7 +38,7 @@ class MembershipInline(TabularInline):
 
 
 @admin.register(Organization)
-class OrganizationAdmin(ModelAdmin):
+class OrganizationAdmin(AuditedAdmin):
     list_display = ["name", "id", "created_at", "suspended_at", "is_system"]
     list_filter = ["is_system", ("suspended_at", admin.EmptyFieldListFilter)]
     search_fields = ["name", "id__exact", "memberships__user__email"]
@@ -70,7 +79,7 @@ class NewUserForm(forms.ModelForm):
 
 
 @admin.register(User)
-class UserAdmin(PlainUserAdmin, ModelAdmin):
+class UserAdmin(AuditedAdmin, PlainUserAdmin, ModelAdmin):
     form = UserChangeForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
@@ -90,6 +99,15 @@ class UserAdmin(PlainUserAdmin, ModelAdmin):
     add_fieldsets = [(None, {"fields": ["email", "password"]})]
     inlines = [MembershipInline]
 
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        with transaction.atomic():
+            former = self.get_object(request, unquote(id))
+            answer: HttpResponse = super().user_change_password(request, id, form_url)
+            user = self.get_object(request, unquote(id))
+            if former and user and user.password != former.password:
+                self.note(request, "changed", user, after={"password": "(not shown)"})
+        return answer
+
     def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
         return list(self.inlines) if obj else []
 
@@ -98,8 +116,16 @@ class UserAdmin(PlainUserAdmin, ModelAdmin):
 
 
 @admin.register(EmailAddress)
-class EmailAddressAdmin(PlainEmailAddressAdmin, ModelAdmin):
+class EmailAddressAdmin(AuditedAdmin, PlainEmailAddressAdmin, ModelAdmin):
     raw_id_fields = ["user"]
+
+    @admin.action(description="Mark as verified", permissions=["change"])
+    def make_verified(self, request: HttpRequest, queryset: Any) -> None:
+        with transaction.atomic():
+            waiting = list(queryset.filter(verified=False).select_for_update(of=("self",)))
+            super().make_verified(request, queryset)
+            for address in EmailAddress.objects.filter(pk__in=[one.pk for one in waiting], verified=True):
+                self.note(request, "changed", address, before={"verified": False}, after={"verified": True})
 
 
 @admin.register(Group)
@@ -125,8 +151,8 @@ class ApiKeyAdmin(ModelAdmin):
     list_select_related = ["organization"]
     search_fields = ["prefix", "name", "organization__name", "id__exact"]
     readonly_fields = fields = [
-        "name", "prefix", "organization", "scopes", "only_domain", "created_by", "created_at", "last_used_at",
-        "last_used_from", "expires_at", "revoked_at",
+        "name", "prefix", "organization", "scopes", "only_domain", "created_by", "created_with", "created_at", "last_used_at",
+        "last_used_from", "allowed_networks", "expires_at", "replaced_by", "revoked_at", "revoke_reason",
     ]  # fmt: skip
     ordering = ["-created_at"]
     show_full_result_count = False
@@ -136,12 +162,93 @@ class ApiKeyAdmin(ModelAdmin):
     def revoke(self, request: HttpRequest, queryset: Any) -> None:
         from accounts.api_keys import revoke_api_key
 
-        for api_key in queryset:
-            revoke_api_key(api_key)
-        self.message_user(request, f"{len(queryset)} revoked.")
+        by = actor_of(request, operator=True)
+        revoked = sum(revoke_api_key(api_key, by=by) for api_key in queryset)
+        self.message_user(request, f"{revoked} revoked.")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(GrowingTableAdmin):
+    """Every organization's audit log, with the names of operators, which members are not told."""
+
+    list_display = ["occurred_at", "tenant", "actor_kind", "actor_name", "action", "object_name", "client"]
+    search_help_text = (
+        "An organization's id, an object's id, or an operator's address, as a whole. Lists show the newest rows."
+    )
+    fields = [
+        "id", "occurred_at", "organization_id", "actor_kind", "actor_id", "actor_name", "client", "action", "object_type",
+        "object_id", "object_name", "before", "after",
+    ]  # fmt: skip
+    readonly_fields = ["organization_id"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # An organization that was erased leaves its entries.
+        names = Organization.objects.filter(pk=OuterRef("organization_id")).values("name")
+        return super().get_queryset(request).annotate(tenant=Subquery(names))
+
+    @admin.display(description="organization")
+    def tenant(self, entry: AuditEntry) -> str:
+        return entry.tenant or str(entry.organization_id)  # type: ignore[attr-defined]  # annotated
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """By one index at a time: all of them together would sort an organization's whole log."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            identifier = UUID(term)
+        except ValueError:
+            operator = User.objects.filter(email__iexact=term).first()
+            return queryset.filter(actor_kind="operator", actor_id=operator.pk if operator else None), False
+        if Organization.objects.filter(pk=identifier).exists():
+            return queryset.filter(organization_id=identifier), False
+        return queryset.filter(object_id=identifier), False
+
+
+class OfAPerson(AuditedAdmin):
+    """How a person signs in: looked at, and taken away when they ask for it; never made or changed here."""
+
+    list_select_related = ["user"]
+    search_fields = ["user__email"]
+    search_help_text = "A person's address."
+    ordering = ["-id"]
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(OfAPerson):
+    list_display = fields = ["user", "type", "created_at", "last_used_at"]
+    list_filter = ["type"]
+
+
+@admin.register(SocialAccount)
+class SocialAccountAdmin(OfAPerson):
+    list_display = fields = ["user", "provider", "uid", "date_joined", "last_login"]
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(OfAPerson):
+    list_display = fields = ["user", "ip", "user_agent", "created_at", "last_seen_at"]
+
+    def delete_model(self, request: HttpRequest, obj: UserSession) -> None:
+        self.note(request, "removed", obj)
+        obj.end()
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        for session in queryset:
+            self.note(request, "removed", session)
+            session.end()

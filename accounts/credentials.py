@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from uuid import UUID
 
@@ -36,20 +37,38 @@ class Credential:
     show_client_address: bool = False  # the organization's wish
     message_octets: int | None = None  # the organization's own limit; None: the platform's
     api_rate_limit: int | None = None  # REST requests per second, the organization's own limit; None: the platform's
+    key_name: str = ""
+    is_revoked: bool = False
+    expires_at: datetime | None = None
+    allowed_networks: tuple[Network, ...] = ()  # of the SMTP user whose key it is, or of the key; none: from anywhere
     # Of the SMTP user whose key it is:
     user_name: str = ""
     is_disabled: bool = False
-    allowed_networks: tuple[Network, ...] = ()  # none: from anywhere
     limits: tuple[UsageLimit, ...] = ()
 
     is_authenticated = True  # what DRF asks of a request's user
 
+    @property
+    def has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+
+    @property
+    def is_live(self) -> bool:
+        return not (self.is_disabled or self.is_revoked or self.has_expired)
+
     def check_may_enter(self, client: str) -> None:
         """For whoever has shown the right key; `client` is the IP address. Raises `Refused`."""
+        if self.is_revoked:
+            raise Refused("api_key_revoked", name=self.key_name)
+        if self.has_expired:
+            assert self.expires_at
+            moment = f"{self.expires_at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+            raise Refused("api_key_expired", name=self.key_name, moment=moment)
         if self.is_disabled:
             raise Refused("smtp_user_disabled", address=self.user_name)
         if self.allowed_networks and not _is_within(client, self.allowed_networks):
-            raise Refused("network_not_allowed", address=self.user_name, client=client or "unknown")
+            subject = self.user_name or f"The API key “{self.key_name}”"
+            raise Refused("network_not_allowed", subject=subject, client=client or "unknown")
 
     def check_may_send(self) -> None:
         if self.is_suspended:

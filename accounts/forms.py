@@ -1,9 +1,11 @@
-"""Forms about people, organizations and API keys."""
+"""Forms about people and organizations."""
 
 from django import forms
 from django.http import HttpRequest
 
-from accounts.models import ApiKey, Organization, OutgoingTls, Scope, User
+from accounts.audit import person
+from accounts.models import Organization, OutgoingTls, User
+from accounts.services import create_organization
 
 
 class SignupForm(forms.Form):
@@ -18,7 +20,19 @@ class SignupForm(forms.Form):
     field_order = ["email", "password1", "organization_name"]
 
     def signup(self, request: HttpRequest, user: User) -> None:
-        """The organization is made with the user, in one transaction (`accounts.adapter`)."""
+        """Called late: the organization is made with the user, in one transaction (`accounts.adapter`)."""
+
+    def give_place(self, request: HttpRequest, user: User) -> None:
+        create_organization(self.cleaned_data["organization_name"], user, by=person(user, request))
+
+
+class ProfileForm(forms.ModelForm):
+    class Meta:
+        model = User
+        fields = ["name"]
+        labels = {"name": "Your name"}
+        help_texts = {"name": "As the members of your organizations see it."}
+        widgets = {"name": forms.TextInput(attrs={"autocomplete": "name"})}
 
 
 class OrganizationForm(forms.ModelForm):
@@ -69,26 +83,3 @@ class SettingsForm(OrganizationForm):
             ),
         ],
     )
-
-
-class ApiKeyForm(forms.ModelForm):
-    name = forms.CharField(
-        max_length=120,
-        help_text="Where the key will be used, so that you know it again.",
-        widget=forms.TextInput(attrs={"placeholder": "Production web app", "autocomplete": "off"}),
-    )
-    scopes = forms.MultipleChoiceField(
-        label="What it may do",
-        choices=Scope.choices,
-        initial=[Scope.SEND],
-        widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose at least one."},
-    )
-
-    class Meta:
-        model = ApiKey
-        fields = ["name", "scopes"]
-
-    def clean_scopes(self) -> list[str]:
-        scopes = self.cleaned_data["scopes"]
-        return [Scope.FULL] if Scope.FULL in scopes else scopes  # it contains the others

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import Concatenate, ParamSpec, cast
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
+from accounts import second_factor
 from accounts.middleware import membership_of
 from accounts.models import Membership, Organization, User
 from accounts.permissions import Permission
 from accounts.walls import act_for
 
 P = ParamSpec("P")
+SEEN_EVERY = timedelta(minutes=5)  # how exactly it is known when a member was here last
 
 
 class OrganizationRequest(HttpRequest):
@@ -42,10 +49,14 @@ def member_required(permission: Permission, *, to_change: Permission | None = No
         @wraps(view)
         def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             if not request.user.is_authenticated:
-                return redirect_to_login(request.get_full_path())
+                return _led(request, redirect_to_login(_page_of(request)).url)
             membership = membership_of(request)
             if membership is None:
-                return redirect("organization_create")
+                return _led(request, reverse("organization_create"))
+            membership.user = request.user
+            if second_factor.is_missing(membership):
+                return _led(request, f"{reverse('second_factor')}?{urlencode({'next': _page_of(request)})}")
+            _note_seen(membership)
             theirs = cast(OrganizationRequest, request)
             theirs.organization, theirs.membership = membership.organization, membership
             act_for(membership.organization_id, membership.user_id)
@@ -60,6 +71,22 @@ def member_required(permission: Permission, *, to_change: Permission | None = No
     return decorate
 
 
-def organization_required(view: View[P]) -> Guarded[P]:
-    """For what every member may do."""
-    return member_required(Permission.READ)(view)
+def _page_of(request: HttpRequest) -> str:
+    """The page that its reader sees: a part of it that htmx asks for is none."""
+    htmx = _htmx(request)
+    return (htmx.current_url_abs_path if htmx else None) or request.get_full_path()
+
+
+def _led(request: HttpRequest, url: str) -> HttpResponse:
+    """Somewhere else, with the whole page: htmx would put the answer in the place of a part."""
+    return HttpResponseClientRedirect(url) if _htmx(request) else redirect(url)
+
+
+def _htmx(request: HttpRequest) -> HtmxDetails | None:
+    return getattr(request, "htmx", None) or None
+
+
+def _note_seen(membership: Membership) -> None:
+    now = timezone.now()
+    if membership.last_seen_at is None or now - membership.last_seen_at > SEEN_EVERY:
+        Membership.objects.filter(pk=membership.pk).update(last_seen_at=now)

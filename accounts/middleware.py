@@ -1,9 +1,13 @@
-"""Gives each request the organization in whose name it acts."""
+"""Gives each request the person's place in the organization in whose name it acts, and notes that its session is in use."""
 
 from collections.abc import Callable, Iterator
 from typing import cast
+from urllib.parse import urlsplit
 
+from allauth.usersessions.models import UserSession
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
@@ -11,15 +15,25 @@ from accounts.models import Membership, Organization
 from accounts.walls import Tenant, around_request, behind_walls_again, current_tenant
 
 SESSION_KEY = "organization"
+SEEN_EVERY_S = 60  # a session's last use is written down so often, not at each request
+
+
+def memberships_of(request: HttpRequest) -> list[Membership]:
+    """All places of the request's user, the oldest first. Asked for once a request."""
+    known: list[Membership] | None = getattr(request, "memberships", None)
+    if known is None:
+        known = []
+        if request.user.is_authenticated:
+            known = list(request.user.memberships.select_related("organization").order_by("created_at", "pk"))
+        request.memberships = known  # type: ignore[attr-defined]
+    return known
 
 
 def membership_of(request: HttpRequest) -> Membership | None:
     """In the organization chosen in this session, if its user is still a member; else the user's first."""
-    if not request.user.is_authenticated:
-        return None
-    theirs = request.user.memberships.select_related("organization").order_by("created_at")
+    theirs = memberships_of(request)
     chosen = request.session.get(SESSION_KEY)
-    return (theirs.filter(organization_id=chosen).first() if chosen else None) or theirs.first()
+    return next((one for one in theirs if str(one.organization_id) == chosen), theirs[0] if theirs else None)
 
 
 def organization_of(request: HttpRequest) -> Organization | None:
@@ -27,10 +41,42 @@ def organization_of(request: HttpRequest) -> Organization | None:
     return membership.organization if membership else None
 
 
+def choose_organization(request: HttpRequest, organization: Organization) -> None:
+    """From now on the session's requests act in its name."""
+    request.session[SESSION_KEY] = str(organization.pk)
+
+
 def current_organization(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     def middleware(request: HttpRequest) -> HttpResponse:
         request.organization = SimpleLazyObject(lambda: organization_of(request))  # type: ignore[attr-defined]
+        request.membership = SimpleLazyObject(lambda: membership_of(request))  # type: ignore[attr-defined]
         return get_response(request)
+
+    return middleware
+
+
+def session_seen(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        key = request.session.session_key
+        if key and request.user.is_authenticated and cache.add(f"session-seen:{key}", 1, SEEN_EVERY_S):
+            UserSession.objects.create_from_request(request)
+        return get_response(request)
+
+    return middleware
+
+
+def away_by_page(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """A form that leads to a sign-in provider answers with a page that goes there: a policy of `form-action 'self'` stops
+    redirects to other hosts, whose names are the operators' own."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        address = response.get("Location", "")
+        if request.method == "POST" and urlsplit(address).netloc not in ("", request.get_host()):
+            page = render(request, "socialaccount/login_redirect.html", {"redirect_to": address})
+            page.cookies = response.cookies
+            return page
+        return response
 
     return middleware
 

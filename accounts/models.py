@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -185,6 +186,7 @@ class Membership(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role, default=Role.OWNER)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_seen_at = models.DateTimeField(null=True, editable=False, help_text="To some minutes.")
 
     objects = OrganizationQuerySet.as_manager()
     belonging: ClassVar[Belonging] = Belonging("organization_id = {organization}", seen="user_id = {user}")
@@ -197,6 +199,10 @@ class Membership(models.Model):
 
     def may(self, permission: Permission) -> bool:
         return permission in PERMISSIONS[self.role]
+
+    @property
+    def is_owner(self) -> bool:
+        return self.role == Role.OWNER
 
 
 class Invitation(OrganizationOwned):
@@ -223,6 +229,15 @@ class Invitation(OrganizationOwned):
     def __str__(self) -> str:
         return self.email
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be accepted now."""
+        return self.accepted_at is None and self.revoked_at is None and not self.is_expired
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at <= timezone.now()
+
 
 class QuotaNotice(models.Model):
     """That the owners were told of how much of a quota is used: once for each period and step."""
@@ -248,9 +263,23 @@ class QuotaNotice(models.Model):
 class Scope(models.TextChoices):
     """What a key may do."""
 
-    SEND = "send", "Send mail"
-    READ = "read", "Read messages and events"
+    SEND = "send", "Send"
+    READ = "read", "Read"
     FULL = "full", "Everything"
+
+    @property
+    def in_words(self) -> str:
+        return SCOPES_IN_WORDS[self]
+
+
+SCOPES_IN_WORDS = {
+    Scope.SEND: "Send emails, and move or cancel those that wait for their time.",
+    Scope.READ: "See emails with their content, events, domains, SMTP users, keys without their secrets, and all other rows.",
+    Scope.FULL: "Send and read, and change domains, SMTP users, API keys, templates and suppressions.",
+}
+
+
+EXPIRY_WARNING = timedelta(days=7)  # so long before a key ends, people are told
 
 
 class ApiKey(OrganizationOwned):
@@ -263,18 +292,47 @@ class ApiKey(OrganizationOwned):
     only_domain = models.CharField(
         max_length=253, blank=True, help_text="When set, the key may send from this domain only (A-label form)."
     )
+    allowed_networks = ArrayField(
+        models.CharField(max_length=43), default=list, blank=True,
+        help_text="From where it may be used, in CIDR notation; empty: from anywhere.",
+    )  # fmt: skip
+    is_password = models.BooleanField(
+        default=False, editable=False, help_text="The password of an SMTP user, with which it is shown."
+    )
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", editable=False)
+    created_with = models.ForeignKey(
+        "self", null=True, on_delete=models.SET_NULL, related_name="+", editable=False,
+        help_text="The key of the program that made it.",
+    )  # fmt: skip
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
     last_used_from = models.GenericIPAddressField(null=True, editable=False)
     expires_at = models.DateTimeField(
-        null=True, editable=False, help_text="A key that was replaced works so long; empty: until it is revoked."
+        null=True, editable=False, help_text="It works until then; empty: until it is revoked."
     )
+    expiry_warned_at = models.DateTimeField(null=True, editable=False)
+    expiry_noted_at = models.DateTimeField(
+        null=True, editable=False, help_text="Set: the audit log tells that it ended."
+    )
+    replaced_by = models.ForeignKey(
+        "self", null=True, on_delete=models.SET_NULL, related_name="+", editable=False,
+        help_text="The new key, beside which it goes on until it ends.",
+    )  # fmt: skip
     revoked_at = models.DateTimeField(null=True, editable=False)
+    revoke_reason = models.CharField(max_length=200, blank=True, editable=False)
+    leak_reported_at = models.DateTimeField(
+        null=True, editable=False, help_text="When somebody told where it lies open."
+    )
 
     class Meta(OrganizationOwned.Meta):
         verbose_name = "API key"
-        indexes = [models.Index(fields=["organization", "-created_at"], name="api_keys_by_organization")]
+        indexes = [
+            models.Index(fields=["organization", "-created_at"], name="api_keys_by_organization"),
+            models.Index(
+                fields=["expires_at"], name="api_keys_that_end",
+                condition=models.Q(expires_at__isnull=False, revoked_at__isnull=True, expiry_noted_at__isnull=True),
+            ),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
@@ -284,8 +342,24 @@ class ApiKey(OrganizationOwned):
         return self.revoked_at is not None
 
     @property
+    def has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
     def is_live(self) -> bool:
-        return not self.is_revoked and (self.expires_at is None or self.expires_at > timezone.now())
+        return not self.is_revoked and not self.has_expired
+
+    @property
+    def expires_soon(self) -> bool:
+        """Within the time in which its owners are warned; not of one that was replaced, which ends as it should."""
+        if self.expires_at is None or self.replaced_by_id is not None or not self.is_live:
+            return False
+        return self.expires_at <= timezone.now() + EXPIRY_WARNING
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        """For how long it was made; None: until it is revoked."""
+        return self.expires_at - self.created_at if self.expires_at else None
 
 
 class IdempotentAnswer(models.Model):
@@ -342,6 +416,12 @@ class AuditEntry(models.Model):
         indexes = [
             models.Index(fields=["organization", "-id"], name="audit_by_organization"),
             models.Index(fields=["object_id", "-id"], name="audit_by_object"),
+            models.Index(fields=["organization", "actor_kind", "actor_id", "-id"], name="audit_by_actor"),
+            models.Index(fields=["organization", "object_type", "-id"], name="audit_by_type"),
+            models.Index(fields=["organization", "object_name", "-id"], name="audit_by_name"),
+            models.Index(
+                fields=["actor_id", "-id"], name="audit_by_operator", condition=models.Q(actor_kind="operator")
+            ),
         ]
 
     def __str__(self) -> str:
@@ -349,10 +429,18 @@ class AuditEntry(models.Model):
 
 
 class Notice(OrganizationOwned):
-    """A mail to an organization's owners, written in the transaction of what it tells of, then sent (`accounts.notices`)."""
+    """A mail about an organization, written in the transaction of what it tells of, then sent (`accounts.notices`)."""
 
+    address = models.EmailField(blank=True, help_text="Empty: to its owners.")
     template = models.CharField(max_length=60, help_text="accounts/email/<template>_subject.txt and _message.txt.")
     values = models.JSONField(default=dict)
+    also_to = models.ForeignKey(
+        User,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="A member who gets it beside the owners.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     sent_at = models.DateTimeField(null=True, editable=False)
 

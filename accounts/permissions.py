@@ -17,12 +17,11 @@ class Permission(StrEnum):
     MANAGE_DOMAINS = "manage_domains"
     MANAGE_CREDENTIALS = "manage_credentials"
     MANAGE_SUPPRESSIONS = "manage_suppressions"
-    MANAGE_TEMPLATES = "manage_templates"
     READ_AUDIT = "read_audit"
     MANAGE_SETTINGS = "manage_settings"
     MANAGE_MEMBERS = "manage_members"
     MANAGE_OWNERS = "manage_owners"
-    DELETE_ORGANIZATION = "delete_organization"
+    MANAGE_SIGN_IN = "manage_sign_in"
 
     @property
     def in_words(self) -> str:
@@ -30,18 +29,17 @@ class Permission(StrEnum):
 
 
 PERMISSIONS_IN_WORDS = {
-    Permission.READ: "See domains, messages, timelines and figures",
+    Permission.READ: "See domains with their history, messages, timelines and figures",
     Permission.READ_CONTENT: "Read the content of messages",
     Permission.ACT_ON_MAIL: "Retry, hold, release and cancel mail, and send tests",
     Permission.MANAGE_DOMAINS: "Add, change and remove domains, and rotate their keys",
     Permission.MANAGE_CREDENTIALS: "Make and revoke SMTP users and API keys",
     Permission.MANAGE_SUPPRESSIONS: "Add and remove suppressed addresses",
-    Permission.MANAGE_TEMPLATES: "Write and publish templates",
     Permission.READ_AUDIT: "Read and export the audit log",
     Permission.MANAGE_SETTINGS: "Change the organization's settings",
     Permission.MANAGE_MEMBERS: "Invite and remove members, and change their roles, but for owners",
     Permission.MANAGE_OWNERS: "Make and unmake owners, and hand the organization over",
-    Permission.DELETE_ORGANIZATION: "Delete the organization",
+    Permission.MANAGE_SIGN_IN: "Ask every member for a second factor",
 }
 
 _VIEWER = frozenset({Permission.READ})
@@ -51,7 +49,6 @@ _DEVELOPER = _VIEWER | {
     Permission.MANAGE_DOMAINS,
     Permission.MANAGE_CREDENTIALS,
     Permission.MANAGE_SUPPRESSIONS,
-    Permission.MANAGE_TEMPLATES,
 }
 _ADMIN = _DEVELOPER | {Permission.READ_AUDIT, Permission.MANAGE_SETTINGS, Permission.MANAGE_MEMBERS}
 _OWNER = frozenset(Permission)

@@ -6,7 +6,8 @@ from uuid import UUID
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 
-from accounts.http import OrganizationRequest, organization_required
+from accounts.http import OrganizationRequest, member_required
+from accounts.permissions import Permission
 from domains.exports import PROVIDERS, RecordSet, as_json, record_set, terraform, usual_provider, zone_file
 from domains.models import SendingDomain
 
@@ -29,19 +30,19 @@ def page_part(domain: SendingDomain) -> dict[str, Any]:
     }
 
 
-@organization_required
+@member_required(Permission.READ)
 def records_zone(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     records = _records(request, domain_id)
     return _file(zone_file(records), ZONE_TYPE, f"{records.domain}.zone")
 
 
-@organization_required
+@member_required(Permission.READ)
 def records_json(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     records = _records(request, domain_id)
     return _file(as_json(records), "application/json", f"{records.domain}.json")
 
 
-@organization_required
+@member_required(Permission.READ)
 def records_terraform(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     """`?provider=` one of domains.exports.PROVIDERS. For htmx the text alone, to be shown on the page."""
     domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)

@@ -1,12 +1,14 @@
-"""Forms about sending domains and SMTP users. The rules themselves are in `domains.services`."""
+"""Forms about sending domains, SMTP users and API keys. The rules themselves are in `domains.services`."""
 
 import re
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
 
+from accounts.api_keys import reduced
 from accounts.catalogue import Refused
-from accounts.models import Organization
+from accounts.models import Organization, Scope
 from domains.cidr import MOST_NETWORKS, read_network
 from domains.models import DomainStatus, SendingDomain
 from domains.smtp_users import MOST_MESSAGES, Limits
@@ -67,30 +69,26 @@ class KeyForm(forms.Form):
     )
 
 
-class PasswordForm(KeyForm):
-    """A new password, and how long those that there are go on beside it."""
+class KeepOldField(forms.TypedChoiceField):
+    """How many hours the keys that there are go on beside the new one."""
 
-    keep_old_hours = forms.TypedChoiceField(
-        label="The passwords that it has now",
-        choices=[
+    def __init__(self, label: str) -> None:
+        choices = [
             (0, "Stop at once: have your app’s settings at hand"),
             (24, "Stop after 24 hours: time to change the settings everywhere"),
             (168, "Stop after 7 days"),
-        ],
-        coerce=int,
-        initial=0,
-        widget=forms.RadioSelect,
-    )
+        ]
+        super().__init__(label=label, choices=choices, coerce=int, initial=0, widget=forms.RadioSelect)
+
+
+class PasswordForm(KeyForm):
+    """A new password, and how long those that there are go on beside it."""
+
+    keep_old_hours = KeepOldField("The passwords that it has now")
     field_order = ("keep_old_hours", "name")
 
 
-class LimitsForm(forms.Form):
-    hourly_limit = forms.IntegerField(
-        label="Messages an hour", min_value=1, max_value=MOST_MESSAGES, required=False, help_text="Empty: no limit."
-    )
-    daily_limit = forms.IntegerField(
-        label="Messages a day (UTC)", min_value=1, max_value=MOST_MESSAGES, required=False, help_text="Empty: no limit."
-    )
+class NetworksForm(forms.Form):
     allowed_networks = forms.CharField(
         label="May be used from",
         required=False,
@@ -112,6 +110,16 @@ class LimitsForm(forms.Form):
             raise forms.ValidationError(f"At most {MOST_NETWORKS} networks: put neighbours together into larger ones.")
         return list(dict.fromkeys(networks))
 
+
+class LimitsForm(NetworksForm):
+    hourly_limit = forms.IntegerField(
+        label="Messages an hour", min_value=1, max_value=MOST_MESSAGES, required=False, help_text="Empty: no limit."
+    )
+    daily_limit = forms.IntegerField(
+        label="Messages a day (UTC)", min_value=1, max_value=MOST_MESSAGES, required=False, help_text="Empty: no limit."
+    )
+    field_order = ("hourly_limit", "daily_limit", "allowed_networks")
+
     def limits(self) -> Limits:
         data = self.cleaned_data
         return Limits(
@@ -119,3 +127,95 @@ class LimitsForm(forms.Form):
             daily_limit=data["daily_limit"],
             allowed_networks=data["allowed_networks"],
         )
+
+
+# ---- API keys --------------------------------------------------------------------------------------------------------
+
+NEVER, ON_A_DATE = "never", "date"
+
+
+class ChangeApiKeyForm(NetworksForm):
+    name = forms.CharField(
+        max_length=120,
+        help_text="Where the key is used, so that you know it again.",
+        widget=forms.TextInput(attrs={"placeholder": "Production web app", "autocomplete": "off"}),
+    )
+    field_order = ["name", "allowed_networks"]
+
+
+class RestrictionChoice(forms.ModelChoiceField):
+    def label_from_instance(self, obj: Any) -> str:
+        return f"{obj.display_name} and its subdomains" if obj.allow_subdomains else str(obj.display_name)
+
+
+class ApiKeyForm(ChangeApiKeyForm):
+    scopes = forms.MultipleChoiceField(
+        label="What it may do",
+        choices=[(scope.value, f"{scope.label}: {scope.in_words}") for scope in Scope],
+        initial=[Scope.SEND],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one."},
+    )
+    domain = RestrictionChoice(
+        queryset=SendingDomain.objects.none(),
+        required=False,
+        empty_label="Every domain",
+        help_text="A key for one domain sends from that domain only, and sees and changes only what belongs to it.",
+    )
+    expiry = forms.ChoiceField(
+        label="It works",
+        choices=[
+            (NEVER, "Until it is revoked"),
+            ("30", "For 30 days"),
+            ("90", "For 90 days"),
+            ("365", "For 365 days"),
+            (ON_A_DATE, "Until the end of a day (UTC): choose it below"),
+        ],
+        initial=NEVER,
+        widget=forms.RadioSelect,
+    )
+    expires_on = forms.DateField(
+        label="Last day",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+    )
+    field_order = ["name", "scopes", "domain", "expiry", "expires_on", "allowed_networks"]
+
+    def __init__(self, organization: Organization, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["domain"]
+        assert isinstance(field, RestrictionChoice)
+        field.queryset = SendingDomain.objects.of(organization).order_by("name")
+
+    def clean_scopes(self) -> list[str]:
+        return reduced(self.cleaned_data["scopes"])
+
+    def clean_expires_on(self) -> date | None:
+        day: date | None = self.cleaned_data["expires_on"]
+        if self.cleaned_data.get("expiry") != ON_A_DATE:
+            return None
+        if day is None:
+            raise forms.ValidationError("Choose the day.")
+        if not datetime.now(UTC).date() <= day < date.max:
+            raise forms.ValidationError("Choose today or a day to come.")
+        return day
+
+    def expires_at(self) -> datetime | None:
+        if day := self.cleaned_data["expires_on"]:
+            return datetime.combine(day + timedelta(days=1), time(), UTC)
+        expiry = self.cleaned_data["expiry"]
+        return None if expiry == NEVER else datetime.now(UTC) + timedelta(days=int(expiry))
+
+
+class RotateApiKeyForm(forms.Form):
+    keep_old_hours = KeepOldField("The old key")
+
+
+class RevokeApiKeyForm(forms.Form):
+    reason = forms.CharField(
+        label="Why (optional)",
+        max_length=200,
+        required=False,
+        help_text="For the audit log and for those who wonder later.",
+        widget=forms.TextInput(attrs={"placeholder": "Leaked in a public repository", "autocomplete": "off"}),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accounts.audit_log import told
+from accounts.audit_words import told
 from accounts.models import AuditEntry
 from domains.models import SendingDomain
 

@@ -64,6 +64,7 @@ class Lookers:
 
 FOR_PAGES = Lookers(8)
 FOR_THE_CLOCK = Lookers(2)
+IN_REQUESTS = threading.BoundedSemaphore(3)  # of the web process's eight threads, so many may wait for DNS
 
 
 # ---- Asked for -------------------------------------------------------------------------------------------------------
@@ -73,9 +74,16 @@ def check_again(domain: SendingDomain, by: Actor = SYSTEM, *, good_since: dateti
     """Looks now, and returns the domain as then stored (or as given: it is gone).
 
     A look of the last two seconds, or since `good_since`, is not repeated, and one that is under way is waited for: whoever
-    presses again and again learns the same, at no cost.
+    presses again and again learns the same, at no cost. Where too many wait already, a thread looks, and what is stored is
+    returned.
     """
-    stored = _check_again(domain, by, good_since or timezone.now() - SHOWN_AGAIN)
+    if not IN_REQUESTS.acquire(blocking=False):
+        FOR_PAGES.hand_over(partial(_look_if_due, domain.pk, SHOWN_AGAIN))
+        return SendingDomain.objects.filter(pk=domain.pk).first() or domain
+    try:
+        stored = _check_again(domain, by, good_since or timezone.now() - SHOWN_AGAIN)
+    finally:
+        IN_REQUESTS.release()
     FOR_PAGES.hand_over(partial(surroundings.refresh, [stored], at_once=True))
     return stored
 
@@ -136,13 +144,17 @@ def work_off_due(at_once: int = DOMAINS_AT_ONCE) -> None:
 
 def _check(domains: Sequence[SendingDomain]) -> None:
     """One at which our own code fails does not keep the others from their looks."""
+    began_at = timezone.now()
     try:
         check_domains(domains)
     except Exception:
         logger.exception("A look at %s failed", ", ".join(domain.name for domain in domains))
         if len(domains) > 1:
+            stored = SendingDomain.objects.filter(pk__in=[domain.pk for domain in domains], checked_at__gte=began_at)
+            done = set(stored.values_list("pk", flat=True))
             for domain in domains:
-                _check([domain])
+                if domain.pk not in done:
+                    _check([domain])
 
 
 def claim_due(limit: int) -> list[SendingDomain]:

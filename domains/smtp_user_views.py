@@ -11,8 +11,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.api_keys import NewKey
 from accounts.audit import actor_of
-from accounts.http import OrganizationRequest, organization_required
+from accounts.http import OrganizationRequest, member_required
 from accounts.models import ApiKey
+from accounts.permissions import Permission
 from domains import smtp_users
 from domains.forms import KeyForm, LimitsForm, PasswordForm, SmtpUserForm
 from domains.models import SendingDomain, SmtpUser
@@ -20,7 +21,7 @@ from domains.models import SendingDomain, SmtpUser
 FORMER_SHOWN = 10  # keys that do not work any more
 
 
-@organization_required
+@member_required(Permission.READ)
 def smtp_user_list(request: OrganizationRequest) -> HttpResponse:
     users = smtp_users.with_keys(SmtpUser.objects.of(request.organization)).order_by("address")
     context = {
@@ -33,7 +34,7 @@ def smtp_user_list(request: OrganizationRequest) -> HttpResponse:
 
 
 @never_cache
-@organization_required
+@member_required(Permission.MANAGE_CREDENTIALS)
 def smtp_user_create(request: OrganizationRequest) -> HttpResponse:
     """The answer to the form shows the password, once; nothing that could show it again is kept."""
     domain_id = request.GET.get("domain", "")
@@ -55,7 +56,7 @@ def smtp_user_create(request: OrganizationRequest) -> HttpResponse:
     return render(request, "smtp_users/create.html", context)
 
 
-@organization_required
+@member_required(Permission.READ)
 def smtp_user_page(request: OrganizationRequest, smtp_user_id: UUID) -> HttpResponse:
     smtp_user = _smtp_user(request, smtp_user_id)
     context = {
@@ -67,7 +68,7 @@ def smtp_user_page(request: OrganizationRequest, smtp_user_id: UUID) -> HttpResp
 
 
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.MANAGE_CREDENTIALS)
 def smtp_user_limits(request: OrganizationRequest, smtp_user_id: UUID) -> HttpResponse:
     smtp_user = _smtp_user(request, smtp_user_id)
     initial = {
@@ -88,7 +89,7 @@ def smtp_user_limits(request: OrganizationRequest, smtp_user_id: UUID) -> HttpRe
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.MANAGE_CREDENTIALS)
 def smtp_user_password(request: OrganizationRequest, smtp_user_id: UUID) -> HttpResponse:
     """A new password in place of those there are. GET asks, POST does and shows it, once."""
     smtp_user = _smtp_user(request, smtp_user_id)
@@ -112,7 +113,7 @@ def smtp_user_password(request: OrganizationRequest, smtp_user_id: UUID) -> Http
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.MANAGE_CREDENTIALS)
 def smtp_user_key_add(request: OrganizationRequest, smtp_user_id: UUID) -> HttpResponse:
     """One more password. GET asks for its name, POST makes and shows it, once."""
     smtp_user = _smtp_user(request, smtp_user_id)
@@ -130,7 +131,7 @@ def smtp_user_key_add(request: OrganizationRequest, smtp_user_id: UUID) -> HttpR
 
 
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.MANAGE_CREDENTIALS)
 def smtp_user_key_revoke(request: OrganizationRequest, smtp_user_id: UUID, key_id: UUID) -> HttpResponse:
     """GET asks, POST does."""
     smtp_user = _smtp_user(request, smtp_user_id)
@@ -147,7 +148,7 @@ def smtp_user_key_revoke(request: OrganizationRequest, smtp_user_id: UUID, key_i
 
 
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.MANAGE_CREDENTIALS)
 def smtp_user_disable(request: OrganizationRequest, smtp_user_id: UUID) -> HttpResponse:
     """GET asks, POST does."""
     smtp_user = _smtp_user(request, smtp_user_id)
@@ -159,7 +160,7 @@ def smtp_user_disable(request: OrganizationRequest, smtp_user_id: UUID) -> HttpR
 
 
 @require_POST
-@organization_required
+@member_required(Permission.MANAGE_CREDENTIALS)
 def smtp_user_enable(request: OrganizationRequest, smtp_user_id: UUID) -> HttpResponse:
     smtp_user = _smtp_user(request, smtp_user_id)
     try:
@@ -172,7 +173,7 @@ def smtp_user_enable(request: OrganizationRequest, smtp_user_id: UUID) -> HttpRe
 
 
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.MANAGE_CREDENTIALS)
 def smtp_user_remove(request: OrganizationRequest, smtp_user_id: UUID) -> HttpResponse:
     """GET asks, POST does."""
     smtp_user = _smtp_user(request, smtp_user_id)

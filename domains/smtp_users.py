@@ -12,7 +12,7 @@ from django.db.models import Prefetch
 from django.utils import timezone
 from email_validator import EmailNotValidError, validate_email
 
-from accounts.api_keys import NewKey, create_api_key, is_live, revoke_api_key
+from accounts.api_keys import NewKey, end_key, is_live, new_key
 from accounts.audit import SYSTEM, Actor, note
 from accounts.catalogue import Refused
 from accounts.models import ApiKey, Scope, User
@@ -130,13 +130,9 @@ def replace_password(
         if keep_old:
             _check_room_for_key(current)
         old = keys_in_use(current)
-        ends_at = timezone.now() + keep_old
         for api_key in old:
-            if not keep_old:
-                revoke_api_key(api_key)
-            elif api_key.expires_at is None or api_key.expires_at > ends_at:
-                api_key.expires_at = ends_at
-                api_key.save(update_fields=["expires_at"])
+            end_key(api_key, keep=keep_old)
+        ends_at = timezone.now() + keep_old
         key = _add_key(current, name, created_by)
         _note(
             by,
@@ -155,7 +151,7 @@ def revoke_key(smtp_user: SmtpUser, api_key: ApiKey, *, by: Actor = SYSTEM) -> b
         key = keys_in_use(current).filter(pk=api_key.pk).first() if current else None
         if current is None or key is None:
             return False
-        revoke_api_key(key)
+        end_key(key)
         _note(by, "smtp_user.key_revoked", current, before={"key": key.prefix, "name": key.name})
     return True
 
@@ -212,7 +208,7 @@ def remove_smtp_user(smtp_user: SmtpUser, *, by: Actor = SYSTEM) -> bool:
 def end_keys(smtp_user: SmtpUser) -> None:
     """Revokes all of them, for a user who is about to go. In a transaction that has locked the user."""
     for api_key in keys_in_use(smtp_user):
-        revoke_api_key(api_key)
+        end_key(api_key)
 
 
 @across_organizations()
@@ -262,11 +258,12 @@ def _check_room_for_key(smtp_user: SmtpUser) -> None:
 
 def _add_key(smtp_user: SmtpUser, name: str, created_by: User | None) -> NewKey:
     domain = smtp_user.domain
-    key = create_api_key(
+    key = new_key(
         domain.organization,
         name.strip()[:_LONGEST_NAME] or default_key_name(smtp_user),
         [Scope.SEND],
         only_domain=domain.name,
+        is_password=True,
         created_by=created_by,
     )
     SmtpUserKey.objects.create(smtp_user=smtp_user, api_key=key.api_key)

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from domains import exports_views, smtp_user_views, views
+from domains import api_key_views, exports_views, smtp_user_views, views
 from domains.connect import views as connect_views
 from domains.dkim import views as dkim_views
 
@@ -21,6 +21,12 @@ urlpatterns = [
     path("domains/<uuid:domain_id>/records.json", exports_views.records_json, name="domain_records_json"),
     path("domains/<uuid:domain_id>/connect/", connect_views.connect, name="domain_connect"),
     path("domains/<uuid:domain_id>/connected/", connect_views.connected, name="domain_connected"),
+    path("api-keys/", api_key_views.api_key_list, name="api_keys"),
+    path("api-keys/new/", api_key_views.api_key_create, name="api_key_create"),
+    path("api-keys/<uuid:key_id>/", api_key_views.api_key_page, name="api_key"),
+    path("api-keys/<uuid:key_id>/change/", api_key_views.api_key_change, name="api_key_change"),
+    path("api-keys/<uuid:key_id>/rotate/", api_key_views.api_key_rotate, name="api_key_rotate"),
+    path("api-keys/<uuid:key_id>/revoke/", api_key_views.api_key_revoke, name="api_key_revoke"),
     path("smtp-users/", smtp_user_views.smtp_user_list, name="smtp_users"),
     path("smtp-users/new/", smtp_user_views.smtp_user_create, name="smtp_user_create"),
     path("smtp-users/<uuid:smtp_user_id>/", smtp_user_views.smtp_user_page, name="smtp_user"),

@@ -160,7 +160,9 @@ def _keep_zone(domain: SendingDomain, zone: ZoneEvidence) -> None:
     if zone.apex:
         domain.zone = zone.apex
     if zone.name_servers:
-        domain.nameservers = [server.name for server in zone.name_servers]
+        # A stranger's name with odd octets is longer as text than DNS allows names to be.
+        longest = SendingDomain._meta.get_field("name").max_length
+        domain.nameservers = [server.name[:longest] for server in zone.name_servers]
         domain.dns_host = recognise(domain.nameservers).key
 
 

@@ -23,6 +23,8 @@ app.conf.beat_schedule = {
     "forget-usage": {"task": "relay.tasks.forget_usage", "schedule": 3600.0},
     "forget-exchangers": {"task": "relay.tasks.forget_exchangers", "schedule": 3600.0},
     "send-notices": {"task": "accounts.tasks.send_notices", "schedule": 30.0, "options": {"expires": 60}},
+    "forget-sessions": {"task": "accounts.tasks.forget_sessions", "schedule": 3600.0},
+    "tend-api-keys": {"task": "accounts.tasks.tend_api_keys", "schedule": 60.0, "options": {"expires": 60}},
     "retire-dkim-keys": {"task": "domains.tasks.retire_dkim_keys", "schedule": 3600.0},
     "check-domains": {"task": "domains.tasks.check_due_domains", "schedule": 5.0, "options": {"expires": 10}},
 }

@@ -18,6 +18,8 @@ if MODE not in {"sandbox", "live"}:
     raise SystemExit(f"PLUGSEND_MODE must be 'sandbox' or 'live', not {MODE!r}.")
 SANDBOX = MODE == "sandbox"
 DEBUG = env.flag("DEBUG")
+if DEBUG and not SANDBOX:
+    raise SystemExit("DEBUG shows settings and code to everyone who meets an error: it is for the sandbox only.")
 
 SECRET_KEY = env.secret("SECRET_KEY")
 API_KEY_PEPPER = env.secret("API_KEY_PEPPER")  # keys the hash under which API keys are stored
@@ -35,15 +37,48 @@ SYSTEM_DOMAIN = env.text("SYSTEM_DOMAIN", HOSTNAME.split(".", 1)[-1])  # the pla
 ALLOWED_HOSTS = env.words(
     "ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]" if SANDBOX else (urlsplit(WEB_URL).hostname or "")
 )
-CSRF_TRUSTED_ORIGINS = [WEB_URL]
 SECURE = urlsplit(WEB_URL).scheme == "https"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
-SESSION_COOKIE_NAME = "plugsend_session"
 BEHIND_PROXY = env.flag("BEHIND_PROXY")  # what it says about its clients is believed
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
-SECURE_CONTENT_TYPE_NOSNIFF = True
-X_FRAME_OPTIONS = "SAMEORIGIN"
+# Another host name of ours at which previews of customers' HTML are shown; empty: at WEB_URL's, without its privileges.
+CONTENT_HOST = env.text("CONTENT_HOST").lower()
+if CONTENT_HOST and urlsplit(WEB_URL).netloc.lower() == CONTENT_HOST:
+    raise SystemExit("CONTENT_HOST must be another host name than WEB_URL's: cookies belong to a host.")
+if CONTENT_HOST:
+    ALLOWED_HOSTS.append(urlsplit(f"//{CONTENT_HOST}").hostname or "")
 SITE_ID = 1
+
+# ---- Browsers --------------------------------------------------------------------------------------------------------
+
+# What browsers are told with each page is in `plugsend.browser_policy`.
+
+# A name with this prefix is taken by browsers only over HTTPS, for one host and all of it (RFC 6265bis, 4.1.3).
+_COOKIE_PREFIX = "__Host-" if SECURE else ""
+SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}plugsend_session"
+CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}plugsend_csrf"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+# Not Strict: links in our mails, DNS hosts and sign-in elsewhere lead back to pages for which one must be signed in.
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # a cookie less
+CSRF_TRUSTED_ORIGINS = [WEB_URL]  # a proxy may be in front that tells us nothing
+
+# Redirecting needs to know how the client came, which only a proxy tells. The API refuses nothing by a redirect: its clients
+# would send their key in the clear again each time and never notice. Probes come past the proxy.
+SECURE_SSL_REDIRECT = SECURE and BEHIND_PROXY
+SECURE_REDIRECT_EXEMPT = [r"^api(/|$)", r"^healthz$", r"^readyz$"]
+HSTS_SECONDS = env.number("HSTS_SECONDS", 365 * 24 * 3600)
+SECURE_HSTS_SECONDS = HSTS_SECONDS if SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("HSTS_SUBDOMAINS")
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS = [
+    # HSTS for subdomains and preloading speak for hosts that may not be ours, and cannot be taken back: HSTS_SUBDOMAINS.
+    "security.W005",
+    "security.W021",
+]
 
 # ---- Apps ------------------------------------------------------------------------------------------------------------
 
@@ -58,6 +93,9 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -73,16 +111,19 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "accounts.rest.shell.api_shell",  # answers below /api/; what follows is for pages
+    "plugsend.browser_policy.browser_policy",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.away_by_page",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "accounts.middleware.session_seen",
     "accounts.middleware.current_organization",
     "accounts.middleware.behind_walls",  # innermost: sessions and messages are kept outside
 ]
@@ -102,6 +143,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "plugsend.context.platform",
+                "accounts.context.reader",
             ],
             "builtins": ["lucide.templatetags.lucide", "django_htmx.templatetags.django_htmx"],
         },
@@ -177,14 +219,15 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {"NAME": f"accounts.password_rules.{rule}"}
+    for rule in ("LongEnough", "NotLikeThePerson", "NotCommon", "NotOnlyDigits")
 ]
+SESSION_COOKIE_AGE = env.number("SESSION_HOURS", 14 * 24) * 3600  # from signing in
+
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "home"
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if BEHIND_PROXY else 0
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
@@ -194,10 +237,70 @@ ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
 ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if SECURE else "http"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300  # seconds
+# Counted in the cache, so also without Valkey (`plugsend.cache`). ip: of an address; key: of an account's address.
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "10/m/ip,5/5m/key",
+    "signup": "20/m/ip",
+    "reset_password": "20/m/ip,5/m/key",
+    "reset_password_from_key": "20/m/ip",
+    "confirm_email": "1/10s/key",
+    "change_password": "5/m/user",
+    "manage_email": "10/m/user",
+    "reauthenticate": "10/m/user",
+}
+
+MFA_ADAPTER = "accounts.second_factor.MfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_PASSKEY_SIGNUP_ENABLED = True
+MFA_TOTP_ISSUER = "PlugSend"
+MFA_TOTP_TOLERANCE = 1  # steps of 30 s; RFC 6238, 5.2
+MFA_FORMS = {
+    "authenticate": "accounts.second_factor.AuthenticateForm",
+    "reauthenticate": "accounts.second_factor.ReauthenticateForm",
+    "add_webauthn": "accounts.second_factor.AddKeyForm",
+}
+
+# ---- Sign-in by others -----------------------------------------------------------------------------------------------
+# A provider is there when its client is set: its app with its addresses, its button on the pages.
+
+SOCIALACCOUNT_ADAPTER = "accounts.social.SocialAccountAdapter"
+SOCIALACCOUNT_FORMS = {"signup": "accounts.social.SignupForm", "disconnect": "accounts.social.DisconnectForm"}
+SOCIALACCOUNT_AUTO_SIGNUP = False  # an organization's name is asked for
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False  # a provider's word about an address opens no account that is there already
+SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, Any]] = {}
+
+
+def add_provider(kind: str, client_id: str, secret: str, **app: Any) -> None:
+    """`kind`: allauth's word. PKCE (RFC 7636) is always asked for."""
+    INSTALLED_APPS.append(f"allauth.socialaccount.providers.{kind}")
+    client = {"client_id": client_id, "secret": secret, **app}
+    SOCIALACCOUNT_PROVIDERS[kind] = {"APPS": [client], "OAUTH_PKCE_ENABLED": True}
+
+
+if GOOGLE_CLIENT_ID := env.text("GOOGLE_CLIENT_ID"):
+    add_provider("google", GOOGLE_CLIENT_ID, env.text("GOOGLE_CLIENT_SECRET"), name="Google")
+if GITHUB_CLIENT_ID := env.text("GITHUB_CLIENT_ID"):
+    add_provider("github", GITHUB_CLIENT_ID, env.text("GITHUB_CLIENT_SECRET"), name="GitHub")
+if OIDC_ISSUER := env.text("OIDC_ISSUER"):
+    if not SANDBOX and urlsplit(OIDC_ISSUER).scheme != "https":
+        raise SystemExit(f"OIDC_ISSUER must begin with https://, not {OIDC_ISSUER!r}.")
+    add_provider(
+        "openid_connect",
+        env.text("OIDC_CLIENT_ID"),
+        env.text("OIDC_CLIENT_SECRET"),
+        name=env.text("OIDC_NAME", "single sign-on"),
+        provider_id="sso",
+        settings={"server_url": OIDC_ISSUER},
+    )
 
 EMAIL_BACKEND = "relay.submission.email_backend.PlugSendBackend"
 DEFAULT_FROM_EMAIL = f"PlugSend <no-reply@{SYSTEM_DOMAIN}>"

@@ -1,9 +1,13 @@
 """Every address of the platform. Pages of an app are listed in its own `urls.py`."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
 from plugsend import views
+
+# Operators sign in as everybody does: with their second factor, and counted. Django's own form knows neither.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -11,6 +15,7 @@ urlpatterns = [
     path("healthz", views.healthz, name="healthz"),
     path("favicon.ico", views.favicon),
     path("readyz", views.readyz, name="readyz"),
+    path("accounts/", include("accounts.signin_urls")),
     path("accounts/", include("allauth.urls")),
     path("", include("accounts.urls")),
     path("", include("domains.urls")),
@@ -19,3 +24,5 @@ urlpatterns = [
     path("api/v1/", include("plugsend.api_urls")),
     path("admin/", admin.site.urls),
 ]
+
+handler400 = "plugsend.views.not_understood"

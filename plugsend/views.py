@@ -6,15 +6,18 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.core.cache import cache
+from django.core.exceptions import RequestDataTooBig
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.urls import reverse
 
-from accounts.http import OrganizationRequest, organization_required
-from accounts.models import Organization
+from accounts.http import OrganizationRequest, member_required
+from accounts.models import Membership, Organization
+from accounts.permissions import Permission
 from domains.models import DomainStatus, SendingDomain, SmtpUser
 from domains.trouble import troubles_of
 from events.models import Event, EventType
@@ -31,7 +34,7 @@ class Step:
     title: str
     text: str
     url: str
-    action: str
+    action: str  # empty where the reader's role does not permit it
     is_done: bool
     is_next: bool = False
 
@@ -42,7 +45,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return render(request, "home.html")
 
 
-@organization_required
+@member_required(Permission.READ)
 def overview(request: OrganizationRequest) -> HttpResponse:
     organization = request.organization
     smtp_user = (
@@ -52,7 +55,7 @@ def overview(request: OrganizationRequest) -> HttpResponse:
         .order_by("-created_at")
         .first()
     )
-    steps = checklist(organization, smtp_user)
+    steps = checklist(organization, smtp_user, request.membership)
     done = sum(step.is_done for step in steps)
     page = messages_page(organization, limit=RECENT)
     troubles = troubles_of(organization)
@@ -75,7 +78,7 @@ def overview(request: OrganizationRequest) -> HttpResponse:
     return render(request, "overview_live.html" if request.htmx else "overview.html", context)
 
 
-def checklist(organization: Organization, smtp_user: SmtpUser | None) -> list[Step]:
+def checklist(organization: Organization, smtp_user: SmtpUser | None, member: Membership) -> list[Step]:
     """What is done is read from the rows themselves, so the list cannot be out of step with them."""
     domains = SendingDomain.objects.of(organization)
     domain = domains.order_by("-status", "created_at").first()  # a verified one before one that waits
@@ -88,21 +91,21 @@ def checklist(organization: Organization, smtp_user: SmtpUser | None) -> list[St
             f"Publish the DNS records of {domain.display_name}." if domain and not verified
             else "Prove with DNS records that you may send from it.",
             reverse("domain", args=[domain.pk]) if domain else reverse("domain_add"),
-            "Show DNS records" if domain else "Add domain",
+            "Show DNS records" if domain else "Add domain" if member.may(Permission.MANAGE_DOMAINS) else "",
             verified,
         ),
         Step(
             "Create an SMTP user",
             "An address on your domain; its password is an API key.",
             reverse("smtp_user_create"),
-            "Create SMTP user",
+            "Create SMTP user" if member.may(Permission.MANAGE_CREDENTIALS) else "",
             smtp_user is not None,
         ),
         Step(
             "Send your first message",
             "Over SMTP or REST: both doors lead to the same place.",
             reverse("smtp_user", args=[smtp_user.pk]) if smtp_user else reverse("smtp_user_create"),
-            "Show settings and examples",
+            "Show settings and examples" if smtp_user or member.may(Permission.MANAGE_CREDENTIALS) else "",
             message is not None,
         ),
         Step(
@@ -123,6 +126,12 @@ def checklist(organization: Organization, smtp_user: SmtpUser | None) -> list[St
 def favicon(request: HttpRequest) -> HttpResponse:
     """Where browsers look by themselves, such as from a preview."""
     return redirect(static("logo.svg"), permanent=False)
+
+
+def not_understood(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """The answer to what Django finds suspicious: of what kind it is, and no more."""
+    status = 413 if isinstance(exception, RequestDataTooBig) else 400
+    return HttpResponse(render_to_string(f"{status}.html"), status=status)
 
 
 def healthz(request: HttpRequest) -> HttpResponse:

@@ -14,7 +14,9 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
-from accounts.http import OrganizationRequest, organization_required
+from accounts.audit import actor_of
+from accounts.http import OrganizationRequest, member_required
+from accounts.permissions import Permission
 from relay import actions
 from relay.action_words import Notice, notice, recipients, words_for
 from relay.actions import Acted, Action
@@ -28,7 +30,7 @@ TOO_LONG = "That search went through too much. Choose a state or a destination (
 
 
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.ACT_ON_MAIL)
 def act_on_message(request: OrganizationRequest, message_id: UUID, action: Action) -> HttpResponse:
     """GET asks, POST does. `?recipient=<id>`: only that one."""
     if not Message.objects.of(request.organization).filter(pk=message_id).exists():
@@ -38,7 +40,7 @@ def act_on_message(request: OrganizationRequest, message_id: UUID, action: Actio
     scheduled = actions.are_scheduled(chosen)
     if request.method == "POST":
         acted = actions.act_on_message(
-            action, request.organization, message_id, by=request.user.email, recipient_id=recipient_id
+            action, request.organization, message_id, by=actor_of(request), recipient_id=recipient_id
         )
         told = notice(action, acted, scheduled=scheduled)
         if request.htmx:
@@ -63,7 +65,7 @@ def act_on_message(request: OrganizationRequest, message_id: UUID, action: Actio
 
 
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.ACT_ON_MAIL)
 def act_on_matching(request: OrganizationRequest, action: Action) -> HttpResponse:
     """GET counts and asks, POST does. A long work is done in steps, each a request: the page asks for the next itself."""
     wanted = read_filter(request.GET.get("state", ""), request.GET.get("q", ""))
@@ -95,7 +97,7 @@ def act_on_matching(request: OrganizationRequest, action: Action) -> HttpRespons
 def _step(request: OrganizationRequest, action: Action, wanted: RecipientFilter, back: str) -> HttpResponse:
     started = _moment(request.POST.get("started", ""))
     scheduled = wanted.state == RecipientState.SCHEDULED
-    acted = actions.act_on_matching(action, request.organization, wanted, by=request.user.email, started=started)
+    acted = actions.act_on_matching(action, request.organization, wanted, by=actor_of(request), started=started)
     done = acted.changed + _number(request.POST.get("done", ""))
     if acted.more:
         context = {

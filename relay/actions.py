@@ -7,10 +7,12 @@ and told instead.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +22,7 @@ from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, Value, Wh
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from accounts.audit import SYSTEM, Actor, Thing, note
 from accounts.ids import time_of, uuid7
 from accounts.models import Organization
 from events.log import Detail
@@ -110,7 +113,12 @@ def possible_actions(recipient: Recipient, now: datetime) -> frozenset[Action]:
 
 
 def act_on_message(
-    action: Action, organization: Organization, message_id: UUID, *, by: str, recipient_id: UUID | None = None
+    action: Action,
+    organization: Organization,
+    message_id: UUID,
+    *,
+    by: Actor = SYSTEM,
+    recipient_id: UUID | None = None,
 ) -> Acted:
     """On a message's recipients, or on that one of them."""
     recipients = recipients_of(organization, message_id, recipient_id)
@@ -119,26 +127,32 @@ def act_on_message(
 
 
 def act_on_matching(
-    action: Action, organization: Organization, wanted: RecipientFilter, *, by: str, started: datetime
+    action: Action, organization: Organization, wanted: RecipientFilter, *, started: datetime, by: Actor = SYSTEM
 ) -> Acted:
     """On an organization's recipients that match, `MOST_AT_ONCE` at most.
 
     `started`: the moment at which somebody asked for it. Going on leaves out what has moved since: a recipient that was
     tried again and deferred again has had its retry.
     """
-    return act(action, matching(organization, wanted).filter(state_at__lte=started), by=by)
+    chosen = matching(organization, wanted).filter(state_at__lte=started)
+    return act(action, chosen, by=by, chosen_as=wanted.words)
 
 
-def act(action: Action, recipients: QuerySet[Recipient], *, by: str) -> Acted:
-    """On those of the recipients whom it applies to. `by` stands in each event."""
-    found = recipients.filter(_POSSIBLE[action]).order_by().values_list("id", flat=True)[: MOST_AT_ONCE + 1]
-    ids = list(found)
+def act(action: Action, recipients: QuerySet[Recipient], *, by: Actor = SYSTEM, chosen_as: str = "") -> Acted:
+    """On those of the recipients whom it applies to. `by` stands in each event.
+
+    The audit log has one entry for each of their organizations, which says how they were chosen: `chosen_as`.
+    """
+    found = recipients.filter(_POSSIBLE[action]).order_by().values_list("id", "organization_id")[: MOST_AT_ONCE + 1]
+    owners = dict(found)
+    ids = list(owners)[:MOST_AT_ONCE]
+    entries = _Entries(action, by, chosen_as, Counter(owners[one] for one in ids))
     changed = 0
-    for start in range(0, min(len(ids), MOST_AT_ONCE), BATCH):
-        rows, due = _act_on_batch(action, ids[start : min(start + BATCH, MOST_AT_ONCE)], by)
+    for start in range(0, len(ids), BATCH):
+        rows, due = _act_on_batch(action, ids[start : start + BATCH], by, entries)
         changed += len(rows)
         _wake_for(due)
-    return Acted(changed, busy=_count(recipients.filter(_BUSY)), more=len(ids) > MOST_AT_ONCE)
+    return Acted(changed, busy=_count(recipients.filter(_BUSY)), more=len(owners) > MOST_AT_ONCE)
 
 
 def count(action: Action, recipients: QuerySet[Recipient]) -> Count:
@@ -169,7 +183,7 @@ def matching(organization: Organization, wanted: RecipientFilter) -> QuerySet[Re
     return Recipient.objects.of(organization).filter(wanted.condition())
 
 
-def reschedule(organization: Organization, message_id: UUID, send_at: datetime | None, *, by: str) -> Acted:
+def reschedule(organization: Organization, message_id: UUID, send_at: datetime | None, *, by: Actor = SYSTEM) -> Acted:
     """Another time for the recipients that wait for theirs; `None`: now. What was held meanwhile will wait for it, too."""
     now = timezone.now()
     moment = send_at or now
@@ -192,15 +206,21 @@ def reschedule(organization: Organization, message_id: UUID, send_at: datetime |
             Message.objects.of(organization).filter(pk=message_id).update(scheduled_at=moment)
             others = recipients.filter(_OPEN).exclude(id__in=[row.id for row in locked])
             put_off(message_id, moment, others_are_open=others.exists())
-            detail = Detail(by=by, send_at=moment.isoformat())
+            detail = Detail(by=by.in_events, send_at=moment.isoformat())
             Event.objects.bulk_create(_event(EventType.SCHEDULED, row, now, detail) for row in rows)
+            note(
+                by, "message.rescheduled", _named(rows), organization_id=organization.pk,
+                before={"scheduled_at": message.scheduled_at}, after={"scheduled_at": moment, "recipients": len(rows)},
+            )  # fmt: skip
     if send_at is None:
         _wake_for(rows)
     busy = _count(recipients.filter(_BUSY))
     return Acted(len(rows), busy, not_applicable=recipients.count() - len(rows) - busy)
 
 
-def _act_on_batch(action: Action, ids: Sequence[UUID], by: str) -> tuple[list[Recipient], list[Recipient]]:
+def _act_on_batch(
+    action: Action, ids: Sequence[UUID], by: Actor, entries: _Entries
+) -> tuple[list[Recipient], list[Recipient]]:
     """Locks, looks again, changes and logs. Returns the rows as they were before, and those of them that are due now."""
     now = timezone.now()
     with transaction.atomic():
@@ -222,6 +242,7 @@ def _act_on_batch(action: Action, ids: Sequence[UUID], by: str) -> tuple[list[Re
         )
         if action is Action.CANCEL:
             forget_ended({row.message_id for row in rows})
+        entries.write(rows)
     return rows, at_once if action in {Action.RETRY, Action.RELEASE} else []
 
 
@@ -262,10 +283,10 @@ _EVENTS = {
 }
 
 
-def _detail(action: Action, row: Recipient, by: str, now: datetime, time: datetime | None) -> Detail:
+def _detail(action: Action, row: Recipient, by: Actor, now: datetime, time: datetime | None) -> Detail:
     if action is Action.RETRY and row.state == RecipientState.SCHEDULED:
         time = now
-    return Detail(by=by, send_at=time.isoformat()) if time else Detail(by=by)
+    return Detail(by=by.in_events, send_at=time.isoformat()) if time else Detail(by=by.in_events)
 
 
 def _event(kind: EventType, row: Recipient, now: datetime, detail: Detail) -> Event:
@@ -283,6 +304,51 @@ def _event(kind: EventType, row: Recipient, now: datetime, detail: Detail) -> Ev
 
 def _count(recipients: QuerySet[Recipient]) -> int:
     return recipients.order_by()[:COUNTED_MOST].count()
+
+
+# ---- In the audit log ------------------------------------------------------------------------------------------------
+
+_VERBS = {Action.RETRY: "retried", Action.HOLD: "held", Action.RELEASE: "released", Action.CANCEL: "cancelled"}
+
+
+class _Entries:
+    """Of an act: one for each organization, in the transaction of the first batch that changes something of its own.
+
+    Where that is not the only batch, the entry says how many recipients there are at most: the timeline of each says what came
+    of it.
+    """
+
+    def __init__(self, action: Action, by: Actor, chosen_as: str, chosen: Counter[UUID]) -> None:
+        """`chosen`: how many recipients, by organization."""
+        self._verb, self._by, self._chosen_as = _VERBS[action], by, chosen_as
+        self._untold = chosen
+        self._is_exact = chosen.total() <= BATCH
+
+    def write(self, rows: Sequence[Recipient]) -> None:
+        for organization_id, batch in groupby(sorted(rows, key=_owner), key=_owner):
+            if organization_id in self._untold:
+                self._write_one(organization_id, list(batch), self._untold.pop(organization_id))
+
+    def _write_one(self, organization_id: UUID, rows: list[Recipient], chosen: int) -> None:
+        after: dict[str, Any] = {"recipients": len(rows)} if self._is_exact else {"recipients_at_most": chosen}
+        if self._chosen_as:
+            after["chosen"] = f"recipients {self._chosen_as}"
+        is_one = len({row.message_id for row in rows}) == 1 and not self._chosen_as
+        thing = _named(rows) if self._is_exact or is_one else Thing(None, "many messages")
+        note(self._by, f"message.{self._verb}", thing, organization_id=organization_id, after=after)
+
+
+def _owner(row: Recipient) -> UUID:
+    return row.organization_id
+
+
+def _named(rows: Sequence[Recipient]) -> Thing:
+    """The message that the recipients are of, named by them."""
+    messages = {row.message_id for row in rows}
+    others = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
+    if len(messages) > 1:
+        return Thing(None, f"{len(messages):,} messages")
+    return Thing(messages.pop(), f"message to {rows[0].address}{others}")
 
 
 # ---- Waking ----------------------------------------------------------------------------------------------------------

@@ -3,12 +3,14 @@
 What delivery is steered by (exchangers, pools, policies) stands in `relay.delivery_admin`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import unquote
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.db.models.functions import Length
 from django.http import HttpRequest, HttpResponse
@@ -16,9 +18,11 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 
+from accounts.admin_audit import AuditedAdmin, note_operator
 from accounts.admin_lists import COUNTED, GrowingTableAdmin
+from accounts.audit import actor_of
+from accounts.models import Organization
 from domains.names import DomainRefused, normalize_domain
 from relay import actions
 from relay.action_words import WORDS, notice, recipients
@@ -30,14 +34,17 @@ from relay.delivery_admin import (
     PoolAssignmentAdmin,
 )
 from relay.models import Content, Message, Recipient, Suppression
-from relay.suppressions import normalized
+from relay.suppressions import normalized, remove_suppressions
 
 __all__ = ["ExchangerGroupAdmin", "IpPoolAdmin", "MtaStsPolicyAdmin", "PoolAssignmentAdmin"]
 
 
 @admin.register(Message)
 class MessageAdmin(GrowingTableAdmin):
-    list_display = ["id", "submitted_at", "header_from", "subject", "recipient_count", "door", "organization"]
+    """Subject, tags and metadata are content: they stand on a message's own page alone. Who opens that leaves an entry in the
+    organization's audit log."""
+
+    list_display = ["id", "submitted_at", "header_from", "recipient_count", "door", "organization"]
     list_filter = ["door"]
     list_select_related = ["organization"]
     fields = [
@@ -45,6 +52,16 @@ class MessageAdmin(GrowingTableAdmin):
         "size_bytes", "recipient_count", "tags", "metadata", "scheduled_at", "domain_id", "smtp_user_id", "api_key_id", "trace",
     ]  # fmt: skip
     readonly_fields = ["trace"]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        with transaction.atomic():
+            answer = super().change_view(request, object_id, form_url, extra_context)
+            message = self.get_object(request, unquote(object_id))
+            if message is not None:
+                note_operator(request, "read", message, [message.organization_id])
+        return answer
 
     @admin.display(description="What happened")
     def trace(self, message: Message) -> SafeString:
@@ -93,7 +110,7 @@ def _admin_action(action: Action) -> Any:
                 "checkbox_name": ACTION_CHECKBOX_NAME,
             }
             return TemplateResponse(request, "admin/relay/recipient/act.html", context)
-        acted = actions.act(action, queryset, by="operator")
+        acted = actions.act(action, queryset, by=actor_of(request, operator=True))
         more = " More match: apply the action again." if acted.more else ""
         told = notice(action, acted)
         model_admin.message_user(request, told.text + more, "SUCCESS" if told.is_good else "WARNING")
@@ -165,7 +182,7 @@ class ContentAdmin(GrowingTableAdmin):
 
 
 @admin.register(Suppression)
-class SuppressionAdmin(ModelAdmin):
+class SuppressionAdmin(AuditedAdmin):
     """Made by bounces and by the organization's people; operators may remove one."""
 
     paginator = GrowingTableAdmin.paginator
@@ -188,6 +205,20 @@ class SuppressionAdmin(ModelAdmin):
             return queryset.filter(organization_id=UUID(term)), False
         except ValueError:
             return queryset.filter(address=normalized(term) or term.lower()), False
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self._remove(request, [obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._remove(request, queryset)
+
+    def _remove(self, request: HttpRequest, suppressions: Iterable[Suppression]) -> None:
+        by_organization: dict[UUID, list[UUID]] = {}
+        for one in suppressions:
+            by_organization.setdefault(one.organization_id, []).append(one.pk)
+        with transaction.atomic():
+            for organization_id, ids in sorted(by_organization.items()):
+                remove_suppressions(Organization(pk=organization_id), ids=ids, by=actor_of(request, operator=True))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin
@@ -13,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from unfold.admin import ModelAdmin, TabularInline
 
+from accounts.admin_audit import AuditedAdmin
 from accounts.admin_lists import NewestRowsPaginator, ReadOnlyAdmin
 from domains.names import DomainRefused, normalize_domain
 from events.reasons import REASONS
@@ -143,13 +145,16 @@ class PoolAssignmentForm(forms.ModelForm):
 
 
 @admin.register(PoolAssignment)
-class PoolAssignmentAdmin(ModelAdmin):
+class PoolAssignmentAdmin(AuditedAdmin):
     form = PoolAssignmentForm
     list_display = ["pool", "organization", "domain"]
     list_filter = ["pool"]
     list_select_related = ["pool", "organization", "domain"]
     autocomplete_fields = ["pool", "organization", "domain"]
     show_full_result_count = False
+
+    def organizations_of(self, obj: Any) -> set[UUID]:
+        return {obj.organization_id or obj.domain.organization_id}
 
 
 @admin.register(MtaStsPolicy)

@@ -7,14 +7,15 @@ from uuid import UUID
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 
-from accounts.http import OrganizationRequest, organization_required
+from accounts.http import OrganizationRequest, member_required
+from accounts.permissions import Permission
 from domains.frame import frame
 from domains.models import SendingDomain
 from relay.domain_health import DAYS, domain_health
 from relay.search import TookTooLong
 
 
-@organization_required
+@member_required(Permission.READ)
 def domain_health_page(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
     try:

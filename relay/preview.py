@@ -1,7 +1,8 @@
 """A mail made readable: headers, text, and HTML that can do no harm. Plain functions over octets.
 
-What comes in was written by anyone. It is shown escaped, or cleaned by nh3 and served under a policy (`PREVIEW_POLICY`)
-that takes every privilege from it: no scripts, no forms, no same origin, nothing loaded from elsewhere.
+What comes in was written by anyone. It is shown escaped, or cleaned by nh3 and served under a policy (`preview_policy`) that
+takes every privilege from it: no scripts, no forms, no origin, no way to the page around it, and nothing loaded from elsewhere
+but images, where the reader asks for them.
 """
 
 from __future__ import annotations
@@ -15,11 +16,7 @@ import nh3
 
 TEXT_SHOWN = 30_000  # characters: a page stays light, the whole mail is a download away
 SOURCE_SHOWN = 40_000  # octets
-HTML_SHOWN = 1_000_000
-
-PREVIEW_POLICY = (
-    "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-)
+HTML_SHOWN = 250_000  # characters: time to clean the worst grows with the square; mail clients cut at 100 KiB
 
 _PRESENTATION = {
     "align",
@@ -54,6 +51,7 @@ class Preview:
     headers: list[tuple[str, str]]
     text: str
     has_html: bool
+    may_have_remote_images: bool
     attachments: list[Attachment]
     source: str
     text_is_cut: bool
@@ -63,11 +61,13 @@ class Preview:
 def preview(raw: bytes) -> Preview:
     message = _parse(raw)
     text = _body(message, "plain")
+    html = _body(message, "html")
     source = raw[:SOURCE_SHOWN].decode("utf-8", "replace").replace("\r\n", "\n")
     return Preview(
         headers=headers(raw),
         text=text[:TEXT_SHOWN],
         has_html=_part(message, "html") is not None,
+        may_have_remote_images=may_have_remote_images(html[:HTML_SHOWN]),
         attachments=_attachments(message),
         source=source,
         text_is_cut=len(text) > TEXT_SHOWN,
@@ -81,8 +81,24 @@ def headers(raw: bytes) -> list[tuple[str, str]]:
     return [(name, _decoded(name, str(value))) for name, value in block.items()]
 
 
+def preview_policy(*, framed_by: str, remote_images: bool) -> str:
+    """The Content-Security-Policy of `safe_html`. `framed_by`: the source expression of the pages that may show it.
+
+    It holds wherever the HTML is opened: in its frame, in a tab of its own, at whatever host.
+    """
+    return (
+        f"sandbox; default-src 'none'; img-src data:{' https:' if remote_images else ''}; style-src 'unsafe-inline'; "
+        f"base-uri 'none'; form-action 'none'; frame-ancestors {framed_by}"
+    )
+
+
+def may_have_remote_images(html: str) -> bool:
+    html = html.lower()
+    return "https://" in html and ("<img" in html or "url(" in html)
+
+
 def safe_html(raw: bytes) -> str | None:
-    """The mail's HTML part as a whole document, cleaned; None when there is none. Serve it with `PREVIEW_POLICY`."""
+    """The mail's HTML part as a whole document, cleaned; None when there is none. Serve it with `preview_policy`."""
     body = _body(_parse(raw), "html")
     if not body:
         return None
@@ -91,15 +107,23 @@ def safe_html(raw: bytes) -> str | None:
         tags=_TAGS,
         attributes=_ATTRIBUTES,
         clean_content_tags={"script", "style", "title"},
+        attribute_filter=_kept,
         url_schemes={"http", "https", "mailto", "data"},
         link_rel="noopener noreferrer nofollow",
     )
     # Links open nowhere: the sandbox forbids new windows, and `_blank` keeps them from replacing the preview.
+    end = "<p>Cut short here. Download the mail to see all of it.</p>" if len(body) > HTML_SHOWN else ""
     return (
         '<!doctype html><html><head><meta charset="utf-8"><base target="_blank">'
         "<style>body{margin:16px;font:15px/1.5 system-ui,sans-serif;color:#18181b;background:#fff}"
-        "img{max-width:100%}</style></head><body>" + cleaned + "</body></html>"
+        "img{max-width:100%}</style></head><body>" + cleaned + end + "</body></html>"
     )
+
+
+def _kept(tag: str, attribute: str, value: str) -> str | None:
+    """Of `data:` addresses those of pictures only: elsewhere they are whole documents."""
+    is_data = attribute in {"href", "src", "cite"} and value.lstrip().lower().startswith("data:")
+    return None if is_data and not (tag == "img" and attribute == "src") else value
 
 
 def _parse(raw: bytes) -> EmailMessage:

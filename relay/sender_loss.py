@@ -18,16 +18,19 @@ from events.models import Event, EventType
 from relay.models import RecipientState
 
 MESSAGES_AT_ONCE = 1000
+RECIPIENTS_AT_ONCE = 1000  # in one transaction
 OPEN_AT_MOST = timedelta(days=35)  # scheduled 30 days ahead, then tried for 3
 
 _MESSAGES = "SELECT id FROM relay_message WHERE domain_id = %s AND id > %s ORDER BY id LIMIT %s"
 
-# Not what is in a worker's hands: it ends it itself, or its lease runs out.
+# Not what is in a worker's hands: it ends it itself, or its lease runs out. Not of a domain that is its owner's again: word of
+# the loss may have been under way for long.
 _END = """
     UPDATE relay_recipient r SET state = %(state)s, state_at = %(now)s, reason = %(reason)s, next_attempt_at = NULL
     FROM (SELECT id FROM relay_recipient
           WHERE message_id = ANY(%(messages)s) AND id >= %(since)s AND next_attempt_at IS NOT NULL AND leased_by IS NULL
-          ORDER BY id FOR UPDATE SKIP LOCKED) waiting
+            AND NOT EXISTS (SELECT FROM domains_sendingdomain WHERE id = %(domain)s AND status <> 'taken_over')
+          ORDER BY id LIMIT %(most)s FOR UPDATE SKIP LOCKED) waiting
     WHERE r.id = waiting.id
     RETURNING r.id, r.message_id, r.organization_id, r.address, r.attempts, r.last_reply
 """
@@ -44,7 +47,8 @@ def end_mail_of(domain_id: UUID, reason: str) -> int:
     """`reason` as in events.reasons. Returns how many recipients ended."""
     ended, after = 0, first_id_at(timezone.now() - OPEN_AT_MOST)
     while messages := _messages(domain_id, after):
-        ended += _end(messages, reason)
+        while count := _end(domain_id, messages, reason):
+            ended += count
         after = messages[-1]
     return ended
 
@@ -55,13 +59,13 @@ def _messages(domain_id: UUID, after: UUID) -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _end(messages: list[UUID], reason: str) -> int:
+def _end(domain_id: UUID, messages: list[UUID], reason: str) -> int:
     now = timezone.now()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             _END,
             {"state": RecipientState.BOUNCED.value, "now": now, "reason": reason, "messages": messages,
-             "since": messages[0]},
+             "since": messages[0], "domain": domain_id, "most": RECIPIENTS_AT_ONCE},
         )  # fmt: skip
         rows = cursor.fetchall()
         Event.objects.bulk_create(

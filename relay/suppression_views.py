@@ -7,14 +7,16 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from accounts.http import OrganizationRequest, organization_required
+from accounts.audit import actor_of
+from accounts.http import OrganizationRequest, member_required
+from accounts.permissions import Permission
 from relay.forms import SuppressionForm
 from relay.models import Suppression
 from relay.suppressions import AddressRefused, reason_title, suppress, suppressions_page, unsuppress
 from relay.views import page_key
 
 
-@organization_required
+@member_required(Permission.READ)
 def suppression_list(request: OrganizationRequest) -> HttpResponse:
     """The newest first; `?before=<id>` is the next page, `?q=` an address or a part of one."""
     search = request.GET.get("q", "").strip().replace("\0", "")[:254]
@@ -25,12 +27,12 @@ def suppression_list(request: OrganizationRequest) -> HttpResponse:
     return render(request, "suppressions/list.html", context)
 
 
-@organization_required
+@member_required(Permission.MANAGE_SUPPRESSIONS)
 def suppression_add(request: OrganizationRequest) -> HttpResponse:
     form = SuppressionForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            suppression, is_new = suppress(request.organization, form.cleaned_data["address"])
+            suppression, is_new = suppress(request.organization, form.cleaned_data["address"], by=actor_of(request))
         except AddressRefused as refused:
             form.add_error("address", refused.message)
         else:
@@ -41,12 +43,12 @@ def suppression_add(request: OrganizationRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.MANAGE_SUPPRESSIONS)
 def suppression_remove(request: OrganizationRequest, suppression_id: UUID) -> HttpResponse:
     """GET asks, POST does."""
     suppression = get_object_or_404(Suppression.objects.of(request.organization), pk=suppression_id)
     if request.method == "POST":
-        unsuppress(request.organization, suppression.pk)
+        unsuppress(request.organization, suppression.pk, by=actor_of(request))
         messages.success(request, f"{suppression.address} is not suppressed any more. Mail to it is sent again.")
         return redirect("suppressions")
     context = {"suppression": suppression, "title": reason_title(suppression.reason)}

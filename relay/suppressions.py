@@ -5,7 +5,7 @@ The delivery engine makes and heeds them too. It compares `lower(local part) || 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
+from accounts.audit import SYSTEM, Actor, Thing, note
 from accounts.ids import first_id_at
 from accounts.models import Organization
 from accounts.scoping import OrganizationQuerySet
@@ -50,19 +51,30 @@ def normalized(address: str) -> str | None:
 
 
 def suppress(
-    organization: Organization, address: str, *, reason: str = MANUAL, message_id: UUID | None = None, reply: str = ""
+    organization: Organization,
+    address: str,
+    *,
+    reason: str = MANUAL,
+    message_id: UUID | None = None,
+    reply: str = "",
+    by: Actor = SYSTEM,
 ) -> tuple[Suppression, bool]:
     """The address's suppression, and whether it is new: the first one stays with its reason. Raises AddressRefused."""
     key = normalized(address.strip())
     if key is None:
         raise AddressRefused(f"“{address.strip()}” is not a valid address. Write it as name@domain.com.")
     values = {"reason": reason, "message_id": message_id, "reply": reply}
-    return Suppression.objects.of(organization).get_or_create(
-        organization_id=organization.pk, address=key, defaults=values
-    )
+    with transaction.atomic():
+        suppressions = Suppression.objects.of(organization)
+        found, is_new = suppressions.get_or_create(organization_id=organization.pk, address=key, defaults=values)
+        if is_new:
+            _note_added(organization, [found], by)
+    return found, is_new
 
 
-def suppress_all(organization: Organization, addresses: Iterable[str]) -> dict[str, tuple[Suppression, bool]]:
+def suppress_all(
+    organization: Organization, addresses: Iterable[str], *, by: Actor = SYSTEM
+) -> dict[str, tuple[Suppression, bool]]:
     """As `suppress`, for many. `addresses`: as from `normalized`; so are the keys of what is returned."""
     # In the order in which the engine suppresses, so that neither waits for the other in a circle. What is there already is
     # locked, so that it cannot go before it is read.
@@ -76,6 +88,7 @@ def suppress_all(organization: Organization, addresses: Iterable[str]) -> dict[s
             made, update_conflicts=True, unique_fields=["organization", "address"], update_fields=["address"]
         )
         found = list(Suppression.objects.of(organization).filter(address__in=[one.address for one in made]))
+        _note_added(organization, [one for one in found if one.pk in new], by)
     return {one.address: (one, one.pk in new) for one in found}
 
 
@@ -90,7 +103,7 @@ def find_suppression(organization: Organization, which: str) -> Suppression | No
 
 
 def remove_suppressions(
-    organization: Organization, *, addresses: Iterable[str] = (), ids: Iterable[UUID] = ()
+    organization: Organization, *, addresses: Iterable[str] = (), ids: Iterable[UUID] = (), by: Actor = SYSTEM
 ) -> list[Suppression]:
     """Removes those that are there and returns them. `addresses`: as from `normalized`."""
     condition = Q(address__in=list(addresses)) | Q(pk__in=list(ids))
@@ -98,12 +111,13 @@ def remove_suppressions(
         query = Suppression.objects.of(organization).filter(condition).order_by("address")
         found = list(query.select_for_update())
         Suppression.objects.of(organization).filter(pk__in=[one.pk for one in found]).delete()
+        _note_removed(organization, found, by)
     return found
 
 
-def unsuppress(organization: Organization, suppression_id: UUID) -> bool:
+def unsuppress(organization: Organization, suppression_id: UUID, *, by: Actor = SYSTEM) -> bool:
     """Mail to the address is sent again. False: there was no such suppression."""
-    return bool(Suppression.objects.of(organization).filter(pk=suppression_id).delete()[0])
+    return bool(remove_suppressions(organization, ids=[suppression_id], by=by))
 
 
 def suppressions_page(
@@ -157,3 +171,30 @@ def reason_title(reason: str) -> str:
 
 def _key(address: str, destination: str) -> str:
     return f"{address.rpartition('@')[0].lower()}@{destination}"
+
+
+# ---- In the audit log: one entry for each request
+
+
+def _note_added(organization: Organization, added: Sequence[Suppression], by: Actor) -> None:
+    if len(added) == 1:
+        after = {"reason": added[0].reason}
+        note(by, "suppression.added", added[0], organization_id=organization.pk, after=after)
+    elif added:
+        note(by, "suppression.added", _many(added), organization_id=organization.pk, after=_listed(added))
+
+
+def _note_removed(organization: Organization, removed: Sequence[Suppression], by: Actor) -> None:
+    if len(removed) == 1:
+        before = {"reason": removed[0].reason, "suppressed_since": removed[0].created_at}
+        note(by, "suppression.removed", removed[0], organization_id=organization.pk, before=before)
+    elif removed:
+        note(by, "suppression.removed", _many(removed), organization_id=organization.pk, before=_listed(removed))
+
+
+def _many(suppressions: Sequence[Suppression]) -> Thing:
+    return Thing(None, f"{len(suppressions):,} addresses")
+
+
+def _listed(suppressions: Sequence[Suppression]) -> dict[str, object]:
+    return {"count": len(suppressions), "addresses": [one.address for one in suppressions]}

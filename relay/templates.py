@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
+from accounts.audit import SYSTEM, Actor, differences, note
 from accounts.catalogue import Refused
 from accounts.models import Organization
 from relay.models import Template, TemplateVersion
@@ -143,18 +144,27 @@ def content_of(version: TemplateVersion) -> TemplateContent:
 # ---- what changes
 
 
-def create_template(organization: Organization, name: str, content: TemplateContent, *, alias: str = "") -> Template:
+def create_template(
+    organization: Organization, name: str, content: TemplateContent, *, alias: str = "", by: Actor = SYSTEM
+) -> Template:
     """With its first version as a draft. Raises `Refused`."""
     check_source(content)
     with transaction.atomic():
         _check_names_free(organization, name=name, alias=alias)
         template = Template.objects.create(organization=organization, name=name, alias=alias)
         TemplateVersion.objects.create(template=template, number=1, **content.fields())
+        after = {"name": name, "alias": alias, **_told(content)}
+        _note(by, "template.created", template, after={field: value for field, value in after.items() if value})
     return template
 
 
 def update_template(
-    template: Template, changes: dict[str, Any], *, name: str | None = None, alias: str | None = None
+    template: Template,
+    changes: dict[str, Any],
+    *,
+    name: str | None = None,
+    alias: str | None = None,
+    by: Actor = SYSTEM,
 ) -> None:
     """`changes` to fields of `TemplateContent` go into the draft, which begins as what is published. Raises `Refused`."""
     if changes:
@@ -166,20 +176,28 @@ def update_template(
         relabelled = alias is not None and alias != template.alias
         if renamed or relabelled:
             _check_names_free(template.organization, name=name, alias=alias or "", but=template)
-        _lock(template)
+        current = _lock(template)
+        before: dict[str, Any] = {"name": current.name, "alias": current.alias}
+        names = {"name": name, "alias": alias}
+        kept = {field: value for field, value in names.items() if value is not None}
+        after: dict[str, Any] = dict(kept)
         if changes:
             newest = template.versions.order_by("-number")[0]
-            fields = replace(content_of(newest), **changes).fields()
+            content = replace(content_of(newest), **changes)
+            fields = content.fields()
+            before |= _told(content_of(newest), changes)
+            after |= _told(content, changes)
             if newest.published_at is None:
                 template.versions.filter(pk=newest.pk).update(**fields)
             else:
                 _begin_version(template, newest.number + 1, fields)
-        names = {"name": name, "alias": alias}
-        kept = {field: value for field, value in names.items() if value is not None}
         Template.objects.of(template.organization_id).filter(pk=template.pk).update(updated_at=timezone.now(), **kept)
+        before, after = differences(before, after)
+        if changes or after:
+            _note(by, "template.changed", template, before=before, after=after)
 
 
-def publish_template(template: Template) -> TemplateVersion:
+def publish_template(template: Template, *, by: Actor = SYSTEM) -> TemplateVersion:
     """The draft becomes what is sent; without a draft nothing changes. Raises `Refused`."""
     with transaction.atomic():
         _lock(template)
@@ -189,10 +207,11 @@ def publish_template(template: Template) -> TemplateVersion:
             newest.published_at = timezone.now()
             newest.save(update_fields=["published_at"])
             Template.objects.of(template.organization_id).filter(pk=template.pk).update(updated_at=newest.published_at)
+            _note(by, "template.published", template, after={"version": newest.number})
     return newest
 
 
-def duplicate_template(template: Template) -> Template:
+def duplicate_template(template: Template, *, by: Actor = SYSTEM) -> Template:
     """A copy of the newest version as a draft, under a free name and without alias. Raises `Refused`."""
     with transaction.atomic():
         _lock_names(template.organization)
@@ -200,12 +219,17 @@ def duplicate_template(template: Template) -> Template:
         taken = set(Template.objects.of(template.organization).values_list("name", flat=True))
         copy = Template.objects.create(organization=template.organization, name=_free_name(template.name, taken))
         TemplateVersion.objects.create(template=copy, number=1, **fields)
+        _note(by, "template.created", copy, after={"name": copy.name, "copy_of": template.name})
     return copy
 
 
-def delete_template(template: Template) -> None:
-    """With its versions. Messages made from it stay as they are."""
-    template.delete()
+def delete_template(template: Template, *, by: Actor = SYSTEM) -> None:
+    """With its versions. Messages made from it stay as they are. Raises `Refused` when it is gone already."""
+    with transaction.atomic():
+        current = _lock(template)
+        before = {"name": current.name, "alias": current.alias, "versions": current.versions.count()}
+        _note(by, "template.deleted", current, before={field: value for field, value in before.items() if value})
+        current.delete()
 
 
 # ---- what a template must be
@@ -260,10 +284,12 @@ def _invalid(problems: Iterable[Problem]) -> Refused:
 # ---- locks and names
 
 
-def _lock(template: Template) -> None:
-    """Raises `Refused` when it was deleted meanwhile."""
-    if not Template.objects.of(template.organization_id).select_for_update().filter(pk=template.pk).exists():
+def _lock(template: Template) -> Template:
+    """Returns it as it is now. Raises `Refused` when it was deleted meanwhile."""
+    current = Template.objects.of(template.organization_id).select_for_update().filter(pk=template.pk).first()
+    if current is None:
         raise Refused("not_found", thing="template")
+    return current
 
 
 def _lock_names(organization: Organization) -> None:
@@ -296,3 +322,20 @@ def _begin_version(template: Template, number: int, fields: dict[str, Any]) -> N
 def _free_name(name: str, taken: set[str]) -> str:
     endings: Sequence[str] = (" (copy)", *(f" (copy {number})" for number in range(2, len(taken) + 3)))
     return next(free for ending in endings if (free := name[: NAME_LENGTH - len(ending)] + ending) not in taken)
+
+
+# ---- in the audit log
+
+
+def _note(by: Actor, action: str, template: Template, **changes: Any) -> None:
+    note(by, action, template, organization_id=template.organization_id, **changes)
+
+
+def _told(content: TemplateContent, only: Iterable[str] | None = None) -> dict[str, Any]:
+    """As the audit log tells it: bodies by their length, since the versions keep what they say. `only`: those parts."""
+    fields = content.fields()
+    fields["html"], fields["text"] = (
+        f"{len(body):,} characters" if body else "" for body in (content.html, content.text)
+    )
+    fields["variables"] = [variable.key for variable in content.variables]
+    return {name: value for name, value in fields.items() if only is None or name in set(only)}

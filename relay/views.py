@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.conf import settings
+from django.core import signing
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 
 from accounts.catalogue import REFUSALS
-from accounts.http import OrganizationRequest, organization_required
-from accounts.models import ApiKey
+from accounts.http import OrganizationRequest, member_required
+from accounts.models import ApiKey, Organization
+from accounts.permissions import Permission
 from domains.models import DomainStatus, SmtpUser
 from events.reasons import REASONS
 from relay.action_words import STATE_CHOICES, Notice, actions_for, in_order
 from relay.actions import Action, possible_actions
 from relay.filters import read_filter
 from relay.models import ExchangerGroup, Message, Recipient, RecipientState, Suppression, Template
-from relay.preview import PREVIEW_POLICY, preview, safe_html
+from relay.preview import preview, preview_policy, safe_html
 from relay.search import TookTooLong
 from relay.selectors import (
     GOING_ON,
@@ -38,10 +42,12 @@ RECIPIENTS_SHOWN = 10  # timelines on a page, so that it stays light
 # Of a group of exchangers: how they treat every sender alike.
 SAID_TO_ALL = frozenset({"unreachable", "connection_lost", "tls_failure", "protocol_error", "exchanger_busy"})
 FRESH_S = 600  # a message this young is looked at every second or so; an older one moves by retries, minutes apart
+CONTENT_SALT = "relay.content"
+CONTENT_LINK_S = 60
 SELDOM_S = 15  # between looks at an older one, and at one that is scheduled for later
 
 
-@organization_required
+@member_required(Permission.READ)
 def message_list(request: OrganizationRequest) -> HttpResponse:
     """The newest first; `?before=<id>` is the next page. The first one is polled by htmx, with a mark of what it shows."""
     before = page_key(request.GET.get("before", ""))
@@ -68,7 +74,7 @@ def message_list(request: OrganizationRequest) -> HttpResponse:
     return render(request, "messages/rows.html" if request.htmx else "messages/list.html", context)
 
 
-@organization_required
+@member_required(Permission.READ)
 def message_page(request: OrganizationRequest, message_id: UUID) -> HttpResponse:
     """One message with its timelines. Polled by htmx while it moves; 204 says that nothing is new."""
     detail = message_detail(request.organization, message_id)
@@ -78,7 +84,8 @@ def message_page(request: OrganizationRequest, message_id: UUID) -> HttpResponse
         if request.GET.get("seen") == mark_of(detail):
             return HttpResponse(status=204)
         return render_live(request, detail)
-    raw = message_content(request.organization, message_id)
+    may_read = request.membership.may(Permission.READ_CONTENT)
+    raw = message_content(request.organization, message_id) if may_read else None
     context = _live_context(request, detail) | {
         "mail": preview(raw) if raw is not None else None,
         "credential": _credential(request, detail.message),
@@ -116,12 +123,35 @@ def _poll_s(message: Message) -> int:
     return 1 if -SELDOM_S <= (timezone.now() - begins_at).total_seconds() < FRESH_S else SELDOM_S
 
 
-@organization_required
+@member_required(Permission.READ_CONTENT)
 def message_html(request: OrganizationRequest, message_id: UUID) -> HttpResponse:
-    return html_preview(_content(request, message_id))
+    """Where previews have a host of their own, the way there: it is open to whoever was led there, for a minute."""
+    if not settings.CONTENT_HOST:
+        return html_preview(_content(request, message_id), remote_images=wants_images(request))
+    _content(request, message_id)
+    token = signing.dumps([request.organization.pk.hex, message_id.hex, wants_images(request)], salt=CONTENT_SALT)
+    return redirect(f"{urlsplit(settings.WEB_URL).scheme}://{settings.CONTENT_HOST}/{token}/")
 
 
-@organization_required
+def content_of_link(request: HttpRequest, token: str) -> HttpResponse:
+    """At CONTENT_HOST, where there are no cookies."""
+    try:
+        organization_id, message_id, remote_images = signing.loads(token, salt=CONTENT_SALT, max_age=CONTENT_LINK_S)
+    except signing.BadSignature:
+        return nothing_there(request)
+    raw = message_content(Organization(pk=UUID(organization_id)), UUID(message_id))
+    return html_preview(raw, remote_images=remote_images) if raw is not None else nothing_there(request)
+
+
+def nothing_there(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return HttpResponse("There is nothing here.", content_type="text/plain", status=404)
+
+
+def wants_images(request: HttpRequest) -> bool:
+    return request.GET.get("images") == "remote"
+
+
+@member_required(Permission.READ_CONTENT)
 def message_raw(request: OrganizationRequest, message_id: UUID) -> HttpResponse:
     return raw_download(_content(request, message_id), f"{message_id}.eml")
 
@@ -146,12 +176,22 @@ class _Placeholders(dict[str, str]):
         return f"<{key}>"
 
 
-def html_preview(raw: bytes) -> HttpResponse:
+def html_preview(raw: bytes, *, remote_images: bool) -> HttpResponse:
     """The mail's HTML under a policy that leaves it no privilege; shown in a sandboxed frame."""
     html = safe_html(raw)
     if html is None:
         raise Http404
-    return HttpResponse(html, headers={"Content-Security-Policy": PREVIEW_POLICY, "Cache-Control": "private, no-store"})
+    framed_by = settings.WEB_URL if settings.CONTENT_HOST else "'self'"
+    answer = HttpResponse(
+        html,
+        headers={
+            "Content-Security-Policy": preview_policy(framed_by=framed_by, remote_images=remote_images),
+            "Cache-Control": "private, no-store",
+            "Referrer-Policy": "no-referrer",  # whoever keeps the images learns nothing of where they are seen
+        },
+    )
+    answer.xframe_options_exempt = True  # frame-ancestors says it, and can name another origin
+    return answer
 
 
 def raw_download(raw: bytes, name: str) -> HttpResponse:
@@ -159,7 +199,11 @@ def raw_download(raw: bytes, name: str) -> HttpResponse:
     return HttpResponse(
         raw,
         content_type="message/rfc822",
-        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"},
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "Cache-Control": "private, no-store",
+        },
     )
 
 

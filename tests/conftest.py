@@ -1,11 +1,15 @@
 """Fixtures that several test files share."""
 
+import contextlib
+import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from functools import partial
 from itertools import cycle
 from pathlib import Path
 
+import hypothesis
 import pytest
 from asgiref.sync import SyncToAsync
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
@@ -16,6 +20,9 @@ from django.test import TransactionTestCase
 from domains.dkim import keys as dkim_keys
 from tests.lookers import wait_for_lookers
 from tests.platform import Platform, running_platform
+
+hypothesis.settings.register_profile("plugsend", deadline=None)  # how long an example takes is the machine's affair
+hypothesis.settings.load_profile("plugsend")
 
 KEPT_TABLES = ["django_migrations", "django_content_type", "auth_permission", "django_site"]  # migrations fill them
 KEYS_MADE = 20  # RSA keys of a run; they are real, and making them is not what its tests are about
@@ -57,6 +64,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST)
 
     items.sort(key=turn)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def dns_that_fails_at_once() -> Iterator[None]:
+    """For tests that are not about DNS, so that looks that open pages set off do not wait for a silent one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        settings.DNS_NAMESERVERS, settings.DNS_AUTHORITY_PORT = [f"127.0.0.1:{port}"], port
+        threading.Thread(target=_fail, args=(server,), daemon=True).start()
+        yield
+
+
+def _fail(server: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # closed
+        while True:
+            query, sender = server.recvfrom(4096)
+            server.sendto(
+                query[:2] + bytes([0x80 | query[2] & 0x01, 0x82]) + query[4:6] + bytes(6) + query[12:], sender
+            )
 
 
 @pytest.fixture(autouse=True)

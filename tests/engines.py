@@ -21,6 +21,10 @@ if "PLUGSEND_TEST_ENGINES" not in os.environ:
     for name in ("css", "static"):  # where `manage.py prepare` puts what it builds; tests of pages need no build
         (Path(os.environ["PLUGSEND_VAR"]) / name).mkdir()
     _running = _engines.enter_context(scratch())
+    os.environ["OIDC_ISSUER"], os.environ["OIDC_CLIENT_ID"] = (
+        "https://id.plugsend.test",
+        "plugsend",
+    )  # tests/oidc_provider.py
     os.environ["API_ADDRESS_RATE"] = "0"  # all tests are one address to Valkey, which they share
     os.environ["DATABASE_URL"], os.environ["REDIS_URL"] = _running.database_url, _running.redis_url
 

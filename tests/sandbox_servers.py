@@ -13,6 +13,7 @@ from relay.database import database_url
 from relay.sandbox.dns_server import DnsServer, serve_dns
 from relay.sandbox.exchanger import Exchanger, serve_exchanger
 from relay.sandbox.internet import EXCHANGER, Lookup
+from tests.lookers import wait_for_lookers
 
 HOST = "127.0.0.1"
 
@@ -56,7 +57,10 @@ def running(starting: Awaitable[S]) -> Iterator[S]:
 def dns_over_database() -> Iterator[DnsServer]:
     """A DNS server over the test database: wants pytest-django's `transactional_db`, so that it sees the rows."""
     with running(serve_dns(HOST, 0, database_url=database_url())) as server:
-        yield server
+        try:
+            yield server
+        finally:
+            wait_for_lookers()  # without an answer they would wait for seconds
 
 
 @contextmanager

@@ -55,8 +55,22 @@ def test_a_newcomer_clicks_from_sign_up_to_delivered(platform: Platform, page: P
     page.get_by_role("link", name="Add").first.click()
     page.get_by_label("Domain").fill(f"{name}.test")
     page.get_by_role("button", name="Add domain").click()
+
+    # With the mistake that most people make; the page says so, and sees by itself that it is mended.
+    page.get_by_label("How they are published").select_option("doubled_name")
     page.get_by_role("button", name="Publish these records").click()
-    expect(page.get_by_text("Verified").first).to_be_visible()
+    expect(page.get_by_text("adds the domain to the name by itself").first).to_be_visible()
+    with platform.database() as database:
+        database.execute(
+            "UPDATE sandbox_zonerecord SET name = replace(name, %s, %s)", [f"{name}.test.{name}.test", f"{name}.test"]
+        )
+    expect(page.get_by_text("Verified", exact=True)).to_be_visible(timeout=20_000)
+
+    page.get_by_role("button", name="Take them away again").click()
+    page.get_by_role("link", name="Set up at Sandbox DNS in one click").click()
+    page.get_by_role("button", name="Connect").click()
+    expect(page.get_by_text("Sandbox DNS has added the records")).to_be_visible()
+    expect(page.get_by_text("Verified", exact=True)).to_be_visible()
 
     page.get_by_role("link", name="Create SMTP user").first.click()
     page.get_by_role("button", name="Create SMTP user").click()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from domains.diagnosis.dkim_record import parse_tags
 from domains.diagnosis.judge import KEPT_CHARACTERS, KEPT_EXPLANATION, KEPT_VALUES, Verdict, judge, judge_zone
-from domains.diagnosis.records import parse_tags
 from domains.diagnosis.table import Diagnosis
 from domains.dns.evidence import Elsewhere, Failure, Heard, NameServer, RecordEvidence, ZoneEvidence
 from domains.records import ExpectedRecord, expected_records

@@ -52,7 +52,7 @@ def statuses(connection: socket.socket, count: int) -> list[int]:
     """Of the answers that come, until there are so many."""
     connection.settimeout(20)
     received = b""
-    while received.count(b"HTTP/1.1 ") < count or not received.rstrip(b"\n").endswith(b"}"):
+    while received.count(b"HTTP/1.1 ") < count or not received.rstrip(b"\n").endswith((b"}", b"</html>")):
         part = connection.recv(65536)
         if not part:
             break

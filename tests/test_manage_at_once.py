@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 from django.db import connection, connections, transaction
 
+from accounts.api_keys import create_api_key
 from accounts.models import ApiKey, Organization
 from domains import smtp_users, verification
 from domains.dns.evidence import Evidence, Failure, Heard, RecordEvidence, ZoneEvidence
@@ -147,6 +148,16 @@ def test_a_password_replaced_twice_at_once_leaves_one_that_works(api: Api, acme:
     answers = all_at_once([lambda: api.post(f"smtp-users/{smtp_user.pk}/password")] * 4)
     assert {answer.status_code for answer in answers} == {200}
     assert ApiKey.objects.filter(only_domain="acme.test", revoked_at__isnull=True).count() == 1
+
+
+@pytest.mark.parametrize(("hours", "code"), [(0, "not_found"), (24, "api_key_replaced")])
+def test_a_key_rotated_twice_at_once_has_one_successor(api: Api, acme: Organization, hours: int, code: str) -> None:
+    key = create_api_key(acme, "Web app").api_key
+    answers = all_at_once([lambda: api.post(f"api-keys/{key.pk}/rotate", {"keep_old_hours": hours})] * 4)
+    told = sorted(answer.json().get("code", "") for answer in answers)
+    assert told[0] == ""
+    assert set(told[1:]) == {code}
+    assert ApiKey.objects.filter(name="Web app").count() == 2
 
 
 def test_a_domain_removed_twice_at_once_is_removed_once(api: Api, acme: Organization) -> None:

@@ -78,6 +78,7 @@ OPERATIONS: list[tuple[str, str, Any, str]] = [
     ("GET", "api-keys/{api_key}", None, "read"),
     ("PATCH", "api-keys/{api_key}", {"name": "Other"}, "full"),
     ("DELETE", "api-keys/{api_key}", None, "full"),
+    ("POST", "api-keys/{api_key}/rotate", {}, "full"),
     ("GET", "suppressions", None, "read"),
     ("POST", "suppressions", {"email": "new@inbox.test"}, "full"),
     ("POST", "suppressions/batch/add", {"emails": ["new@inbox.test"]}, "full"),

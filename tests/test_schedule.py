@@ -15,6 +15,8 @@ def test_every_scheduled_task_exists() -> None:
         "relay.tasks.forget_idempotency_keys",
         "relay.tasks.forget_usage",
         "accounts.tasks.send_notices",
+        "accounts.tasks.forget_sessions",
+        "accounts.tasks.tend_api_keys",
         "domains.tasks.retire_dkim_keys",
         "domains.tasks.check_due_domains",
     }

@@ -17,6 +17,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from accounts.api_keys import create_api_key
+from accounts.audit import Actor
 from accounts.credentials import Credential
 from accounts.ids import first_id_at, uuid7
 from accounts.models import Organization, Scope
@@ -44,7 +45,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LEASE = timedelta(seconds=60)
 CONTENT = b"From: ada@acme.test\r\nSubject: Hi\r\n\r\nHello\r\n"
 LONG_AGO = timedelta(days=20)
-WHO = "ada@people.test"
+WHO = Actor("user", None, "ada@people.test")
 
 
 @pytest.fixture
@@ -430,7 +431,7 @@ def test_a_released_one_waits_for_its_time_again(domain: SendingDomain, organiza
     assert act_on_message(Action.RELEASE, organization, message_id, by=WHO).changed == 1
 
     assert (recipient().state, recipient().next_attempt_at) == ("scheduled", send_at)
-    assert events()[-1] == ("released", {"by": WHO, "send_at": send_at.isoformat()})
+    assert events()[-1] == ("released", {"by": WHO.name, "send_at": send_at.isoformat()})
     assert claim(organization) == []
 
 
@@ -479,7 +480,7 @@ def test_another_time_moves_all_that_wait(domain: SendingDomain, organization: O
     assert (moved.state, moved.next_attempt_at) == ("scheduled", moment)
     assert moved.expires_at == moment + timedelta(hours=72)
     assert Message.objects.get().scheduled_at == ScheduledMessage.objects.get().send_at == moment
-    assert events()[-1] == ("scheduled", {"by": WHO, "send_at": moment.isoformat()})
+    assert events()[-1] == ("scheduled", {"by": WHO.name, "send_at": moment.isoformat()})
     act_on_message(Action.RELEASE, organization, message_id, by=WHO)
     held.refresh_from_db()
     assert (held.state, held.next_attempt_at, held.expires_at) == ("scheduled", moment, moment + timedelta(hours=72))

@@ -383,6 +383,7 @@ def test_what_waits_in_the_queue_ends_at_once(domain: SendingDomain, state: str)
     Recipient.objects.filter(address="leased@inbox.test").update(
         leased_by=uuid7(), next_attempt_at=timezone.now() + timedelta(hours=4)
     )
+    SendingDomain.objects.filter(pk=domain.pk).update(status="taken_over")
     assert end_mail_of(domain.pk, "domain_taken_over") == 1
     assert end_mail_of(domain.pk, "domain_taken_over") == 0
     ended = Recipient.objects.get(reason="domain_taken_over")
@@ -391,6 +392,13 @@ def test_what_waits_in_the_queue_ends_at_once(domain: SendingDomain, state: str)
     assert Recipient.objects.exclude(next_attempt_at=None).count() == 2  # another domain's, and what is leased
     Recipient.objects.filter(address="leased@inbox.test").update(leased_by=None)
     assert_agreed()
+
+
+def test_late_word_of_a_loss_ends_nothing_of_who_has_the_domain_again(domain: SendingDomain) -> None:
+    make_message(domain, state="deferred")
+    assert end_mail_of(domain.pk, "domain_taken_over") == 0
+    SendingDomain.objects.filter(pk=domain.pk).update(status="taken_over")
+    assert end_mail_of(domain.pk, "domain_taken_over") == 1
 
 
 def test_a_removed_domains_mail_is_ended_when_that_is_committed(

@@ -74,10 +74,10 @@ def test_sign_up_without_an_organization_name_makes_nothing(client: Client) -> N
 def test_no_person_remains_when_the_organization_cannot_be_made(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(name: str, owner: User) -> Organization:
+    def fail(name: str, owner: User, **by: object) -> Organization:
         raise RuntimeError("no")
 
-    monkeypatch.setattr("accounts.adapter.create_organization", fail)
+    monkeypatch.setattr("accounts.forms.create_organization", fail)
     with pytest.raises(RuntimeError):
         client.post("/accounts/signup/", FORM)
     assert not User.objects.exists()

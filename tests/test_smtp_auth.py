@@ -95,7 +95,7 @@ def test_a_key_that_is_revoked_stops_in_open_sessions_within_five_seconds(platfo
                 answer = client.commands("RSET", "MAIL FROM:<admin@demo.test>")[-1]
                 return "" if answer.startswith("250") else answer
 
-            assert wait_for(refusal, "MAIL is refused", 5).startswith("535 5.7.8 invalid_credentials: ")
+            assert wait_for(refusal, "MAIL is refused", 5).startswith("535 5.7.8 api_key_revoked: ")
             assert client.command("MAIL FROM:<admin@demo.test>").startswith("530 5.7.0 ")
         finally:
             connection.execute(revoke.format("NULL"), [name])

@@ -385,3 +385,17 @@ def test_reading_is_shown_on_the_page_and_over_rest(settings: Settings) -> None:
     assert "no SPF record there" in shown
     assert "include:&lt;script&gt;.test" in shown
     assert "<script>.test" not in shown
+
+
+@pytest.mark.parametrize("filling", [" ", "\t", '"', "v ", "= ", "“", "spf", "v=spf1 "])
+def test_longest_texts_of_strangers_are_looked_at_in_no_time(filling: str) -> None:
+    # What takes the square of their length, or worse, would hold up the whole process, whatever our time-outs say.
+    text = filling * (60_000 // len(filling)) + "x"
+    spf._is_meant_as_spf(text)
+    spf._is_stray_part(text)
+    spf._missing_space((text, text))
+
+
+@pytest.mark.parametrize("text", ["v = spf1 -all", " “v=spf1 -all”", "spf1 a", "v=spf 1 -all", "V:SPF1 mx"])
+def test_what_is_meant_as_a_record_is_known(text: str) -> None:
+    assert spf._is_meant_as_spf(text)

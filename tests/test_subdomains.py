@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -28,15 +29,17 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @dataclass(frozen=True)
 class Row:
-    """A domain: `name`, with "!" in front when it is not verified, "+" when its subdomains may send; whose."""
+    """A domain: `name`, with "!" in front when it is not verified, "~" when it is stopped, "+" when its subdomains may
+    send; whose."""
 
     name: str
     ours: bool = True
 
     def make(self, ours: Organization, other: Organization) -> SendingDomain:
         owner = ours if self.ours else other
-        domain = make_domain(owner, self.name.strip("!+"), verified="!" not in self.name)
-        SendingDomain.objects.filter(pk=domain.pk).update(allow_subdomains="+" in self.name)
+        domain = make_domain(owner, self.name.strip("!+~"), verified="!" not in self.name)
+        changes: dict[str, Any] = {"status": "stopped"} if "~" in self.name else {}
+        SendingDomain.objects.filter(pk=domain.pk).update(allow_subdomains="+" in self.name, **changes)
         return domain
 
 
@@ -84,6 +87,7 @@ CASES = [
     ([Row("+acme.test"), theirs("mail.acme.test")], "x.mail.acme.test", "sender_domain_unknown"),
     ([Row("+acme.test"), theirs("mail.acme.test")], "other.acme.test", "acme.test"),
     ([Row("+acme.test"), theirs("!mail.acme.test")], "mail.acme.test", "acme.test"),  # proves nothing
+    ([Row("+acme.test"), Row("~mail.acme.test")], "mail.acme.test", "sender_domain_stopped"),  # its owner is to hear of it
     ([theirs("+acme.test")], "mail.acme.test", "sender_domain_unknown"),
     ([theirs("+acme.test"), Row("mail.acme.test")], "mail.acme.test", "mail.acme.test"),
     ([Row("+acme.test"), theirs("mail.acme.test"), Row("!x.mail.acme.test")], "x.mail.acme.test", "sender_domain_not_verified"),

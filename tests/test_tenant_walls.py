@@ -54,8 +54,11 @@ OBJECTS: list[tuple[str, str, Callable[[dict[str, Any]], Any]]] = [
         (method, "smtp_user_key_revoke", lambda rows: (rows["smtp_user"].pk, rows["smtp_user"].live_keys[0].pk))
         for method in ("get", "post")
     ),
-    ("get", "api_key_revoke", lambda rows: rows["api_key"].pk),
-    ("post", "api_key_revoke", lambda rows: rows["api_key"].pk),
+    *(
+        (method, name, lambda rows: rows["api_key"].pk)
+        for method in ("get", "post")
+        for name in ("api_key", "api_key_change", "api_key_rotate", "api_key_revoke")
+    ),
 ]
 
 

@@ -95,7 +95,7 @@ def test_one_of_two_keys_is_revoked_and_the_other_goes_on(user: User) -> None:
         assert user.send(two).startswith("250")
         user.api("DELETE", f"{user.path}/keys/{second['id']}")
         answer = wait_for(refusal(lambda: user.send(two)), "the revoked key is refused", WITHIN_S)
-        assert answer.startswith("535 5.7.8 invalid_credentials")
+        assert answer.startswith("535 5.7.8 api_key_revoked: ")
         assert user.send(one).startswith("250")
     assert user.sign_in(second["password"]).startswith("535 5.7.8 ")
     assert user.rest(second["password"]).status_code == 401

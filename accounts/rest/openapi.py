@@ -24,7 +24,8 @@ _ALWAYS = [
     "bad_request", "not_acceptable", "rate_limited", "internal_error", "temporarily_unavailable",
 ]  # fmt: skip
 _WITH_KEY = [
-    "authentication_required", "invalid_credentials", "insufficient_scope", "smtp_user_disabled", "network_not_allowed",
+    "authentication_required", "invalid_credentials", "api_key_revoked", "api_key_expired", "insufficient_scope",
+    "smtp_user_disabled", "network_not_allowed",
 ]  # fmt: skip
 _WITH_BODY = ["malformed_json", "request_too_large", "unsupported_media_type", "validation_failed"]
 _CREATING = ["invalid_idempotency_key", "invalid_idempotent_request", "concurrent_idempotent_requests"]
@@ -43,6 +44,7 @@ _TAGS = {
     "api-keys": ("API keys", "Credentials of programs. A secret is shown once."),
     "suppressions": ("Suppressions", "Addresses that get no more mail from you."),
     "templates": ("Templates", "Subjects, HTML and text with variables; drafts and published versions."),
+    "audit-log": ("Audit log", "Who did what in your organization, when and from where."),
     "webhooks": ("Webhooks", "Events sent to you."),
 }
 

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER_S = "5"  # of a 503
 DISCARDED_MOST = 64 * 1024 * 1024  # octets of a body that nobody reads
 DISCARD_WITHIN_S = 10.0
+POLICY = "default-src 'none'; frame-ancestors 'none'"  # should a browser ever show it
 _CLIENTS_OWN_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _WHOSE = {"key": "with this API key", "organization": "of your organization", "address": "without a valid API key"}
 
@@ -141,6 +142,7 @@ def finish(request: ApiRequest, response: HttpResponseBase) -> None:
     headers = response.headers
     headers["X-Request-Id"] = str(request.request_id)
     headers.setdefault("Cache-Control", "no-store")
+    headers.setdefault("Content-Security-Policy", POLICY)
     if isinstance(response, HttpResponse) and response.status_code not in {204, 304}:
         headers.setdefault("Content-Length", str(len(response.content)))
     if "Allow" in headers:  # DRF's, on every answer

@@ -55,28 +55,31 @@ class Discovered(TypedDict):
 # ---- Discovery -------------------------------------------------------------------------------------------------------
 
 
+NO_ANSWER = (TimeoutError, FetchFailed, dns.exception.DNSException)
+
+
 def discover(domain_name: str) -> Discovered | None:
     """Asks the DNS host of a domain, within some seconds. For threads. Never raises; None: it does not speak Domain Connect."""
-    return asyncio.run(_discover(domain_name))
+    try:
+        return asyncio.run(_ask(domain_name))
+    except NO_ANSWER:
+        return None
 
 
 def refresh(domains: Sequence[SendingDomain]) -> None:
     """Asks the DNS hosts of domains, side by side, and keeps what they say. Of each at most every ten minutes, so that it may
     be called after every look. For threads, outside of transactions."""
 
-    async def discover_all() -> list[Discovered | None]:
-        return await asyncio.gather(*(_discover(domain.name) for domain in due))
+    async def ask_all() -> list[Discovered | BaseException | None]:
+        return await asyncio.gather(*(_ask(domain.name) for domain in due), return_exceptions=True)
 
     due = [domain for domain in domains if cache.add(f"domain_connect:{domain.pk}", True, ASKED_EVERY_S)]
-    for domain, found in zip(due, asyncio.run(discover_all()) if due else (), strict=True):
+    for domain, found in zip(due, asyncio.run(ask_all()) if due else (), strict=True):
+        if isinstance(found, NO_ANSWER):
+            continue  # what was known of the host stays
+        if isinstance(found, BaseException):
+            raise found
         SendingDomain.objects.filter(pk=domain.pk).update(domain_connect=found)
-
-
-async def _discover(domain_name: str) -> Discovered | None:
-    try:
-        return await _ask(domain_name)
-    except (TimeoutError, FetchFailed, dns.exception.DNSException):
-        return None
 
 
 async def _ask(domain_name: str) -> Discovered | None:

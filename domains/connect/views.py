@@ -13,7 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.audit import actor_of
-from accounts.http import OrganizationRequest, organization_required
+from accounts.http import OrganizationRequest, member_required
+from accounts.permissions import Permission
 from domains import looking
 from domains.connect.client import Discovered, apply_url, is_cancelled, may_suggest_dmarc, trouble_in_words
 from domains.models import RecordStatus, SendingDomain
@@ -22,7 +23,7 @@ SALT = "domains.connect"
 WITHIN_S = 3600  # for an owner to be back from the host
 
 
-@organization_required
+@member_required(Permission.MANAGE_DOMAINS)
 def connect(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     """Leads to the host's page, which shows the records and asks for consent."""
     domain = get_object_or_404(SendingDomain.objects.of(request.organization), pk=domain_id)
@@ -42,7 +43,7 @@ def connect(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     return answer
 
 
-@organization_required
+@member_required(Permission.MANAGE_DOMAINS)
 def connected(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     """Where the host sends the owner back to. What it says is not believed: DNS is asked."""
     domains = SendingDomain.objects.of(request.organization)

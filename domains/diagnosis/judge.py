@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from domains.diagnosis.case import FITS, Case
 from domains.diagnosis.hosts import recognise
-from domains.diagnosis.records import FITS, Case, host_name, inherited_policy, is_meant, listed, read, shown
+from domains.diagnosis.records import host_name, inherited_policy, is_meant, read
 from domains.diagnosis.table import Diagnosis
+from domains.diagnosis.texts import listed, shown
 from domains.diagnosis.zone import WITHOUT_ANSWER, in_words, most_frequent, read_zone
 from domains.dns.evidence import Failure, Heard, RecordEvidence, ZoneEvidence
 from domains.records import AskedRecord

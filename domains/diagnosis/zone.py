@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from domains.diagnosis.hosts import DnsHost
-from domains.diagnosis.records import listed, shown
 from domains.diagnosis.table import Diagnosis
+from domains.diagnosis.texts import listed, shown
 from domains.dns.evidence import Failure, NameServer, ZoneEvidence
 
 KEPT_RESOLVER_WORDS = 300

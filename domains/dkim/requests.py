@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.audit import SYSTEM, Actor
 from accounts.catalogue import Refused
+from domains import looking
 from domains.dkim.rotation import (
     IN_FLIGHT,
     RETIRES_AFTER,
@@ -25,7 +26,6 @@ from domains.dkim.rotation import (
     withdraw,
 )
 from domains.models import DkimAlgorithm, DkimKey, DkimKeyState, DomainStatus, SendingDomain
-from domains.verification import check_domain
 
 SEEN_RECENTLY = timedelta(minutes=10)  # else DNS is asked again before a key takes over
 
@@ -53,7 +53,7 @@ def rotate(domain: SendingDomain, *, by: Actor = SYSTEM) -> SendingDomain:
         waiting.save(update_fields=["activated_at"])
         settle(ring)
         _look_soon(ring)
-    return check_domain(ring.domain)
+    return looking.check_again(ring.domain, good_since=ring.now)
 
 
 def withdraw_rotation(domain: SendingDomain, *, by: Actor = SYSTEM) -> SendingDomain:

@@ -8,14 +8,15 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.audit import actor_of
-from accounts.http import OrganizationRequest, organization_required
+from accounts.http import OrganizationRequest, member_required
+from accounts.permissions import Permission
 from domains.dkim import requests as dkim_requests
 from domains.dkim.rotation import ROTATION_DAYS
 from domains.models import SendingDomain
 
 
 @require_http_methods(["GET", "POST"])
-@organization_required
+@member_required(Permission.MANAGE_DOMAINS)
 def dkim_rotate(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     """GET says what will happen and asks, POST does."""
     domain = _domain(request, domain_id)
@@ -36,7 +37,7 @@ def dkim_rotate(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
 
 
 @require_POST
-@organization_required
+@member_required(Permission.MANAGE_DOMAINS)
 def dkim_withdraw(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     try:
         dkim_requests.withdraw_rotation(_domain(request, domain_id), by=actor_of(request))
@@ -48,7 +49,7 @@ def dkim_withdraw(request: OrganizationRequest, domain_id: UUID) -> HttpResponse
 
 
 @require_POST
-@organization_required
+@member_required(Permission.MANAGE_DOMAINS)
 def dkim_schedule(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     domain = _domain(request, domain_id)
     choices = {"": None} | {str(days): days for days in ROTATION_DAYS}

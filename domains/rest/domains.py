@@ -198,7 +198,8 @@ class VerifyDomainView(APIView):
     def post(self, request: Request, domain_id: UUID) -> Response:
         """Verify a domain. Asks DNS for its records now. Answers when DNS has (some seconds at most).
 
-        A look of the last two seconds is not repeated. Domains are looked at by themselves too: `next_check_at` says when.
+        One look at a domain is made at a time, for all who ask. Domains are looked at by themselves too: `next_check_at` says
+        when.
         """
         organization = managing_organization(request)
         domain = find_domain(request, organization, domain_id)

@@ -1,25 +1,20 @@
-"""The wire shapes of domains, SMTP users and API keys: Resend's names where the two overlap."""
+"""The wire shapes of domains: Resend's names where the two overlap."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
-from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from accounts.models import ApiKey, Organization, OutgoingTls, Scope
+from accounts.models import Organization, OutgoingTls
 from accounts.rest.fields import (
     FixedField,
     ObjectField,
     SameIdField,
     StrictCharField,
     StrictSerializer,
-    StrictUUIDField,
-    WholeNumberField,
 )
-from accounts.rest.lists import ListQuery
-from domains.cidr import MOST_NETWORKS, read_networks
 from domains.dkim.rotation import ROTATION_DAYS
 from domains.models import (
     DkimAlgorithm,
@@ -29,13 +24,9 @@ from domains.models import (
     RecordPurpose,
     RecordStatus,
     SendingDomain,
-    SmtpUser,
 )
 from domains.names import registrable_part
-from domains.smtp_users import MOST_MESSAGES, Limits
 from domains.spf.serializers import SpfSerializer
-
-# ---- Domains ---------------------------------------------------------------------------------------------------------
 
 NO_TRACKING = "PlugSend does not track opens and clicks: leave it out, or give false."
 
@@ -270,217 +261,4 @@ class DomainSerializer(DomainFactsSerializer):
 
 
 class DeletedDomainSerializer(DomainNameSerializer):
-    deleted = serializers.BooleanField(default=True)
-
-
-# ---- SMTP users ------------------------------------------------------------------------------------------------------
-
-
-class ChangeSmtpUserSerializer(StrictSerializer):
-    """`PATCH /api/v1/smtp-users/{id}`. What is left out stays as it is."""
-
-    hourly_limit = WholeNumberField(
-        min_value=1,
-        max_value=MOST_MESSAGES,
-        allow_null=True,
-        required=False,
-        help_text="Messages an hour; null: no limit.",
-    )
-    daily_limit = WholeNumberField(
-        min_value=1,
-        max_value=MOST_MESSAGES,
-        allow_null=True,
-        required=False,
-        help_text="Messages a day (UTC); null: no limit.",
-    )
-    allowed_networks = serializers.ListField(
-        child=StrictCharField(max_length=100, allow_blank=True),
-        max_length=MOST_NETWORKS,
-        required=False,
-        help_text="Addresses and networks (CIDR) that it may be used from; empty: from anywhere.",
-    )
-
-    def limits(self) -> Limits:
-        """Raises `Refused`."""
-        data = self.validated_data
-        limits = cast(Limits, {name: data[name] for name in Limits.__annotations__ if name in data})
-        if "allowed_networks" in limits:
-            limits["allowed_networks"] = read_networks(limits["allowed_networks"], at="/allowed_networks")
-        return limits
-
-
-class CreateSmtpUserSerializer(ChangeSmtpUserSerializer):
-    """`POST /api/v1/smtp-users`."""
-
-    address = StrictCharField(max_length=1000, help_text="The user name: an address on a verified domain.")
-
-
-class AddSmtpUserKeySerializer(StrictSerializer):
-    """`POST /api/v1/smtp-users/{id}/keys`."""
-
-    name = StrictCharField(max_length=120, required=False, help_text="Where it is used, say.")
-
-
-class ReplacePasswordSerializer(AddSmtpUserKeySerializer):
-    """`POST /api/v1/smtp-users/{id}/password`."""
-
-    keep_old_hours = WholeNumberField(
-        min_value=0,
-        max_value=168,
-        required=False,
-        default=0,
-        help_text="For so many hours the keys that there are work beside the new one; 0: they stop at once.",
-    )
-
-
-class SmtpUserListQuery(ListQuery):
-    domain = serializers.CharField(required=False, max_length=1000, help_text="Only those of this domain.")
-
-
-class ServerSerializer(serializers.Serializer[Any]):
-    host = serializers.CharField()
-    port = serializers.IntegerField(help_text="STARTTLS is required before signing in.")
-    tls_port = serializers.IntegerField(help_text="TLS from the first octet (RFC 8314).")
-
-
-class SmtpUserSerializer(serializers.Serializer[Any]):
-    object = ObjectField("smtp_user")
-    id = serializers.UUIDField()
-    address = serializers.CharField(help_text="The user name to sign in with.")
-    domain = serializers.CharField(source="domain.name")
-    domain_id = serializers.UUIDField()
-    server = serializers.SerializerMethodField()
-    created_at = serializers.DateTimeField()
-    last_used_at = serializers.DateTimeField(
-        source="last_used_key.last_used_at",
-        default=None,
-        allow_null=True,
-        help_text="To the minute; signing in counts.",
-    )
-    last_used_from = serializers.IPAddressField(source="last_used_key.last_used_from", default=None, allow_null=True)
-    disabled_at = serializers.DateTimeField(allow_null=True, help_text="While it is set, all its keys are refused.")
-    hourly_limit = serializers.IntegerField(allow_null=True, help_text="Messages an hour; null: no limit.")
-    daily_limit = serializers.IntegerField(allow_null=True, help_text="Messages a day (UTC); null: no limit.")
-    allowed_networks = serializers.ListField(
-        child=serializers.CharField(), help_text="From where it may be used (CIDR); empty: from anywhere."
-    )
-
-    @extend_schema_field(ServerSerializer)
-    def get_server(self, smtp_user: SmtpUser) -> dict[str, Any]:
-        return {"host": settings.SMTP_PUBLIC_HOST, "port": settings.SMTP_PORT, "tls_port": settings.SMTPS_PORT}
-
-
-class NewSmtpUserSerializer(SmtpUserSerializer):
-    """With the password, which is an API key: shown this once."""
-
-    password = serializers.SerializerMethodField(help_text="Shown this once.")
-
-    def get_password(self, smtp_user: SmtpUser) -> str:
-        return str(self.context["secret"])
-
-
-class DeletedSmtpUserSerializer(serializers.Serializer[Any]):
-    object = ObjectField("smtp_user")
-    id = serializers.UUIDField()
-    deleted = serializers.BooleanField(default=True)
-
-
-class SmtpUserKeySerializer(serializers.Serializer[Any]):
-    """One of an SMTP user's passwords."""
-
-    object = ObjectField("smtp_user_key")
-    id = serializers.UUIDField()
-    name = serializers.CharField()
-    prefix = serializers.CharField(help_text="The key's visible beginning.")
-    created_at = serializers.DateTimeField()
-    last_used_at = serializers.DateTimeField(allow_null=True, help_text="To the minute; signing in counts.")
-    last_used_from = serializers.IPAddressField(allow_null=True)
-    expires_at = serializers.DateTimeField(allow_null=True, help_text="A key that was replaced works so long.")
-
-
-class NewSmtpUserKeySerializer(SmtpUserKeySerializer):
-    """With the key itself: shown this once."""
-
-    password = serializers.SerializerMethodField(help_text="Shown this once.")
-
-    def get_password(self, api_key: ApiKey) -> str:
-        return str(self.context["secret"])
-
-
-class DeletedSmtpUserKeySerializer(serializers.Serializer[Any]):
-    object = ObjectField("smtp_user_key")
-    id = serializers.UUIDField()
-    deleted = serializers.BooleanField(default=True)
-
-
-# ---- API keys --------------------------------------------------------------------------------------------------------
-
-PERMISSIONS = {"full_access": Scope.FULL, "sending_access": Scope.SEND}
-
-
-class RenameApiKeySerializer(StrictSerializer):
-    name = StrictCharField(max_length=120)
-
-
-class CreateApiKeySerializer(RenameApiKeySerializer):
-    """`POST /api/v1/api-keys`. Without `permission` and `scopes` the key may do everything, as with Resend."""
-
-    permission = serializers.ChoiceField(choices=list(PERMISSIONS), required=False, help_text="Resend's two words.")
-    domain_id = StrictUUIDField(required=False, help_text="The key is for this domain only.")
-    scopes = serializers.ListField(
-        child=serializers.ChoiceField(choices=Scope.choices),
-        required=False,
-        min_length=1,
-        help_text="Finer than permission.",
-    )
-    domain = StrictCharField(required=False, max_length=1000, help_text="As domain_id, by name.")
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        for one, other in (("permission", "scopes"), ("domain_id", "domain")):
-            if one in attrs and other in attrs:
-                raise serializers.ValidationError({other: [f"Give {one} or {other}, not both."]})
-        return attrs
-
-    def scopes_asked(self) -> list[str]:
-        data = self.validated_data
-        scopes = data.get("scopes") or [PERMISSIONS[data.get("permission", "full_access")]]
-        return [Scope.FULL.value] if Scope.FULL in scopes else sorted(set(scopes))  # it contains the others
-
-
-class ApiKeyNameSerializer(serializers.Serializer[Any]):
-    object = ObjectField("api_key")
-    id = serializers.UUIDField()
-
-
-class ApiKeyIsCurrentSerializer(ApiKeyNameSerializer):
-    is_current = serializers.SerializerMethodField(help_text="Whether this request was made with it.")
-
-    def get_is_current(self, api_key: ApiKey) -> bool:
-        return bool(api_key.pk == self.context["credential"].api_key_id)
-
-
-class ApiKeySerializer(ApiKeyIsCurrentSerializer):
-    name = serializers.CharField()
-    created_at = serializers.DateTimeField()
-    last_used_at = serializers.DateTimeField(allow_null=True, help_text="To the minute.")
-    prefix = serializers.CharField(help_text="The key's visible beginning.")
-    scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.choices))
-    domain = serializers.SerializerMethodField(help_text="The only domain that the key is for; null: all.")
-
-    def get_domain(self, api_key: ApiKey) -> str | None:
-        return api_key.only_domain or None
-
-
-class NewApiKeySerializer(ApiKeySerializer):
-    """With the key itself: shown this once."""
-
-    token = serializers.SerializerMethodField(help_text="Shown this once.")
-
-    def get_token(self, api_key: ApiKey) -> str:
-        return str(self.context["secret"])
-
-
-class DeletedApiKeySerializer(ApiKeyIsCurrentSerializer):
-    """`is_current`: further requests with the key that made this one are refused."""
-
     deleted = serializers.BooleanField(default=True)

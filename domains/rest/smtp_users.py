@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
@@ -22,7 +21,7 @@ from accounts.scoping import OrganizationQuerySet
 from domains import smtp_users
 from domains.models import SendingDomain, SmtpUser
 from domains.names import normalize_domain
-from domains.rest.serializers import (
+from domains.rest.smtp_user_serializers import (
     AddSmtpUserKeySerializer,
     ChangeSmtpUserSerializer,
     CreateSmtpUserSerializer,
@@ -186,7 +185,7 @@ class SmtpUserPasswordView(APIView):
         serializer.is_valid(raise_exception=True)
         key = smtp_users.replace_password(
             smtp_user,
-            keep_old=timedelta(hours=serializer.validated_data["keep_old_hours"]),
+            keep_old=serializer.keep_old(),
             name=serializer.validated_data.get("name", ""),
             by=actor_of(request),
         )

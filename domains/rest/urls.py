@@ -39,4 +39,5 @@ urlpatterns = [
     ),
     path("api-keys", api_key_api.ApiKeysView.as_view(), name="api_api_keys"),
     path("api-keys/<uuid:api_key_id>", api_key_api.ApiKeyView.as_view(), name="api_api_key"),
+    path("api-keys/<uuid:api_key_id>/rotate", api_key_api.RotateApiKeyView.as_view(), name="api_api_key_rotate"),
 ]

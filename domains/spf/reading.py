@@ -296,8 +296,16 @@ def _tuples(kept: Iterable[Mapping[str, Any]]) -> tuple[Lookup, ...]:
 
 # ---- Judging: at the domain ------------------------------------------------------------------------------------------
 
-# A text beginning so is meant as an SPF record, and is none.
-_MEANT_AS_SPF = re.compile(r"[\s\"'“”]*v?\s*[=:]?\s*spf\s*1?\b", re.IGNORECASE)
+# A text beginning so is meant as an SPF record, and is none. Strangers write these texts, of any length: what may repeat has a
+# limit, and only the head is looked at.
+_MEANT_AS_SPF = re.compile(r"v?\s{0,3}[=:]?\s{0,3}spf\s{0,3}1?\b", re.IGNORECASE)
+_HEAD_CHARACTERS = 200
+
+
+def _is_meant_as_spf(text: str) -> bool:
+    return _MEANT_AS_SPF.match(text[:_HEAD_CHARACTERS].lstrip(" \t\r\n\"'“”")) is not None
+
+
 _ANY_TERM = re.compile(
     rf"[-+?~]?(?:all|a|mx|ptr|(?:{'|'.join(MECHANISMS[1:])}):\S+|redirect=\S+)(?=[\s/]|$)", re.IGNORECASE
 )
@@ -305,8 +313,8 @@ _ANY_TERM = re.compile(
 
 def _around(domain: str, heard: _Heard, old_type: _Heard, records: list[str]) -> Iterator[Finding]:
     """What the TXT records at the domain tell, before any of them is read."""
-    others = [text for text in heard.texts if not is_spf(text)]
-    near = next((text for text in others if _MEANT_AS_SPF.match(text)), "")
+    others = [text[:RECORD_OCTETS] for text in heard.texts if not is_spf(text)]
+    near = next((text for text in others if _is_meant_as_spf(text)), "")
     if len(records) > 1:
         yield finding("several", number=len(records))
     elif near and not records:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from allauth.socialaccount.models import SocialAccount, SocialApp
 from django import template
 from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, RadioSelect
 from django.template.defaultfilters import filesizeformat
@@ -18,6 +19,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from lucide import _render_icon
 
+from accounts.devices import device_name
 from accounts.models import Scope
 from relay.delivery.verdict import IN_WORDS, Verdict
 
@@ -72,6 +74,10 @@ LOOKS = {
     "without_key": Look("No key", "key-round", "warn"),
     "disabled": Look("Disabled", "ban", "idle"),
     "revoked": Look("Revoked", "ban", "idle"),
+    "expired": Look("Expired", "clock", "idle"),
+    "expires_soon": Look("Stops soon", "clock", "warn"),
+    "replaced": Look("Replaced", "refresh-cw", "info"),
+    "leaked": Look("Reported as leaked", "triangle-alert", "bad"),
     # DKIM verdicts
     "pass": Look("DKIM pass", "shield-check", "ok"),
     "fail": Look("DKIM fail", "shield-x", "bad"),
@@ -206,6 +212,31 @@ def size(octets: int) -> str:
 @register.filter
 def scopes(values: list[str]) -> str:
     return ", ".join(Scope(value).label for value in values)
+
+
+@register.filter
+def device(user_agent: str) -> str:
+    return device_name(user_agent)
+
+
+@register.filter
+def provider_name(account: SocialAccount) -> str:
+    try:
+        return str(account.get_provider().name)
+    except SocialApp.DoesNotExist:  # not configured any more
+        return f"{account.provider.capitalize()} (switched off here)"
+
+
+@register.filter
+def account_name(account: SocialAccount) -> str:
+    """How it is called over there."""
+    told = account.extra_data.get("userinfo") or account.extra_data.get("id_token") or account.extra_data
+    return str(told.get("email") or told.get("preferred_username") or told.get("login") or account.uid)
+
+
+@register.filter
+def scope_in_words(value: str) -> str:
+    return Scope(value).in_words
 
 
 @register.filter

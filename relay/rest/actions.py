@@ -12,9 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.audit import actor_of
 from accounts.catalogue import Refused
-from accounts.credentials import Credential
-from accounts.models import ApiKey, Organization
+from accounts.models import Organization
 from accounts.rest.access import credential_of
 from accounts.rest.openapi import may_refuse
 from relay import actions
@@ -41,7 +41,7 @@ class ActionView(APIView):
         organization = Organization(pk=credential.organization_id)
         credential.check_may("send")
         message = visible_message(credential, message_id)
-        acted = actions.act_on_message(action, organization, message.pk, by=_name_of(credential))
+        acted = actions.act_on_message(action, organization, message.pk, by=actor_of(request))
         recipients = actions.recipients_of(organization, message.pk)
         if not acted.changed and not actions.is_done_already(action, recipients):
             raise _why_not(action.value, acted, recipients)
@@ -109,7 +109,7 @@ class RescheduleMixin:
         serializer = RescheduleSerializer(data=request.data, context={"id": message_id})
         serializer.is_valid(raise_exception=True)
         send_at = scheduled_for(serializer.validated_data["scheduled_at"], timezone.now())
-        acted = actions.reschedule(organization, message.pk, send_at, by=_name_of(credential))
+        acted = actions.reschedule(organization, message.pk, send_at, by=actor_of(request))
         if not acted.changed:
             raise _why_not("reschedule", acted, actions.recipients_of(organization, message.pk))
         return Response(RescheduledEmailSerializer({"object": "email", "id": message.pk}).data)
@@ -121,10 +121,3 @@ def _why_not(action: str, acted: Acted, recipients: QuerySet[Recipient]) -> Refu
     states = Counter(recipients.values_list("state", flat=True))
     told = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
     return Refused("nothing_to_act_on", action=action, states=told)
-
-
-def _name_of(credential: Credential) -> str:
-    if credential.api_key_id is None:
-        return "API key"
-    key = ApiKey.objects.of(credential.organization_id).filter(pk=credential.api_key_id).first()
-    return f"API key {key.name}" if key else "API key"

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.http import HttpResponse
+from django.template.loader import render_to_string
 from rest_framework.exceptions import NotAcceptable, NotAuthenticated, UnsupportedMediaType
 
 from accounts.catalogue import Refused
@@ -42,6 +43,7 @@ EMAILS, BATCH = "/api/v1/emails", "/api/v1/emails/batch"
 SILENT_S = 30.0  # a client that has begun its body and sends nothing more
 BODY_WITHIN_S = 600.0
 PAGE_OCTETS = 4 * 1024 * 1024  # of a body for Django: they are in memory while they wait for a thread
+REFUSAL_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 MEMORY_OCTETS = 64 * 1024 * 1024  # of large bodies that are worked off at the same time
 
 
@@ -78,7 +80,9 @@ class Door:
             await body.arrive()
             whole = [{"type": "http.request", "body": body.take(), "more_body": False}]
         except Refused as refused:
-            await _send(await self._shell.refuse(request, refused), send)
+            response = await self._shell.refuse(request, refused)
+            is_told_as_page = response.status_code >= 400 and not request.path.startswith("/api/")
+            await _send(_as_page(response) if is_told_as_page else response, send)
             return None
         finally:
             body.close()
@@ -213,6 +217,15 @@ def meta_name(name: bytes) -> str:
 def _response(sent: Sent) -> HttpResponse:
     body = json.dumps(sent.body, ensure_ascii=False, separators=(",", ":")).encode()
     return HttpResponse(body, content_type=JSON, status=sent.status, headers=sent.headers)
+
+
+def _as_page(response: HttpResponse) -> HttpResponse:
+    """The same refusal for people."""
+    name = f"{response.status_code}.html" if response.status_code in {408, 413} else "400.html"
+    response.content = render_to_string(name).encode()
+    response["Content-Type"], response["Content-Length"] = "text/html; charset=utf-8", str(len(response.content))
+    response["Content-Security-Policy"] = REFUSAL_POLICY
+    return response
 
 
 async def _send(response: Any, send: Send) -> None:

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.audit import actor_of
 from accounts.catalogue import Refused
 from accounts.models import Organization
 from accounts.rest.access import check_unrestricted, managing_organization, reading_organization
@@ -178,7 +179,7 @@ class SuppressionsView(APIView):
         serializer.is_valid(raise_exception=True)
         email = serializer.validated_data["email"]
         try:
-            suppression, is_new = suppress(organization, email)
+            suppression, is_new = suppress(organization, email, by=actor_of(request))
         except AddressRefused:
             with at_field("email"):
                 raise Refused("invalid_recipient", address=email) from None
@@ -205,7 +206,7 @@ class SuppressionView(APIView):
         """Remove a suppression. Named by its id or by the address; mail is sent there again."""
         organization = _managing(request)
         suppression = _find(organization, which)
-        if not unsuppress(organization, suppression.pk):
+        if not unsuppress(organization, suppression.pk, by=actor_of(request)):
             raise Refused("not_found", thing="suppression")
         return Response(RemovedSuppressionSerializer(suppression).data)
 
@@ -235,7 +236,7 @@ class AddSuppressionsView(APIView):
         serializer = AddSuppressionsSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         keys, errors = _normalized(serializer.validated_data["emails"])
-        found = suppress_all(organization, keys.values())
+        found = suppress_all(organization, keys.values(), by=actor_of(request))
         rows = [found[address][0] for address in dict.fromkeys(keys.values())]
         context = {"new": {one.pk for one, is_new in found.values() if is_new}}
         data = AddedSuppressionSerializer(rows, many=True, context=context).data
@@ -272,11 +273,11 @@ class RemoveSuppressionsView(APIView):
         given: dict[int, Any]
         if "ids" in asked:
             given = dict(enumerate(asked["ids"]))
-            removed = remove_suppressions(organization, ids=given.values())
+            removed = remove_suppressions(organization, ids=given.values(), by=actor_of(request))
             gone: set[Any] = {one.pk for one in removed}
         else:
             given, errors = _normalized(asked["emails"])
-            removed = remove_suppressions(organization, addresses=given.values())
+            removed = remove_suppressions(organization, addresses=given.values(), by=actor_of(request))
             gone = {one.address for one in removed}
         errors += [_error(n, f"{key} is not suppressed.") for n, key in given.items() if key not in gone]
         data = RemovedSuppressionSerializer(removed, many=True).data

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.audit import actor_of
 from accounts.catalogue import Refused
 from accounts.rest.access import managing_organization, reading_organization
 from accounts.rest.idempotency import idempotent
@@ -83,7 +84,9 @@ class TemplatesView(APIView):
         serializer.is_valid(raise_exception=True)
         data = serializer.validated_data
         content = templates.TemplateContent(**serializer.changes())
-        template = templates.create_template(organization, data["name"], content, alias=data.get("alias", ""))
+        template = templates.create_template(
+            organization, data["name"], content, alias=data.get("alias", ""), by=actor_of(request)
+        )
         return _told(template, status.HTTP_201_CREATED)
 
     @extend_schema(
@@ -126,7 +129,9 @@ class TemplateView(APIView):
         serializer = UpdateTemplateSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         data = serializer.validated_data
-        templates.update_template(template, serializer.changes(), name=data.get("name"), alias=data.get("alias"))
+        templates.update_template(
+            template, serializer.changes(), name=data.get("name"), alias=data.get("alias"), by=actor_of(request)
+        )
         return _told(template)
 
     @extend_schema(
@@ -138,7 +143,7 @@ class TemplateView(APIView):
         """Delete a template with all its versions. Emails made from it stay."""
         template = templates.find_template(managing_organization(request), reference)
         answer = {"object": "template", "id": template.pk, "deleted": True}
-        templates.delete_template(template)
+        templates.delete_template(template, by=actor_of(request))
         return Response(DeletedTemplateSerializer(answer).data)
 
 
@@ -147,7 +152,7 @@ class PublishTemplateView(APIView):
     def post(self, request: Request, reference: str) -> Response:
         """Publish a template. The draft is what is sent from now on. Without a draft nothing changes."""
         template = templates.find_template(managing_organization(request), reference)
-        templates.publish_template(template)
+        templates.publish_template(template, by=actor_of(request))
         return _told(template)
 
 
@@ -159,7 +164,7 @@ class DuplicateTemplateView(APIView):
     def post(self, request: Request, reference: str) -> Response:
         """Duplicate a template. The newest version becomes a template of its own, a draft without alias."""
         template = templates.find_template(managing_organization(request), reference)
-        return _told(templates.duplicate_template(template), status.HTTP_201_CREATED)
+        return _told(templates.duplicate_template(template, by=actor_of(request)), status.HTTP_201_CREATED)
 
 
 class RenderTemplateView(APIView):

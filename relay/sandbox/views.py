@@ -16,7 +16,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from accounts.audit import actor_of
-from accounts.http import OrganizationRequest, organization_required
+from accounts.http import OrganizationRequest, member_required
+from accounts.permissions import Permission
 from domains.dns.zones import CACHE
 from domains.looking import check_again
 from domains.models import SendingDomain
@@ -25,7 +26,7 @@ from relay.sandbox import zone
 from relay.sandbox.forms import PublishForm
 from relay.sandbox.mistakes import MISTAKES
 from relay.sandbox.models import ReceivedMail
-from relay.views import html_preview, raw_download
+from relay.views import html_preview, raw_download, wants_images
 
 PAGE_SIZE = 50
 P = ParamSpec("P")
@@ -79,7 +80,8 @@ def mail(request: HttpRequest, mail_id: UUID) -> HttpResponse:
 
 @sandbox_only
 def mail_html(request: HttpRequest, mail_id: UUID) -> HttpResponse:
-    return html_preview(bytes(get_object_or_404(ReceivedMail, pk=mail_id).raw))
+    raw = bytes(get_object_or_404(ReceivedMail, pk=mail_id).raw)
+    return html_preview(raw, remote_images=wants_images(request))
 
 
 @sandbox_only
@@ -89,7 +91,7 @@ def mail_raw(request: HttpRequest, mail_id: UUID) -> HttpResponse:
 
 @sandbox_only
 @require_POST
-@organization_required
+@member_required(Permission.MANAGE_DOMAINS)
 def publish(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     """Puts the records that the domain needs into the sandbox's zone, as they should be or with the mistake that was chosen,
     then looks for them by real queries."""
@@ -113,7 +115,7 @@ def publish(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
 
 @sandbox_only
 @require_POST
-@organization_required
+@member_required(Permission.MANAGE_DOMAINS)
 def withdraw(request: OrganizationRequest, domain_id: UUID) -> HttpResponse:
     """Takes the domain's records out of the sandbox's zone, as if they were lost, and looks."""
     domains = SendingDomain.objects.of(request.organization)

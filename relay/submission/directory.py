@@ -1,7 +1,8 @@
 """Facts that accept needs: credentials, sending domains and published templates, read from PostgreSQL and kept for seconds.
 
 Only good answers are kept, so a new key or a domain just verified works at once; one that was revoked stops within
-`KEPT_SECONDS`.
+`KEPT_SECONDS`. Keys that do not work any more are told, too: who shows the right secret learns why it is refused
+(`Credential.check_may_enter`).
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ KEPT_TEMPLATE_OCTETS = 16 * 1024 * 1024
 
 _CREDENTIAL_COLUMNS = """
     k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend,
-    o.show_client_address, o.message_size_limit, o.api_rate_limit, u.address, u.disabled_at IS NOT NULL, u.allowed_networks,
-    u.hourly_limit, u.daily_limit
+    o.show_client_address, o.message_size_limit, o.api_rate_limit, k.name, k.revoked_at IS NOT NULL, k.expires_at,
+    coalesce(u.allowed_networks, k.allowed_networks), u.address, u.disabled_at IS NOT NULL, u.hourly_limit, u.daily_limit
 """
 
 # By the key's digest, which nobody can choose: how long it takes tells nothing of which names there are.
@@ -41,7 +42,7 @@ _API_CREDENTIAL = f"""
     JOIN accounts_organization o ON o.id = k.organization_id
     LEFT JOIN domains_smtpuserkey l ON l.api_key_id = k.id
     LEFT JOIN domains_smtpuser u ON u.id = l.smtp_user_id
-    WHERE k.digest = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+    WHERE k.digest = %s
 """  # noqa: S608
 
 _SMTP_CREDENTIAL = f"{_API_CREDENTIAL} AND u.address = %s"
@@ -81,12 +82,12 @@ class Directory:
         self._template_octets = 0  # of the templates that are kept
 
     async def smtp_credential(self, user_name: str, digest: bytes) -> Credential | None:
-        """The credential behind an SMTP user's name and its key's digest; None when either is wrong or out of use."""
+        """The credential behind an SMTP user's name and its key's digest; None when either is wrong."""
         name = user_name.lower()
         return await self._keep(("smtp", name, digest), lambda: self._credential(_SMTP_CREDENTIAL, digest, name))
 
     async def api_credential(self, secret: str) -> Credential | None:
-        """The credential behind a bearer key; None when it is none of ours or revoked."""
+        """The credential behind a bearer key; None when it is none of ours."""
         if not is_well_formed(secret):
             return None
         digest = digest_of(secret)
@@ -112,11 +113,14 @@ class Directory:
             for key, at, status, whose, below, missing in rows
             if whose == organization_id
         ]
+        itself = next((fact for fact in own if fact.name == name), None)
+        if itself and itself.status == "stopped":
+            return itself  # its owner is to hear of it, also where a domain above would do
         # Where another organization has verified a domain nearer to the name, ours above it do not count.
         nearest = own[0] if rows and rows[0][3] == organization_id else None
         if nearest and nearest.covers:
             return nearest
-        return next((fact for fact in own if fact.name == name), nearest)
+        return itself or nearest
 
     async def template(self, organization_id: UUID, reference: str) -> StoredVersion:
         """What is published of a template, by id or alias. Raises `Refused`."""
@@ -186,7 +190,7 @@ class Directory:
         credential: Credential | None = self._recall(key)
         if credential is None:
             credential = await look_up()
-            if credential is not None and not credential.is_disabled:  # one that is enabled again works at once
+            if credential is not None and credential.is_live:  # one that is enabled again works at once
                 self._remember(key, credential)
         return credential
 
@@ -208,7 +212,8 @@ def _at_and_above(name: str) -> list[str]:
 
 def _credential(row: tuple[Any, ...]) -> Credential:
     organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain, *wishes = row
-    safe_resend, show_client, message_octets, api_rate_limit, address, is_disabled, networks, hourly, daily = wishes
+    safe_resend, show_client, message_octets, api_rate_limit, *wishes = wishes
+    key_name, is_revoked, expires_at, networks, address, is_disabled, hourly, daily = wishes
     limits = (("hour", hourly), ("day", daily)) if smtp_user_id else ()
     return Credential(
         organization_id=organization_id,
@@ -221,9 +226,12 @@ def _credential(row: tuple[Any, ...]) -> Credential:
         show_client_address=show_client,
         message_octets=message_octets,
         api_rate_limit=api_rate_limit,
+        key_name=key_name,
+        is_revoked=is_revoked,
+        expires_at=expires_at,
+        allowed_networks=tuple(ip_network(network) for network in networks),
         user_name=address or "",
         is_disabled=is_disabled,
-        allowed_networks=tuple(ip_network(network) for network in networks or ()),
         limits=tuple(
             UsageLimit(smtp_user_id, address, period, most, "smtp_user_limit_reached")
             for period, most in limits

@@ -9,7 +9,7 @@ committed all the same, if need be in a transaction of its own. A parcel with a 
 whole and alone, with `Refused("internal_error")`.
 
 Parcels of senders with a limit have a committer of their own: it may wait for counters (`relay.submission.metering`) that
-another process holds, and nobody else waits with it.
+another process holds, and nobody without a limit waits with it.
 """
 
 from __future__ import annotations

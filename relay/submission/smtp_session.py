@@ -83,7 +83,7 @@ class SubmissionSession(Authentication):
         except Refused as refused:
             if refused.refusal.smtp == 421:  # RFC 5321, 3.8: the reply of a server that is about to close
                 raise
-            if refused.code == "invalid_credentials":
+            if refused.refusal.smtp == 535:  # a wrong key, or one that does not work any more
                 self._reply_to_bad(refused.smtp_reply())
             else:
                 self.reply(refused.smtp_reply())

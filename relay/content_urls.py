@@ -1,0 +1,12 @@
+"""All that there is at CONTENT_HOST, where customers' HTML is shown: no page of ours and no session.
+
+The API, which takes bearer keys alone, answers at any host.
+"""
+
+from django.urls import path
+
+from relay import views
+
+urlpatterns = [path("<str:token>/", views.content_of_link, name="content")]
+
+handler400 = handler403 = handler404 = "relay.views.nothing_there"

@@ -1,0 +1,149 @@
+"""Every page of an organization declares a permission, and each role gets in exactly where the table says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from accounts.api_keys import create_api_key
+from accounts.models import Membership, Role, User
+from accounts.permissions import PERMISSIONS, PERMISSIONS_IN_WORDS, Permission
+from relay.suppressions import suppress
+from tests.factories import make_domain, make_message, make_smtp_user, make_tenant
+
+pytestmark = pytest.mark.django_db
+
+# What belongs to a person or to everybody; all other addresses of our apps belong to an organization.
+NOT_AN_ORGANIZATIONS = {
+    "home", "healthz", "readyz", "favicon", "error_index", "error_help", "account",
+    "organization_create", "organization_open", "second_factor", "invitation", "invited_signup",
+    "sandbox:inbox", "sandbox:mail", "sandbox:mail_html", "sandbox:mail_raw",
+    "sandbox:dns_host_settings", "sandbox:dns_host_template", "sandbox:dns_host_apply",
+}  # fmt: skip
+OTHERS_OWN = ("accounts/", "admin/", "api/")  # allauth, Django's admin and REST guard themselves
+
+
+def pages(
+    patterns: list[Any] | None = None, prefix: str = "", space: str = ""
+) -> Iterator[tuple[str, str, URLPattern]]:
+    for one in get_resolver().url_patterns if patterns is None else patterns:
+        route = prefix + str(one.pattern)
+        if isinstance(one, URLResolver):
+            yield from pages(one.url_patterns, route, f"{space}{one.namespace}:" if one.namespace else space)
+        elif not route.startswith(OTHERS_OWN):
+            yield f"{space}{one.name or one.callback.__name__}", route, one
+
+
+SENT = {"audit_log_export": {"format": "csv"}}
+
+
+def test_each_role_gets_exactly_what_the_table_says() -> None:
+    tenant = make_tenant()
+    domain = make_domain(tenant.organization)
+    smtp_user = make_smtp_user(domain)
+    message = make_message(domain, state="deferred")
+    member = Membership.objects.get(user=tenant.user)
+    keys = {
+        "domain_id": domain.pk,
+        "smtp_user_id": smtp_user.pk,
+        "message_id": message.pk,
+        "suppression_id": suppress(tenant.organization, "gone@inbox.test")[0].pk,
+        "member_id": member.pk,
+        "invitation_id": member.pk,  # there is none: the answer to who may is a page that says so
+        "action": "hold",
+    }
+    api_key = create_api_key(tenant.organization, "Web app").api_key
+    clients = {role: client_of(tenant.organization, role) for role in Role}
+    undeclared, wrong = set(), []
+    for name, route, pattern in pages():
+        if not hasattr(pattern.callback, "permissions"):
+            undeclared.add(name)
+            continue
+        wanted = [word.split(":")[-1] for word in re.findall(r"<([^>]+)>", route)]
+        key = smtp_user.live_keys[0].pk if "smtp" in name else api_key.pk
+        url = reverse(name, kwargs={word: keys.get(word, key) for word in wanted})
+        to_read, to_change = pattern.callback.permissions
+        for (role, client), (method, permission) in product(clients.items(), [("get", to_read), ("post", to_change)]):
+            status = status_of(client, method, url, SENT.get(name))
+            expected = (200, 204, 302, 405) if permission in PERMISSIONS[role] else (403, 405)
+            if status not in expected:
+                wrong.append(f"{role} {method} {url}: {status}, expected {expected}")
+    assert not wrong, "\n".join(wrong)
+    assert undeclared == NOT_AN_ORGANIZATIONS
+
+
+def status_of(client: Client, method: str, url: str, sent: dict[str, str] | None = None) -> int:
+    """What the request changes is undone, so that the next one finds all as it was."""
+    with transaction.atomic():
+        status: int = getattr(client, method)(url, sent).status_code
+        transaction.set_rollback(True)
+    return status
+
+
+def client_of(organization: Any, role: Role) -> Client:
+    user = User.objects.create_user(f"{role}@roles.test", "x")
+    Membership.objects.create(organization=organization, user=user, role=role)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_the_page_of_roles_is_the_table() -> None:
+    page = make_tenant().client.get(reverse("roles")).content.decode()
+
+    rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)[1:]
+    shown = [re.findall(r'sr-only">(yes|no)<', row) for row in rows]
+    assert shown == [["yes" if permission in PERMISSIONS[role] else "no" for role in Role] for permission in Permission]
+    assert set(PERMISSIONS) == set(Role)
+    assert set(PERMISSIONS_IN_WORDS) == set(Permission)
+
+
+def test_templates_ask_for_permissions_that_exist() -> None:
+    """A misspelt one would be an error only where it is rendered."""
+    asked = {
+        word
+        for path in Path(settings.BASE_DIR, "templates").rglob("*.html")
+        for word in re.findall(r"\bmay\.(\w+)", path.read_text())
+    }
+    assert asked
+    assert asked <= set(Permission)
+
+
+def test_a_viewer_sees_no_buttons_that_are_refused_and_no_content() -> None:
+    tenant = make_tenant()
+    domain = make_domain(tenant.organization)
+    smtp_user, message = make_smtp_user(domain), make_message(domain, state="deferred")
+    viewer, developer = client_of(tenant.organization, Role.VIEWER), client_of(tenant.organization, Role.DEVELOPER)
+    places = ["overview", "messages", "suppressions", "domains", "smtp_users", "api_keys", "members", "settings"]
+    urls = [reverse(name) for name in places] + [
+        reverse("domain", args=[domain.pk]),
+        reverse("domain_settings", args=[domain.pk]),
+        reverse("domain_history", args=[domain.pk]),
+        reverse("smtp_user", args=[smtp_user.pk]),
+        reverse("message", args=[message.pk]),
+    ]
+    refused = []
+    for url in urls:
+        page = viewer.get(url).content.decode()
+        main = page[page.index('<main id="main"') :]
+        for address in re.findall(r'(?:href|action|hx-post)="(/[^"?]*)', main):
+            if viewer.get(address).status_code == 403:
+                refused.append(f"{url} leads to {address}")
+        for form in re.findall(r'<form method="post"[^>]*action="([^"]+)"', main):
+            refused += [f"{url} posts to {form}"] if viewer.post(form).status_code == 403 else []
+    assert not refused, "\n".join(refused)
+
+    url = reverse("message", args=[message.pk])
+    assert "Thank you for your order" in developer.get(url).content.decode()
+    page = viewer.get(url).content.decode()
+    assert "Thank you for your order" not in page
+    assert "Your role does not show the content" in page
