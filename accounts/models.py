@@ -46,7 +46,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     belonging: ClassVar[Belonging] = Belonging(
         "id = {user} OR EXISTS (SELECT FROM accounts_membership m WHERE m.user_id = accounts_user.id)"
         " OR EXISTS (SELECT FROM accounts_apikey k WHERE k.created_by_id = accounts_user.id)"
-        " OR EXISTS (SELECT FROM accounts_invitation i WHERE i.invited_by_id = accounts_user.id)",
+        " OR EXISTS (SELECT FROM accounts_invitation i WHERE i.invited_by_id = accounts_user.id)"
+        " OR EXISTS (SELECT FROM accounts_notice n WHERE n.also_to_id = accounts_user.id)",
         "SELECT",
     )
     USERNAME_FIELD = "email"

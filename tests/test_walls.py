@@ -17,8 +17,9 @@ from django.test import Client, override_settings
 from django.urls import path
 
 from accounts import row_security, walls
-from accounts.http import OrganizationRequest, organization_required
+from accounts.http import OrganizationRequest, member_required
 from accounts.models import ApiKey, AuditEntry, Membership, Organization, User
+from accounts.permissions import Permission
 from accounts.row_security import CLOSED, OWN, belonging_of, check_row_security, declared_of, usable_role
 from accounts.walls import NoRowSecurity, UnscopedQuery, across_organizations, act_for, around_request
 from domains.models import DkimKey, DnsRecord, SendingDomain, SmtpUser
@@ -279,7 +280,7 @@ def test_a_query_that_forgets_whose_rows_it_wants_raises_in_a_request(acme: Tena
 # ---- Requests
 
 
-@organization_required
+@member_required(Permission.READ)
 def unscoped(request: OrganizationRequest, how: str) -> Any:
     """A page as somebody might write it by mistake."""
     if how == "orm":
