@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,9 +13,12 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.db.models import ForeignKey, Model
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client, override_settings
 from django.urls import path
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from accounts import row_security, walls
 from accounts.http import OrganizationRequest, member_required
@@ -27,6 +31,7 @@ from events.models import Event
 from plugsend.urls import urlpatterns as real_urls
 from relay.models import Content, Message, Recipient
 from tests.factories import Tenant, make_domain, make_message, make_smtp_user, make_tenant
+from tests.full_tenant import checksums, make_full_tenant, secrets_of
 from tests.rest import make_api
 
 OURS = ("accounts", "domains", "events", "relay", "sandbox")
@@ -292,7 +297,74 @@ def unscoped(request: OrganizationRequest, how: str) -> Any:
     return response
 
 
-urlpatterns = [path("unscoped/<how>/", unscoped), *real_urls]
+def everything() -> Iterator[str]:
+    """What SQL that says nothing of whose it wants finds in each table and partition, ours and others'."""
+    for table in tables():
+        with contextlib.suppress(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SELECT r::text FROM {table} r")
+            yield from (text for (text,) in cursor.fetchall())
+
+
+def wipe_out() -> None:
+    for table in tables():
+        for statement in (f"UPDATE {table} SET organization_id = organization_id", f"DELETE FROM {table}"):
+            with contextlib.suppress(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(statement)
+
+
+def tables() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace"
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+
+@member_required(Permission.READ)
+def unscoped_sql(request: OrganizationRequest) -> HttpResponse:
+    if request.method == "POST":
+        wipe_out()
+    return HttpResponse("\n".join(everything()))
+
+
+class UnscopedSql(APIView):
+    def get(self, request: Request) -> Response:
+        return Response({"found": list(everything())})
+
+    def post(self, request: Request) -> Response:
+        wipe_out()
+        return self.get(request)
+
+
+urlpatterns = [
+    path("unscoped/<how>/", unscoped),
+    path("unscoped-sql/", unscoped_sql),
+    path("api/v1/unscoped-sql", UnscopedSql.as_view()),
+    *real_urls,
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("door", ["page", "api"])
+@override_settings(ROOT_URLCONF=__name__)
+def test_sql_that_forgets_whose_rows_it_wants_neither_finds_nor_changes_another_s(door: str) -> None:
+    mine, theirs = make_full_tenant("rival"), make_full_tenant("walled")
+    secrets, before = secrets_of(theirs, mine), checksums(theirs.organization)
+    client, api = mine.client("owner"), make_api(mine.organization, "full")
+
+    def ask(method: str) -> str:
+        if door == "page":
+            return str(getattr(client, method)("/unscoped-sql/").content.decode())
+        return "\n".join(api.call(method, "unscoped-sql").json()["found"])
+
+    found = ask("get")
+    assert "rival.test" in found
+    assert sorted(secret for secret in secrets if secret in found) == []
+    with transaction.atomic():  # whose end would find keys that lead nowhere
+        ask("post")
+        assert not SendingDomain.objects.of(mine.organization).exists()
+        assert checksums(theirs.organization) == before
+        transaction.set_rollback(True)
 
 
 @override_settings(ROOT_URLCONF=__name__)
