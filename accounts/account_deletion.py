@@ -12,24 +12,26 @@ from allauth.usersessions.models import UserSession
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import models, transaction
-from django.db.models import QuerySet
 
 from accounts import members
 from accounts.audit import Actor
 from accounts.models import Invitation, Membership, Organization, Role, User
 from accounts.notices import notify_departed
+from accounts.walls import across_organizations
 
 # What operators may have acted on: their own log names it.
 _OF_A_PERSON: list[type[models.Model]] = [EmailAddress, Authenticator, SocialAccount, UserSession, Membership]
 
 
-def only_owner_of(user: User) -> QuerySet[Organization]:
+@across_organizations()
+def only_owner_of(user: User) -> list[Organization]:
     """The organizations that nobody else could act for: without them the account cannot go."""
     others = Membership.objects.filter(role=Role.OWNER, user__is_active=True).exclude(user=user)
     owned = Organization.objects.filter(memberships__user=user, memberships__role=Role.OWNER)
-    return owned.exclude(pk__in=others.values("organization_id")).order_by("name")
+    return list(owned.exclude(pk__in=others.values("organization_id")).order_by("name"))
 
 
+@across_organizations()
 def delete_account(user: User, *, by: Actor) -> bool:
     """With memberships, addresses, ways to sign in and sessions. False: an operator, or somewhere the only owner."""
     with transaction.atomic():
@@ -37,7 +39,7 @@ def delete_account(user: User, *, by: Actor) -> bool:
         theirs = Organization.objects.filter(memberships__user=user).order_by("pk")
         list(theirs.select_for_update(no_key=True, of=("self",)).values_list("pk", flat=True))
         current = User.objects.select_for_update().filter(pk=user.pk).first()
-        if current is None or current.is_staff or only_owner_of(current).exists():
+        if current is None or current.is_staff or only_owner_of(current):
             return False
         _unname(current)
         for membership in current.memberships.select_related("organization").order_by("organization_id"):

@@ -21,6 +21,7 @@ from accounts.audit import Actor, note
 from accounts.catalogue import Refused
 from accounts.client import client_address
 from accounts.models import User
+from accounts.walls import across_organizations
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class AccountAdapter(DefaultAccountAdapter):
         """Who has just signed in with a secret of theirs is not asked for it again."""
         return super().is_reauthentication_required(app=app, **kwargs) and not _has_just_signed_in(self.request)
 
+    @across_organizations()  # asked from within members' pages, too
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
         words = {
             "reauthenticate": "Use your password",

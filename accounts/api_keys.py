@@ -26,6 +26,7 @@ from accounts.audit import SYSTEM, Actor, note
 from accounts.catalogue import Refused
 from accounts.models import ApiKey, Organization, Scope, User
 from accounts.notices import notify_owners
+from accounts.walls import across_organizations
 
 MARK = "ps_live_"
 
@@ -169,7 +170,7 @@ def rotate_api_key(
 def revoke_api_key(api_key: ApiKey, *, reason: str = "", by: Actor = SYSTEM) -> bool:
     """It is refused within 5 s. False: it was revoked already, and the first revocation's time and reason stay."""
     with transaction.atomic():
-        current = ApiKey.objects.select_for_update().filter(pk=api_key.pk).first()
+        current = ApiKey.objects.of(api_key.organization_id).select_for_update().filter(pk=api_key.pk).first()
         if current is None or current.is_revoked:
             return False
         end_key(current, reason=reason)
@@ -181,6 +182,7 @@ def revoke_api_key(api_key: ApiKey, *, reason: str = "", by: Actor = SYSTEM) -> 
 LEAK_TOLD_EVERY = timedelta(days=1)
 
 
+@across_organizations()  # who finds a key knows nobody's name
 def report_leak(secret: str, found_at: str, client: str) -> None:
     """Tells the owners that a stranger has this key, at most once a day. Nothing stops: who found it might be mistaken.
 
@@ -230,7 +232,8 @@ def end_key(api_key: ApiKey, *, keep: timedelta = timedelta(0), reason: str = ""
 
 def _locked_or_refused(api_key: ApiKey) -> ApiKey:
     """As it is now, if it still works: what the caller holds may be old."""
-    current = ApiKey.objects.select_for_update().filter(is_live(), pk=api_key.pk).first()
+    keys = ApiKey.objects.of(api_key.organization_id)
+    current = keys.select_for_update().filter(is_live(), pk=api_key.pk).first()
     if current is None:
         raise Refused("not_found", thing="API key")
     return current

@@ -61,7 +61,7 @@ def actor_of(request: HttpRequest | Request, *, operator: bool = False) -> Actor
     who = request.user
     if isinstance(who, Credential):
         client = client_address(request.META) or None
-        name = ApiKey.objects.filter(pk=who.api_key_id).values_list("name", flat=True).first()
+        name = ApiKey.objects.of(who.organization_id).filter(pk=who.api_key_id).values_list("name", flat=True).first()
         return Actor("api_key", who.api_key_id, name or "", client)
     assert isinstance(who, User)
     return person(who, request, operator=operator)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
+from accounts.audit_search import CHUNK
 from accounts.audit_words import told, who
 from accounts.models import AuditEntry
 
@@ -38,6 +40,12 @@ def as_json(entry: AuditEntry) -> dict[str, Any]:
         "before": entry.before,
         "after": entry.after,
     }
+
+
+def in_pieces(lines: Iterator[str]) -> Iterator[str]:
+    """As many at once as are read at once: each piece that is sent has the walls between tenants put up for it."""
+    while piece := "".join(islice(lines, CHUNK)):
+        yield piece
 
 
 def json_lines(entries: Iterable[AuditEntry]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_POST
 
 from accounts.audit import Thing, actor_of, note
-from accounts.audit_export import FORMATS, csv_lines, json_lines
+from accounts.audit_export import FORMATS, csv_lines, in_pieces, json_lines
 from accounts.audit_search import Asked, actor_choices, oldest_first, type_choices
 from accounts.audit_words import told
 from accounts.http import OrganizationRequest, member_required
@@ -56,7 +56,7 @@ def audit_log_export(request: OrganizationRequest) -> HttpResponse:
     lines = csv_lines(entries) if chosen == "csv" else json_lines(entries)
     name = f"audit-log-{slugify(request.organization.name) or 'organization'}-{timezone.now():%Y-%m-%d}.{chosen}"
     return StreamingHttpResponse(  # type: ignore[return-value]  # what goes for one goes for the other
-        lines,
+        in_pieces(lines),
         content_type=FORMATS[chosen],
         headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"},
     )

@@ -94,7 +94,7 @@ def remind() -> int:
 
 
 def _locked(organization: Organization) -> Organization | None:
-    return Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk).first()
+    return Organization.objects.of(organization).select_for_update(no_key=True).first()
 
 
 def _set(organization: Organization, **values: Any) -> None:

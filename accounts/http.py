@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import Concatenate, ParamSpec, cast
 
+from allauth.account.decorators import reauthentication_required
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -20,6 +21,7 @@ from accounts import second_factor
 from accounts.middleware import membership_of
 from accounts.models import Membership, Organization, User
 from accounts.permissions import Permission
+from accounts.walls import across_organizations, act_for
 
 P = ParamSpec("P")
 SEEN_EVERY = timedelta(minutes=5)  # how exactly it is known when a member was here last
@@ -61,6 +63,7 @@ def member_required(
             _note_seen(membership)
             theirs = cast(OrganizationRequest, request)
             theirs.organization, theirs.membership = membership.organization, membership
+            act_for(membership.organization_id, membership.user_id)
             wanted = permission if request.method in ("GET", "HEAD") else to_change or permission
             if not membership.may(wanted):
                 return render(request, "accounts/not_permitted.html", {"permission": wanted}, status=403)
@@ -78,6 +81,23 @@ def _being_deleted(request: OrganizationRequest) -> HttpResponse:
     if _htmx(request):
         return HttpResponseClientRefresh()  # the open page as a whole is out of date
     return render(request, "accounts/being_deleted.html", status=403)
+
+
+def shown_again_required(view: View[P]) -> View[P]:
+    """Below `member_required`: lets in only shortly after its reader has shown anew who it is."""
+
+    @wraps(view)
+    def guarded(request: OrganizationRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        expect_it_is_they(request)
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+@across_organizations()  # how people sign in is theirs, and no organization's
+@reauthentication_required
+def expect_it_is_they(request: HttpRequest) -> None:
+    """Raises ReauthenticationRequired, which allauth's middleware answers; the form is worked off afterwards."""
 
 
 def _page_of(request: HttpRequest) -> str:
@@ -98,4 +118,4 @@ def _htmx(request: HttpRequest) -> HtmxDetails | None:
 def _note_seen(membership: Membership) -> None:
     now = timezone.now()
     if membership.last_seen_at is None or now - membership.last_seen_at > SEEN_EVERY:
-        Membership.objects.filter(pk=membership.pk).update(last_seen_at=now)
+        Membership.objects.of(membership.organization_id).filter(pk=membership.pk).update(last_seen_at=now)

@@ -27,6 +27,7 @@ from accounts.models import Invitation, Membership, Notice, Organization, Role, 
 from accounts.notices import notify_address, notify_owners
 from accounts.quotas import check_member_quota
 from accounts.scoping import OrganizationQuerySet
+from accounts.walls import across_organizations
 
 GOOD_FOR = timedelta(days=7)
 # Mails with invitations in 24 hours, of an organization: strangers are not to be mailed through us at will.
@@ -55,6 +56,7 @@ def digest_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
+@across_organizations()
 def find(secret: str) -> Invitation | None:
     """In whatever state it is; of no organization in particular, since who asks belongs to none yet."""
     query = Invitation.objects.select_related("organization", "invited_by")
@@ -131,7 +133,7 @@ def accept(invitation: Invitation, user: User, *, by: Actor) -> Membership:
     note(by, "invitation.accepted", invitation, organization_id=organization.pk)
     if not organization.memberships.filter(user=user).exists():
         _expect_place(organization)
-    member, is_new = Membership.objects.get_or_create(
+    member, is_new = Membership.objects.of(organization).get_or_create(
         organization=organization, user=user, defaults={"role": invitation.role}
     )
     if is_new:
@@ -227,9 +229,10 @@ def _expect_few(organization: Organization, address: str) -> None:
     """The organization's row is held, so its count is exact. An address's is over all organizations, of which anybody may
     make many."""
     since = timezone.now() - timedelta(days=1)
-    to_address = Notice.objects.filter(template=TEMPLATE, created_at__gt=since, address=address)
     sent = Notice.objects.of(organization).filter(template=TEMPLATE, created_at__gt=since)
-    if to_address.count() >= A_DAY_EACH:
+    with across_organizations():
+        to_address = Notice.objects.filter(template=TEMPLATE, created_at__gt=since, address=address).count()
+    if to_address >= A_DAY_EACH:
         raise MembersRefused(
             f"{A_DAY_EACH} invitations went to {address} in the last 24 hours. Wait before you send more."
         )

@@ -2,15 +2,14 @@
 
 from uuid import UUID
 
-from allauth.account.decorators import reauthentication_required
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import invitations, members, second_factor, services
 from accounts.audit import actor_of
-from accounts.http import OrganizationRequest, member_required
+from accounts.http import OrganizationRequest, expect_it_is_they, member_required, shown_again_required
 from accounts.member_forms import InviteForm, RoleForm
 from accounts.members import MembersRefused
 from accounts.models import Membership, Role
@@ -61,7 +60,7 @@ def member_role(request: OrganizationRequest, member_id: UUID) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         if Role.OWNER in (member.role, form.role()):
-            _expect_it_is_you(request)
+            expect_it_is_they(request)
         try:
             member = members.change_role(request.membership, member.pk, form.role(), by=actor_of(request))
         except MembersRefused as refused:
@@ -82,7 +81,7 @@ def member_remove(request: OrganizationRequest, member_id: UUID) -> HttpResponse
         return redirect("member_leave")
     if request.method == "POST":
         if member.is_owner:
-            _expect_it_is_you(request)
+            expect_it_is_they(request)
         try:
             members.remove_member(request.membership, member.pk, by=actor_of(request))
         except MembersRefused as refused:
@@ -110,7 +109,7 @@ def member_leave(request: OrganizationRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @member_required(Permission.MANAGE_OWNERS)
-@reauthentication_required
+@shown_again_required
 def hand_over(request: OrganizationRequest, member_id: UUID) -> HttpResponse:
     """GET asks, POST does; both only shortly after the owner has shown anew who it is."""
     member = _member(request, member_id)
@@ -127,7 +126,7 @@ def hand_over(request: OrganizationRequest, member_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @member_required(Permission.MANAGE_SIGN_IN)
-@reauthentication_required
+@shown_again_required
 def require_second_factor(request: OrganizationRequest) -> HttpResponse:
     """Whether every member must have a second factor. GET tells what it means, POST turns it on or off."""
     has_one = second_factor.has_second_factor(request.user)
@@ -167,7 +166,7 @@ def invite(request: OrganizationRequest) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         if form.role() == Role.OWNER:
-            _expect_it_is_you(request)
+            expect_it_is_they(request)
         try:
             invited = invitations.invite(
                 request.membership, form.cleaned_data["addresses"], form.role(), by=actor_of(request)
@@ -225,12 +224,3 @@ def _member(request: OrganizationRequest, member_id: UUID) -> Membership:
 def _a_role(member: Membership) -> str:
     word = member.get_role_display().lower()
     return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
-
-
-@reauthentication_required
-def _shown(request: HttpRequest) -> None:
-    """Raises ReauthenticationRequired, which allauth's middleware answers; the form is worked off afterwards."""
-
-
-def _expect_it_is_you(request: OrganizationRequest) -> None:
-    _shown(request)

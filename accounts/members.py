@@ -30,7 +30,7 @@ NOT_A_MEMBER = "That person is not a member any more."
 
 def in_turn(organization: Organization) -> None:
     """Until the transaction ends nobody else changes this organization's people. Rows that point to it can still be added."""
-    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    Organization.objects.of(organization).select_for_update(no_key=True).get()
 
 
 def may_change(acting: Membership, member: Membership) -> bool:
@@ -147,7 +147,7 @@ def _set_role(member: Membership, role: Role, by: Actor) -> None:
 
 def _end(member: Membership, action: str, by: Actor) -> None:
     _note(by, action, member, before={"role": member.role})
-    Membership.objects.filter(pk=member.pk).delete()
+    Membership.objects.of(member.organization_id).filter(pk=member.pk).delete()
 
 
 def _note(

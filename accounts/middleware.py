@@ -1,15 +1,18 @@
 """Gives each request the person's place in the organization in whose name it acts, and notes that its session is in use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import cast
 from urllib.parse import urlsplit
 
 from allauth.usersessions.models import UserSession
 from django.core.cache import cache
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
 from accounts.models import Membership, Organization
+from accounts.walls import Tenant, around_request, behind_walls_again, current_tenant
 
 SESSION_KEY = "organization"
 SEEN_EVERY_S = 60  # a session's last use is written down so often, not at each request
@@ -76,3 +79,32 @@ def away_by_page(get_response: Callable[[HttpRequest], HttpResponse]) -> Callabl
         return response
 
     return middleware
+
+
+def behind_walls(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Around every page but the operators' admin. `accounts.http` says for whom the request acts."""
+    admin = reverse("admin:index")
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        if request.path_info.startswith(admin):
+            return get_response(request)
+        with around_request():
+            response = get_response(request)
+            tenant = current_tenant()
+        if isinstance(response, StreamingHttpResponse) and not response.is_async:
+            response.streaming_content = _behind_walls_piece_by_piece(
+                tenant, cast(Iterator[bytes], response.streaming_content)
+            )
+        return response
+
+    return middleware
+
+
+def _behind_walls_piece_by_piece(tenant: Tenant | None, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Each is made when the server asks for it, which may have served others meanwhile."""
+    while True:
+        with behind_walls_again(tenant):
+            piece = next(pieces, None)
+        if piece is None:
+            return
+        yield piece

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts.ids import uuid7
 from accounts.permissions import PERMISSIONS, Permission
+from accounts.row_security import LOGGED, Belonging, shared
 from accounts.scoping import OrganizationOwned, OrganizationQuerySet
 
 
@@ -41,6 +42,14 @@ class User(AbstractBaseUser, PermissionsMixin):
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
+    # Oneself, members, and whom the organization's rows name though they have left.
+    belonging: ClassVar[Belonging] = Belonging(
+        "id = {user} OR EXISTS (SELECT FROM accounts_membership m WHERE m.user_id = accounts_user.id)"
+        " OR EXISTS (SELECT FROM accounts_apikey k WHERE k.created_by_id = accounts_user.id)"
+        " OR EXISTS (SELECT FROM accounts_invitation i WHERE i.invited_by_id = accounts_user.id)"
+        " OR EXISTS (SELECT FROM accounts_notice n WHERE n.also_to_id = accounts_user.id)",
+        "SELECT",
+    )
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -87,6 +96,8 @@ class Plan(models.Model):
         validators=[MinValueValidator(1)],
         help_text="How long messages and their events are kept, in whole days (UTC).",
     )
+
+    belonging: ClassVar[Belonging] = shared()
 
     class Meta:
         constraints = [
@@ -173,6 +184,15 @@ class Organization(models.Model):
     is_system = models.BooleanField(default=False, editable=False, help_text="The platform's own; sends its mail.")
     members = models.ManyToManyField(User, through="Membership", related_name="organizations")
 
+    objects = OrganizationQuerySet.as_manager()
+    # A member may see which other organizations there are to switch to.
+    belonging: ClassVar[Belonging] = Belonging(
+        "id = {organization}",
+        "SELECT, UPDATE",
+        seen="EXISTS (SELECT FROM accounts_membership m WHERE m.organization_id = accounts_organization.id"
+        " AND m.user_id = {user})",
+    )
+
     class Meta:
         constraints = [
             models.UniqueConstraint(
@@ -206,6 +226,8 @@ class Erasure(models.Model):
     finished_at = models.DateTimeField(null=True)
     counts = models.JSONField(default=dict, help_text="Rows erased, by kind.")
 
+    belonging: ClassVar[Belonging] = Belonging("organization_id = {organization}", "SELECT")
+
     def __str__(self) -> str:
         return str(self.organization_id)
 
@@ -228,6 +250,9 @@ class Membership(models.Model):
     role = models.CharField(max_length=16, choices=Role, default=Role.OWNER)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_seen_at = models.DateTimeField(null=True, editable=False, help_text="To some minutes.")
+
+    objects = OrganizationQuerySet.as_manager()
+    belonging: ClassVar[Belonging] = Belonging("organization_id = {organization}", seen="user_id = {user}")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organization", "user"], name="one_membership_each")]
@@ -294,6 +319,8 @@ class QuotaNotice(models.Model):
     starts_at = models.DateTimeField(help_text="Of the period.")
     percent = models.PositiveSmallIntegerField()
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = OrganizationQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -421,6 +448,8 @@ class IdempotentAnswer(models.Model):
     answer = models.BinaryField(help_text="JSON, encrypted: it may hold a secret that is shown once.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    objects = OrganizationQuerySet.as_manager()
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["organization", "endpoint", "key"], name="idempotent_answer_once")
@@ -451,6 +480,7 @@ class AuditEntry(models.Model):
     after = models.JSONField(null=True)
 
     objects = OrganizationQuerySet.as_manager()
+    belonging: ClassVar[Belonging] = LOGGED
 
     class Meta:
         verbose_name_plural = "audit entries"

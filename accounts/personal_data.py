@@ -7,6 +7,7 @@ from typing import Any
 from django.utils import timezone
 
 from accounts.models import AuditEntry, User
+from accounts.walls import across_organizations
 
 PROFILE = ("id", "email", "name", "date_joined", "last_login", "is_active", "is_staff")
 
@@ -37,6 +38,7 @@ TITLES = {
 }
 
 
+@across_organizations()
 def copy_of(user: User) -> dict[str, Any]:
     """For JSON, with Django's encoder."""
     copy: dict[str, Any] = {

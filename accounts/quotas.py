@@ -15,8 +15,8 @@ from accounts.models import Invitation, Membership, Organization, Plan
 
 def locked_plan(organization: Organization) -> Plan | None:
     """The plan, for one who is about to add what it limits; others wait until the end of the caller's transaction."""
-    query = Organization.objects.select_for_update(of=["self"], no_key=True).select_related("plan")
-    return query.get(pk=organization.pk).plan
+    query = Organization.objects.of(organization).select_for_update(of=["self"], no_key=True)
+    return query.select_related("plan").get().plan
 
 
 def check_member_quota(organization: Organization, *, inviting: bool = False) -> None:
@@ -33,7 +33,7 @@ def check_member_quota(organization: Organization, *, inviting: bool = False) ->
 
 
 def members_of(organization: Organization) -> int:
-    return Membership.objects.filter(organization=organization).count()
+    return Membership.objects.of(organization).count()
 
 
 def open_invitations_of(organization: Organization) -> int:

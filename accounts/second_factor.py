@@ -20,16 +20,19 @@ from django.urls import reverse
 
 from accounts.models import Membership, User
 from accounts.sealed_box import seal, unseal
+from accounts.walls import across_organizations
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
 
+@across_organizations()  # it is the person's, whatever they belong to
 def has_second_factor(user: User | AnonymousUser) -> bool:
     """Whether this person's password alone opens nothing: an app, a passkey or a security key is asked for, too."""
     return bool(is_mfa_enabled(user, [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]))
 
 
+@across_organizations()
 def among(users: Iterable[User]) -> set[UUID]:
     """Which of them have one."""
     factors = Authenticator.objects.filter(user__in=list(users)).exclude(type=Authenticator.Type.RECOVERY_CODES)

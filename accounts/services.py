@@ -21,7 +21,7 @@ def create_organization(name: str, owner: User, *, by: Actor = SYSTEM) -> Organi
 @transaction.atomic
 def change_settings(organization: Organization, *, by: Actor = SYSTEM, **values: object) -> None:
     """`values`: fields of the organization (`accounts.forms.SettingsForm`)."""
-    current = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    current = Organization.objects.of(organization).select_for_update(no_key=True).get()
     wanted = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
     before, after = differences({name: getattr(current, name) for name in wanted}, wanted)
     for name, value in wanted.items():
@@ -34,7 +34,7 @@ def change_settings(organization: Organization, *, by: Actor = SYSTEM, **values:
 @transaction.atomic
 def require_second_factor(organization: Organization, wanted: bool, *, by: Actor) -> None:
     """Members without one see nothing of the organization until they have set one up; API keys go on."""
-    locked = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    locked = Organization.objects.of(organization).select_for_update(no_key=True).get()
     if locked.require_mfa == wanted:
         return
     locked.require_mfa = organization.require_mfa = wanted

@@ -79,7 +79,7 @@ def check_again(domain: SendingDomain, by: Actor = SYSTEM, *, good_since: dateti
     """
     if not IN_REQUESTS.acquire(blocking=False):
         FOR_PAGES.hand_over(partial(_look_if_due, domain.pk, SHOWN_AGAIN))
-        return SendingDomain.objects.filter(pk=domain.pk).first() or domain
+        return SendingDomain.objects.of(domain.organization_id).filter(pk=domain.pk).first() or domain
     try:
         stored = _check_again(domain, by, good_since or timezone.now() - SHOWN_AGAIN)
     finally:
@@ -92,7 +92,7 @@ def _check_again(domain: SendingDomain, by: Actor, good_since: datetime) -> Send
     until = time.monotonic() + WAIT_S
     while True:
         with _looking_at([domain.pk]) as ours:
-            stored = SendingDomain.objects.filter(pk=domain.pk).first()
+            stored = SendingDomain.objects.of(domain.organization_id).filter(pk=domain.pk).first()
             if stored is None:
                 return domain
             if stored.checked_at and stored.checked_at >= good_since:

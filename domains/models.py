@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
@@ -10,7 +12,8 @@ from django.utils.functional import cached_property
 from accounts.api_keys import MARK, is_live
 from accounts.ids import uuid7
 from accounts.models import ApiKey
-from accounts.scoping import OrganizationOwned
+from accounts.row_security import CLOSED, Belonging, Through
+from accounts.scoping import OrganizationOwned, OrganizationQuerySet
 from domains.records import ADVICE, Advice
 
 
@@ -123,6 +126,9 @@ class DkimKey(models.Model):
         null=True, editable=False, help_text="Until then its record is needed for what it has signed."
     )
 
+    objects = OrganizationQuerySet.as_manager()
+    belonging: ClassVar[Through] = Through("domain_id", "domains.SendingDomain")
+
     class Meta:
         verbose_name = "DKIM key"
         constraints = [models.UniqueConstraint(fields=["domain", "selector"], name="selector_once_per_domain")]
@@ -170,6 +176,9 @@ class DnsRecord(models.Model):
     explanation = models.TextField(blank=True, help_text="What is wrong and what to do, in words.")
     visible_at = models.DateTimeField(null=True, help_text="Propagating: when all caches will have forgotten the old.")
     checked_at = models.DateTimeField(null=True)
+
+    objects = OrganizationQuerySet.as_manager()
+    belonging: ClassVar[Through] = Through("domain_id", "domains.SendingDomain")
 
     class Meta:
         verbose_name = "DNS record"
@@ -238,7 +247,12 @@ class SmtpUser(OrganizationOwned):
     @cached_property
     def password_hint(self) -> str:
         """What stands for the password where it is not known any more."""
-        newest = ApiKey.objects.filter(is_live(), smtp_user_key__smtp_user=self).order_by("-created_at").first()
+        newest = (
+            ApiKey.objects.of(self.organization_id)
+            .filter(is_live(), smtp_user_key__smtp_user=self)
+            .order_by("-created_at")
+            .first()
+        )
         return f"{newest.prefix if newest else MARK}…"
 
 
@@ -248,6 +262,9 @@ class SmtpUserKey(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     smtp_user = models.ForeignKey(SmtpUser, on_delete=models.CASCADE, related_name="keys")
     api_key = models.OneToOneField("accounts.ApiKey", on_delete=models.CASCADE, related_name="smtp_user_key")
+
+    objects = OrganizationQuerySet.as_manager()
+    belonging: ClassVar[Through] = Through("smtp_user_id", "domains.SmtpUser")
 
     class Meta:
         verbose_name = "SMTP user's key"
@@ -264,6 +281,8 @@ class ConnectKey(models.Model):
     )
     private_key = models.BinaryField(editable=False, help_text="PKCS#8 DER, encrypted (domains.dkim.keys).")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    belonging: ClassVar[Belonging] = CLOSED
 
     class Meta:
         verbose_name = "Domain Connect key"

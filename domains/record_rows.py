@@ -28,4 +28,4 @@ def lay_out_records(domain: SendingDomain) -> None:
             made.append(row)
         row.position, row.purpose, row.required = position, expected.purpose, expected.required
     DnsRecord.objects.bulk_create(made)
-    DnsRecord.objects.bulk_update(rows.values(), ["position", "purpose", "required"])
+    domain.records.bulk_update(rows.values(), ["position", "purpose", "required"])

@@ -49,7 +49,7 @@ def remove_domain(domain: SendingDomain, *, by: Actor = SYSTEM) -> bool:
     with transaction.atomic():
         # First the domain, as its verification does, then its SMTP users, as a change of a password does: then none waits
         # for another in a circle, and no password made meanwhile is missed.
-        current = SendingDomain.objects.select_for_update().filter(pk=domain.pk).first()
+        current = SendingDomain.objects.of(domain.organization_id).select_for_update().filter(pk=domain.pk).first()
         if current is None:
             return False
         for smtp_user in current.smtp_users.select_for_update().order_by("pk"):
@@ -64,7 +64,7 @@ def remove_domain(domain: SendingDomain, *, by: Actor = SYSTEM) -> bool:
 def allow_subdomains(domain: SendingDomain, allowed: bool, *, by: Actor = SYSTEM) -> None:
     """Whether mail from names below the domain may be sent, signed as it."""
     with transaction.atomic():
-        current = SendingDomain.objects.select_for_update().filter(pk=domain.pk).first()
+        current = SendingDomain.objects.of(domain.organization_id).select_for_update().filter(pk=domain.pk).first()
         if current is not None and current.allow_subdomains != allowed:
             before, after = {"allow_subdomains": not allowed}, {"allow_subdomains": allowed}
             note(by, "domain.changed", current, organization_id=current.organization_id, before=before, after=after)

@@ -17,6 +17,7 @@ from accounts.audit import SYSTEM, Actor, note
 from accounts.catalogue import Refused
 from accounts.models import ApiKey, Scope, User
 from accounts.scoping import OrganizationQuerySet
+from accounts.walls import across_organizations
 from domains.models import SendingDomain, SmtpUser, SmtpUserKey
 
 MOST_KEYS = 10  # of an SMTP user, at a time
@@ -69,7 +70,7 @@ def create_smtp_user(
     try:
         with transaction.atomic():
             # Read again: what the caller holds may be old, and the domain must not go while the user is made.
-            current = SendingDomain.objects.select_for_update().filter(pk=domain.pk).first()
+            current = SendingDomain.objects.of(domain.organization_id).select_for_update().filter(pk=domain.pk).first()
             if current is None or not current.is_verified:
                 raise SmtpUserRefused("smtp_user_domain_not_verified", name=domain.display_name)
             _take_name(current, address)
@@ -177,7 +178,8 @@ def enable_smtp_user(smtp_user: SmtpUser, *, by: Actor = SYSTEM) -> None:
     try:
         with transaction.atomic():
             # First the domain, as where the user is made: of two that want a name one has it.
-            domain = SendingDomain.objects.select_for_update().filter(pk=smtp_user.domain_id).first()
+            domains = SendingDomain.objects.of(smtp_user.organization_id).select_for_update()
+            domain = domains.filter(pk=smtp_user.domain_id).first()
             current = _locked_or_refused(smtp_user)
             if current.disabled_at is not None:
                 if domain and domain.is_verified:
@@ -209,6 +211,7 @@ def end_keys(smtp_user: SmtpUser) -> None:
         end_key(api_key)
 
 
+@across_organizations()
 def _take_name(domain: SendingDomain, address: str) -> None:
     """Names on a domain are given out by whoever holds it: those of a former owner's SMTP users are free.
 
@@ -234,7 +237,7 @@ def _locked(smtp_user: SmtpUser) -> SmtpUser | None:
 
     Its keys are read afterwards: another request may have changed them while this one waited.
     """
-    return SmtpUser.objects.select_for_update().filter(pk=smtp_user.pk).first()
+    return SmtpUser.objects.of(smtp_user.organization_id).select_for_update().filter(pk=smtp_user.pk).first()
 
 
 def _locked_or_refused(smtp_user: SmtpUser) -> SmtpUser:
@@ -245,7 +248,7 @@ def _locked_or_refused(smtp_user: SmtpUser) -> SmtpUser:
 
 
 def keys_in_use(smtp_user: SmtpUser) -> OrganizationQuerySet[ApiKey]:
-    return ApiKey.objects.filter(is_live(), smtp_user_key__smtp_user=smtp_user)
+    return ApiKey.objects.of(smtp_user.organization_id).filter(is_live(), smtp_user_key__smtp_user=smtp_user)
 
 
 def _check_room_for_key(smtp_user: SmtpUser) -> None:

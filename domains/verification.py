@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from accounts.audit import SYSTEM, Actor, note
 from accounts.notices import notify_owners
+from accounts.walls import across_organizations
 from domains.course import Seen, Sight, Standing, Step, Turn, sight_of, step, stops_at
 from domains.diagnosis.hosts import recognise
 from domains.diagnosis.judge import Verdict, judge, judge_zone
@@ -79,6 +80,7 @@ def _look(domain: SendingDomain, records: Sequence[DnsRecord], evidence: Evidenc
     return Look(domain, {record.pk: (record, judged(record)) for record in records}, evidence.zone, at)
 
 
+@across_organizations()  # whoever else has the domain may lose it
 def _store(look: Look, by: Actor) -> SendingDomain:
     # A domain that may be about to be proved is locked with those of the same name, for the sake of who has it now.
     is_whole = _sight([_judged(*one) for one in look.records.values()]) == Sight.WHOLE

@@ -1,8 +1,11 @@
 """The event log: append-only, one row for each change of a recipient."""
 
+from typing import ClassVar
+
 from django.db import models
 
 from accounts.ids import uuid7
+from accounts.row_security import LOGGED, Belonging
 from accounts.scoping import OrganizationQuerySet
 
 
@@ -44,6 +47,7 @@ class Event(models.Model):
     transcript = models.TextField(blank=True, help_text="The SMTP conversation, a line a row, 'C: '/'S: ' in front.")
 
     objects = OrganizationQuerySet.as_manager()
+    belonging: ClassVar[Belonging] = LOGGED
 
     class Meta:
         indexes = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.decorators import reauthentication_required
 from django import forms
 from django.contrib import messages
 from django.db.models import QuerySet
@@ -16,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts.api_keys import is_live
 from accounts.audit import actor_of
 from accounts.deletion import grace_period, request_deletion, undo_deletion
-from accounts.http import OrganizationRequest, member_required
+from accounts.http import OrganizationRequest, member_required, shown_again_required
 from accounts.models import ApiKey, Organization
 from accounts.permissions import Permission
 from domains.models import SendingDomain, SmtpUser
@@ -44,7 +43,7 @@ class DeleteForm(forms.Form):
 
 @require_http_methods(["GET", "POST"])
 @member_required(Permission.DELETE_ORGANIZATION)
-@reauthentication_required
+@shown_again_required
 def organization_delete(request: OrganizationRequest) -> HttpResponse:
     """GET tells what goes and asks, POST sets the deletion going."""
     organization = request.organization
@@ -75,7 +74,7 @@ def organization_delete_undo(request: OrganizationRequest) -> HttpResponse:
 def counts_of(organization: Organization) -> list[tuple[str, str]]:
     """What goes, in words, with how many; large tables are counted so far only."""
     waiting = Recipient.objects.of(organization).filter(next_attempt_at__isnull=False)
-    rows = [
+    rows: list[tuple[str, QuerySet[Any]]] = [
         ("Members, who keep their own accounts", organization.memberships.all()),
         ("Sending domains with their DKIM keys", SendingDomain.objects.of(organization)),
         ("SMTP users", SmtpUser.objects.of(organization)),

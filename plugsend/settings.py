@@ -125,6 +125,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "accounts.middleware.session_seen",
     "accounts.middleware.current_organization",
+    "accounts.middleware.behind_walls",  # innermost: sessions and messages are kept outside
 ]
 
 ROOT_URLCONF = "plugsend.urls"
@@ -153,6 +154,8 @@ TEMPLATES = [
 
 DATABASE_URL = env.text("DATABASE_URL", "postgresql:///plugsend")
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
+# Without row-level security, the second wall between tenants (accounts.walls), members and programs are not served.
+REQUIRE_ROW_SECURITY = env.flag("REQUIRE_ROW_SECURITY")
 
 
 def django_database(url: str) -> dict[str, Any]:
@@ -387,7 +390,7 @@ API_BURST_SECONDS = env.number("API_BURST_SECONDS", 5)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["relay.rest.auth.ApiKeyAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.rest.access.BehindWalls"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["accounts.rest.bodies.JsonParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "accounts.rest.negotiation.JsonOnly",

@@ -206,10 +206,12 @@ def reschedule(organization: Organization, message_id: UUID, send_at: datetime |
         if rows:
             message = Message.objects.of(organization).get(pk=message_id)
             # How long it is tried is counted from its time.
-            Recipient.objects.filter(id__in=[row.id for row in rows]).update(
+            Recipient.objects.of(organization).filter(id__in=[row.id for row in rows]).update(
                 expires_at=F("expires_at") + (Value(moment) - F("next_attempt_at")), next_attempt_at=moment
             )
-            held = Recipient.objects.filter(id__in=[row.id for row in locked if row.state == RecipientState.HELD])
+            held = Recipient.objects.of(organization).filter(
+                id__in=[row.id for row in locked if row.state == RecipientState.HELD]
+            )
             expires_at = F("expires_at") + (moment - (message.scheduled_at or moment))
             held.update(expires_at=expires_at, next_attempt_at=expires_at)
             Message.objects.of(organization).filter(pk=message_id).update(scheduled_at=moment)
@@ -237,7 +239,7 @@ def _act_on_batch(
     now = timezone.now()
     with transaction.atomic():
         # In the order of ids, so that two who act on the same rows do not wait for each other in a circle.
-        locked = Recipient.objects.filter(_POSSIBLE[action], id__in=ids).order_by("id").select_for_update()
+        locked = Recipient.objects.of_any().filter(_POSSIBLE[action], id__in=ids).order_by("id").select_for_update()
         rows = list(locked)
         if not rows:
             return [], []
@@ -246,8 +248,9 @@ def _act_on_batch(
         if action in {Action.RETRY, Action.RELEASE}:
             bring_forward({row.message_id for row in at_once})
         also = {} if reason is None else {"reason": reason}
-        Recipient.objects.filter(id__in=[row.id for row in at_once]).update(**_change(action, now) | also)
-        Recipient.objects.filter(id__in=times).update(
+        recipients = Recipient.objects.of_any()
+        recipients.filter(id__in=[row.id for row in at_once]).update(**_change(action, now) | also)
+        recipients.filter(id__in=times).update(
             state=RecipientState.SCHEDULED, state_at=now, next_attempt_at=Subquery(_SCHEDULED_AT), **also
         )
         Event.objects.bulk_create(
@@ -266,8 +269,8 @@ _SCHEDULED_AT = Message.objects.filter(id=OuterRef("message_id")).values("schedu
 def _times_ahead(rows: Sequence[Recipient], now: datetime) -> dict[UUID, datetime]:
     """By recipient, the time to which it goes back when it is released: unless it was tried, or sent before its time."""
     untried = [row for row in rows if not row.attempts]
-    registered = ScheduledMessage.objects.filter(pk__in={row.message_id for row in untried})
-    messages = Message.objects.filter(id__in=list(registered.values_list("pk", flat=True)))
+    registered = ScheduledMessage.objects.of_any().filter(pk__in={row.message_id for row in untried})
+    messages = Message.objects.of_any().filter(id__in=list(registered.values_list("pk", flat=True)))
     times = dict(messages.values_list("id", "scheduled_at"))
     return {row.id: time for row in untried if (time := times.get(row.message_id)) and now < time < row.expires_at}
 

@@ -4,6 +4,7 @@ The three tables are partitioned by the day of their UUIDv7 `id` (`events.partit
 (`relay.retention`). They are written in batches (`relay.submission.intake`) and by `relay.delivery.queue`.
 """
 
+from typing import ClassVar
 from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
@@ -14,6 +15,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from accounts.ids import uuid7
+from accounts.row_security import CLOSED, Belonging, Through, shared
 from accounts.scoping import OrganizationOwned, OrganizationQuerySet
 
 
@@ -91,6 +93,8 @@ class IdempotencyKey(models.Model):
     answer = models.JSONField(null=True, help_text="Of a batch, whose first message `message_id` is.")
     created_at = models.DateTimeField()
 
+    objects = OrganizationQuerySet.as_manager()
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["organization", "scope", "key"], name="idempotency_key_once"),
@@ -110,6 +114,8 @@ class ScheduledMessage(models.Model):
     )
     send_at = models.DateTimeField()
 
+    objects = OrganizationQuerySet.as_manager()
+
     class Meta:
         indexes = [models.Index(fields=["send_at"], name="scheduled_message_due")]
 
@@ -122,6 +128,9 @@ class Content(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)
     raw = models.BinaryField()
+
+    objects = OrganizationQuerySet.as_manager()
+    belonging: ClassVar[Through] = Through("id", "relay.Message", is_partitioned=True)
 
     def __str__(self) -> str:
         return str(self.id)
@@ -217,6 +226,8 @@ class ExchangerGroup(models.Model):
     written_by = models.UUIDField(null=True, editable=False, help_text="The worker; null: an operator.")
     changed_at = models.DateTimeField(auto_now=True)
 
+    belonging: ClassVar[Belonging] = shared()
+
     def __str__(self) -> str:
         return self.name
 
@@ -226,6 +237,8 @@ class IpPool(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=60, unique=True)
+
+    belonging: ClassVar[Belonging] = CLOSED
 
     class Meta:
         verbose_name = "IP pool"
@@ -242,6 +255,8 @@ class SourceAddress(models.Model):
     address = models.GenericIPAddressField(unique=True)
     ehlo_name = models.CharField(max_length=253, help_text="Its reverse DNS name (RFC 5321, 4.1.1.1).")
     is_active = models.BooleanField(default=True)
+
+    belonging: ClassVar[Belonging] = CLOSED
 
     class Meta:
         verbose_name_plural = "source addresses"
@@ -260,6 +275,13 @@ class PoolAssignment(models.Model):
     )
     domain = models.OneToOneField(
         "domains.SendingDomain", on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    )
+
+    # Operators' doing; it goes with its domain.
+    belonging: ClassVar[Belonging] = Belonging(
+        "organization_id = {organization}"
+        " OR EXISTS (SELECT FROM domains_sendingdomain d WHERE d.id = relay_poolassignment.domain_id)",
+        "SELECT, DELETE",
     )
 
     class Meta:
@@ -283,6 +305,8 @@ class MtaStsPolicy(models.Model):
     mx = ArrayField(models.TextField(), default=list, help_text="Patterns for exchangers' names.")
     fetched_at = models.DateTimeField()
     expires_at = models.DateTimeField(help_text="When its max_age is over.")
+
+    belonging: ClassVar[Belonging] = CLOSED
 
     class Meta:
         verbose_name = "MTA-STS policy"
@@ -329,6 +353,9 @@ class TemplateVersion(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     published_at = models.DateTimeField(null=True, editable=False)
 
+    objects = OrganizationQuerySet.as_manager()
+    belonging: ClassVar[Through] = Through("template_id", "relay.Template")
+
     class Meta:
         ordering = ["number"]
         constraints = [
@@ -362,6 +389,12 @@ class UsageCounter(models.Model):
     starts_at = models.DateTimeField(help_text="UTC")
     count = models.PositiveBigIntegerField(help_text="Messages accepted or reserved.")
 
+    belonging: ClassVar[Belonging] = Belonging(
+        "subject_id = {organization}"
+        " OR EXISTS (SELECT FROM domains_smtpuser u WHERE u.id = relay_usagecounter.subject_id)",
+        "SELECT",
+    )
+
     def __str__(self) -> str:
         return f"{self.subject_id}, {self.period} from {self.starts_at}"
 
@@ -374,6 +407,8 @@ class Retention(models.Model):
     )
     contents_before = models.UUIDField(default=UUID(int=0))
     messages_before = models.UUIDField(default=UUID(int=0))
+
+    belonging: ClassVar[Belonging] = CLOSED
 
     def __str__(self) -> str:
         return str(self.organization_id)
@@ -392,6 +427,11 @@ class UsageShare(models.Model):
     starts_at = models.DateTimeField(help_text="UTC")
     granted = models.PositiveBigIntegerField(help_text="Messages.")
     used = models.PositiveBigIntegerField(help_text="Messages.")
+
+    belonging: ClassVar[Belonging] = Belonging(
+        "subject_id = {organization} OR EXISTS (SELECT FROM domains_smtpuser u WHERE u.id = relay_usageshare.subject_id)",
+        "SELECT",
+    )
 
     class Meta:
         constraints = [

@@ -28,30 +28,30 @@ ACCEPTED_WITHIN = timedelta(hours=1)  # a message's recipients have ids that are
 
 def bring_forward(message_ids: Collection[UUID]) -> None:
     """Something of these is due now. In the caller's transaction."""
-    later = ScheduledMessage.objects.filter(message_id__in=message_ids, send_at__gt=Now())
+    later = ScheduledMessage.objects.of_any().filter(message_id__in=message_ids, send_at__gt=Now())
     ids = [row.pk for row in later.order_by("pk").select_for_update()]  # in one order: nobody waits in a circle
     if ids:
-        ScheduledMessage.objects.filter(pk__in=ids).update(send_at=Now())
+        ScheduledMessage.objects.of_any().filter(pk__in=ids).update(send_at=Now())
 
 
 def put_off(message_id: UUID, send_at: datetime, *, others_are_open: bool) -> None:
     """What is scheduled of this one waits for another time; `others_are_open`: not all of it. In the caller's transaction."""
-    row = ScheduledMessage.objects.filter(pk=message_id)
+    row = ScheduledMessage.objects.of_any().filter(pk=message_id)
     row.update(send_at=Least(F("send_at"), Value(send_at)) if others_are_open else send_at)
 
 
 def forget_ended(message_ids: Collection[UUID]) -> int:
     """Strikes out those of which nothing is open. What has ended stays so. Returns how many were."""
     with transaction.atomic():
-        rows = ScheduledMessage.objects.filter(pk__in=message_ids).order_by("pk")
+        rows = ScheduledMessage.objects.of_any().filter(pk__in=message_ids).order_by("pk")
         ids = [row.pk for row in rows.select_for_update(skip_locked=True)]
         if not ids:
             return 0
         # Bounds on the recipients' own ids leave out the other days' partitions.
         last = first_id_at(time_of(ids[-1]) + ACCEPTED_WITHIN)
-        recipients = Recipient.objects.filter(message_id__in=ids, id__gte=ids[0], id__lt=last)
+        recipients = Recipient.objects.of_any().filter(message_id__in=ids, id__gte=ids[0], id__lt=last)
         is_open = set(recipients.filter(next_attempt_at__isnull=False).values_list("message_id", flat=True).distinct())
-        ended, _ = ScheduledMessage.objects.filter(pk__in=set(ids) - is_open).delete()
+        ended, _ = ScheduledMessage.objects.of_any().filter(pk__in=set(ids) - is_open).delete()
     return ended
 
 

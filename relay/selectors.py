@@ -198,9 +198,9 @@ def with_events(organization: Organization, recipients: Sequence[Recipient]) -> 
 
 
 def message_heads(ids: Sequence[UUID], octets: int) -> dict[UUID, bytes]:
-    """The first octets of contents, by message. Without those whose retention is over."""
+    """The first octets of contents, by message of those that the caller found. Without those whose retention is over."""
     head = Func(F("raw"), Value(1), Value(octets), function="substring", output_field=BinaryField())
-    contents = Content.objects.filter(id__in=ids).annotate(head=head)
+    contents = Content.objects.of_any().filter(id__in=ids).annotate(head=head)
     return {message_id: bytes(raw) for message_id, raw in contents.values_list("id", "head")}
 
 
@@ -208,5 +208,5 @@ def message_content(organization: Organization, message_id: UUID) -> bytes | Non
     """The message as it was accepted; None when it is unknown or its retention is over."""
     if not Message.objects.of(organization).filter(id=message_id).exists():
         return None
-    raw = Content.objects.filter(id=message_id).values_list("raw", flat=True).first()
+    raw = Content.objects.of_any().filter(id=message_id).values_list("raw", flat=True).first()
     return None if raw is None else bytes(raw)

@@ -65,7 +65,8 @@ def suppress(
         raise AddressRefused(f"“{address.strip()}” is not a valid address. Write it as name@domain.com.")
     values = {"reason": reason, "message_id": message_id, "reply": reply}
     with transaction.atomic():
-        found, is_new = Suppression.objects.get_or_create(organization_id=organization.pk, address=key, defaults=values)
+        suppressions = Suppression.objects.of(organization)
+        found, is_new = suppressions.get_or_create(organization_id=organization.pk, address=key, defaults=values)
         if is_new:
             _note_added(organization, [found], by)
     return found, is_new

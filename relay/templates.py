@@ -188,10 +188,10 @@ def update_template(
             before |= _told(content_of(newest), changes)
             after |= _told(content, changes)
             if newest.published_at is None:
-                TemplateVersion.objects.filter(pk=newest.pk).update(**fields)
+                template.versions.filter(pk=newest.pk).update(**fields)
             else:
                 _begin_version(template, newest.number + 1, fields)
-        Template.objects.filter(pk=template.pk).update(updated_at=timezone.now(), **kept)
+        Template.objects.of(template.organization_id).filter(pk=template.pk).update(updated_at=timezone.now(), **kept)
         before, after = differences(before, after)
         if changes or after:
             _note(by, "template.changed", template, before=before, after=after)
@@ -206,7 +206,7 @@ def publish_template(template: Template, *, by: Actor = SYSTEM) -> TemplateVersi
             check_publishable(content_of(newest))
             newest.published_at = timezone.now()
             newest.save(update_fields=["published_at"])
-            Template.objects.filter(pk=template.pk).update(updated_at=newest.published_at)
+            Template.objects.of(template.organization_id).filter(pk=template.pk).update(updated_at=newest.published_at)
             _note(by, "template.published", template, after={"version": newest.number})
     return newest
 
@@ -286,7 +286,7 @@ def _invalid(problems: Iterable[Problem]) -> Refused:
 
 def _lock(template: Template) -> Template:
     """Returns it as it is now. Raises `Refused` when it was deleted meanwhile."""
-    current = Template.objects.select_for_update().filter(pk=template.pk).first()
+    current = Template.objects.of(template.organization_id).select_for_update().filter(pk=template.pk).first()
     if current is None:
         raise Refused("not_found", thing="template")
     return current
@@ -294,7 +294,7 @@ def _lock(template: Template) -> Template:
 
 def _lock_names(organization: Organization) -> None:
     # NO KEY: rows that refer to the organization can be written meanwhile.
-    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    Organization.objects.of(organization).select_for_update(no_key=True).get()
 
 
 def _check_names_free(organization: Organization, *, name: str | None, alias: str, but: Template | None = None) -> None:

@@ -19,6 +19,7 @@ from accounts.catalogue import REFUSALS
 from accounts.http import OrganizationRequest, member_required
 from accounts.models import ApiKey, Organization
 from accounts.permissions import Permission
+from accounts.walls import act_for
 from domains.models import DomainStatus, SmtpUser
 from events.reasons import REASONS
 from relay.action_words import STATE_CHOICES, Notice, actions_for, in_order
@@ -139,7 +140,9 @@ def content_of_link(request: HttpRequest, token: str) -> HttpResponse:
         organization_id, message_id, remote_images = signing.loads(token, salt=CONTENT_SALT, max_age=CONTENT_LINK_S)
     except signing.BadSignature:
         return nothing_there(request)
-    raw = message_content(Organization(pk=UUID(organization_id)), UUID(message_id))
+    organization = Organization(pk=UUID(organization_id))
+    act_for(organization.pk)
+    raw = message_content(organization, UUID(message_id))
     return html_preview(raw, remote_images=remote_images) if raw is not None else nothing_there(request)
 
 

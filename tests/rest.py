@@ -13,6 +13,7 @@ from rest_framework.test import APIClient, APIRequestFactory, force_authenticate
 from accounts.api_keys import create_api_key
 from accounts.credentials import Credential
 from accounts.models import ApiKey, Organization
+from accounts.walls import around_request
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def get(who: Credential | Organization, path: str, query: Any = None) -> Any:
     request = APIRequestFactory().get(f"/api/v1{path}", query or {})
     force_authenticate(request, user=user)
     match = resolve(urlsplit(f"/api/v1{path}").path)
-    response = match.func(request, *match.args, **match.kwargs)
-    if hasattr(response, "render"):
-        response.render()
+    with around_request():
+        response = match.func(request, *match.args, **match.kwargs)
+        if hasattr(response, "render"):
+            response.render()
     return response

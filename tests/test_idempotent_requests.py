@@ -25,6 +25,7 @@ from accounts.models import ApiKey, IdempotentAnswer, Organization
 from accounts.rest import idempotency
 from accounts.rest.access import managing_organization
 from accounts.rest.idempotency import idempotent
+from accounts.walls import around_request
 from relay.tasks import forget_idempotency_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -74,8 +75,9 @@ def post(
     request = APIRequestFactory().post("/", {"name": "web"} if body is None else body, format="json", headers=headers)
     force_authenticate(request, Credential(organization.pk, False, None, None, scopes, only_domain))  # type: ignore[arg-type]
     initial = {"before": staticmethod(before)} if before else {}
-    answer: Response = type("View", (view,), initial).as_view()(request, **where)  # type: ignore[attr-defined]
-    return answer.render()  # type: ignore[return-value]
+    with around_request():
+        answer: Response = type("View", (view,), initial).as_view()(request, **where)  # type: ignore[attr-defined]
+        return answer.render()  # type: ignore[return-value]
 
 
 def in_thread(call: Callable[[], Response]) -> Response:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 
 from accounts.catalogue import Refused
 from accounts.credentials import Credential
 from accounts.models import Organization
+from accounts.walls import act_for
+
+
+class BehindWalls(IsAuthenticated):
+    """Every view's permission: a key is needed, and from here on the request reaches its organization's rows only."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if not super().has_permission(request, view):
+            return False
+        act_for(credential_of(request).organization_id)
+        return True
 
 
 def credential_of(request: Request) -> Credential:

@@ -76,7 +76,7 @@ _EXAMPLE = {
 def _check_maker(request: Request, organization: Organization) -> None:
     """A key reads the log while the member who made it may. Raises `Refused`."""
     key = ApiKey.objects.of(organization).filter(pk=str(credential_of(request).api_key_id))
-    makers = Membership.objects.filter(organization=organization, user__in=key.values("created_by"))
+    makers = Membership.objects.of(organization).filter(user__in=key.values("created_by"))
     if not any(maker.may(Permission.READ_AUDIT) for maker in makers):
         raise Refused("audit_log_not_open")
 

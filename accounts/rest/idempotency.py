@@ -118,16 +118,16 @@ class _Claim:
         """None: the key is ours. Else what it was answered before. Raises `Refused`."""
         if self._insert():
             return None
-        held = IdempotentAnswer.objects.get(
-            organization_id=self._organization_id, endpoint=self._endpoint, key=self._key
-        )
+        held = IdempotentAnswer.objects.of(self._organization_id).get(endpoint=self._endpoint, key=self._key)
         if bytes(held.fingerprint) != self._fingerprint:
             raise Refused("invalid_idempotent_request", key=self._key)
         return Response(json.loads(unseal(held.answer)), status=held.status, headers={"Idempotent-Replayed": "true"})
 
     def keep(self, response: Response) -> None:
         answer = seal(JSONRenderer().render(response.data))
-        IdempotentAnswer.objects.filter(pk=self._id).update(status=response.status_code, answer=answer)
+        IdempotentAnswer.objects.of(self._organization_id).filter(pk=self._id).update(
+            status=response.status_code, answer=answer
+        )
 
     def _insert(self) -> bool:
         now = timezone.now()

@@ -24,6 +24,7 @@ from accounts.ids import uuid7
 from accounts.rest.bodies import UNKNOWN_LENGTH, Body
 from accounts.rest.problems import no_such_address, plain_problem, refusal_of
 from accounts.rest.rates import Rate, Standing, rates_of, rates_of_address, shared_limiter
+from accounts.walls import around_request
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,8 @@ def _answer(plain: HttpRequest) -> HttpResponseBase:
     request = cast(ApiRequest, plain)
     begin(request)
     request._stream = Body(request.META, settings.API_BODY_LIMIT)
-    response = _guarded(request, _serve)
+    with around_request():
+        response = _guarded(request, _serve)
     if not request.is_counted:  # whatever key it shows, nobody looked at it or knows it
         response = _guarded(request, _charge_address) or response
     finish(request, response)

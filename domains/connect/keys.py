@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from accounts.walls import across_organizations
 from domains.connect.template import PUBLIC_KEY_LABEL, provider_id, public_key_values
 from domains.dkim.keys import decrypt_private_key, encrypt_private_key, make_rsa_key, public_part
 from domains.models import ConnectKey
@@ -30,6 +31,7 @@ class SigningKey:
         return [(f"{self.label}.{provider_id()}", value) for value in public_key_values(public_part(self.private_key))]
 
 
+@across_organizations()  # it is the platform's
 def signing_key() -> SigningKey:
     """This installation's key, made when it is first asked for.
 

@@ -83,7 +83,7 @@ def schedule_rotation(domain: SendingDomain, days: int | None, *, by: Actor = SY
 def _locked(domain: SendingDomain, by: Actor) -> Iterator[KeyRing]:
     """The domain first, as everywhere: a look, a removal and another request wait here, and none in a circle."""
     with transaction.atomic():
-        current = SendingDomain.objects.select_for_update().filter(pk=domain.pk).first()
+        current = SendingDomain.objects.of(domain.organization_id).select_for_update().filter(pk=domain.pk).first()
         if current is None:
             raise Refused("not_found", thing="domain")
         yield KeyRing.of(current, current.records.all(), timezone.now(), by)

@@ -144,7 +144,7 @@ class DomainsView(APIView):
         with at_field("name"):
             name = normalize_domain(serializer.validated_data["name"])
             check_domain(request, name)
-            domain = services.add_domain(Organization.objects.get(pk=organization.pk), name, by=actor_of(request))
+            domain = services.add_domain(Organization.objects.of(organization).get(), name, by=actor_of(request))
         return Response(DomainSerializer(domain).data, status=201)
 
 

@@ -52,7 +52,7 @@ class DomainSettingsSerializer(StrictSerializer):
 
     def validate_tls(self, value: str) -> str:
         assert self.organization is not None
-        wish = Organization.objects.values_list("outgoing_tls", flat=True).get(pk=self.organization.pk)
+        wish = Organization.objects.of(self.organization).values_list("outgoing_tls", flat=True).get()
         current = "opportunistic" if wish == OutgoingTls.OPPORTUNISTIC else "enforced"
         if value != current:
             raise serializers.ValidationError(

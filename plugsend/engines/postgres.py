@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
 NAME = "plugsend"  # of the role and of the database
+TENANT = f"{NAME}_tenant"  # which requests of tenants put on (accounts.row_security); the other may make no roles
 SUPERUSER = "postgres"  # same password; for the engine's own housekeeping
 BUILTIN_LOCALE_SINCE = 17
 
@@ -106,15 +107,18 @@ class Postgres:
             return False
 
     def settle(self) -> None:
-        """Makes the role and the database if they are missing (also after a first start that was cut short)."""
+        """Makes the roles and the database if they are missing (also after a first start that was cut short)."""
         from psycopg import sql
 
-        role = sql.Identifier(NAME)
+        role, tenant = sql.Identifier(NAME), sql.Identifier(TENANT)
         with self._connect() as connection:
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [NAME]).fetchone():
                 connection.execute(
                     sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(role, sql.Literal(self._password))
                 )
+            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [TENANT]).fetchone():
+                connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(tenant))
+            connection.execute(sql.SQL("GRANT {} TO {}").format(tenant, role))
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [NAME]).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(role, role))
 

@@ -15,7 +15,7 @@ def visible_domains(credential: Credential) -> frozenset[UUID] | None:
     """The sending domains whose emails a key that is restricted to one may see; None: all of its organization."""
     if not credential.only_domain:
         return None
-    domains = SendingDomain.objects.filter(organization_id=credential.organization_id, name=credential.only_domain)
+    domains = SendingDomain.objects.of(credential.organization_id).filter(name=credential.only_domain)
     return frozenset(domains.values_list("pk", flat=True))
 
 

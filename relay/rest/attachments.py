@@ -29,6 +29,7 @@ from accounts.catalogue import Refused
 from accounts.models import Organization
 from accounts.rest.access import reading_organization
 from accounts.rest.lists import ListQuery, Page, list_answer, read_query
+from accounts.walls import act_for
 from relay.selectors import message_content
 from relay.submission.media_types import UNKNOWN, read_media_type
 
@@ -144,7 +145,9 @@ class AttachmentContentView(APIView):
             token = []
         if token[1:] != [message_id.hex, attachment_id.hex]:
             raise Refused("not_found", thing="attachment, or the link to it is over an hour old")
-        attachment = _attachment(Organization(pk=UUID(token[0])), message_id, attachment_id)
+        organization = Organization(pk=UUID(token[0]))
+        act_for(organization.pk)
+        attachment = _attachment(organization, message_id, attachment_id)
         response = HttpResponse(attachment.content, content_type=attachment.content_type)
         # Somebody else's file under our name: it is saved, and nothing in it runs.
         response["Content-Disposition"] = "attachment"

@@ -210,7 +210,7 @@ class TemplateVersionsView(APIView):
         """List a template's versions. The newest first."""
         template = templates.find_template(reading_organization(request), reference)
         page, _ = read_query(request)
-        rows, has_more = page.cut(TemplateVersion.objects.filter(template=template).defer("html", "text"))
+        rows, has_more = page.cut(template.versions.defer("html", "text"))
         shaped = [listed_version(row) for row in rows]
         return Response(list_answer(list(ListedVersionSerializer(shaped, many=True).data), has_more=has_more))
 

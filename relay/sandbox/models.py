@@ -1,12 +1,17 @@
 """What the sandbox keeps: the records of its DNS zone, and the mail that its exchanger took."""
 
+from typing import ClassVar
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
 from accounts.ids import uuid7
+from accounts.row_security import Belonging, shared
 from domains.models import SendingDomain
 from relay.sandbox.faults import DNSSEC_BOGUS, KINDS, Role
+
+EVERYBODYS: Belonging = shared("SELECT, INSERT, UPDATE, DELETE")  # there is one internet
 
 
 class ZoneRecord(models.Model):
@@ -18,6 +23,8 @@ class ZoneRecord(models.Model):
     published_for = models.ForeignKey(
         SendingDomain, on_delete=models.CASCADE, null=True, blank=True, editable=False, related_name="+"
     )
+
+    belonging: ClassVar[Belonging] = EVERYBODYS
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["name", "type", "value"], name="zone_record_once")]
@@ -47,6 +54,8 @@ class ZoneFault(models.Model):
         SendingDomain, on_delete=models.CASCADE, null=True, blank=True, editable=False, related_name="+"
     )
 
+    belonging: ClassVar[Belonging] = EVERYBODYS
+
     def __str__(self) -> str:
         return f"{self.name} {self.kind}"
 
@@ -68,6 +77,8 @@ class ReceivedMail(models.Model):
     )
     tls = models.CharField(max_length=80, blank=True, help_text="Version and cipher; empty: no TLS.")
     helo = models.TextField(blank=True)
+
+    belonging: ClassVar[Belonging] = EVERYBODYS
 
     class Meta:
         ordering = ["-id"]

@@ -63,7 +63,7 @@ def _name_servers(domain: SendingDomain, host: str) -> list[Row]:
 
 def _cleared(domain: SendingDomain) -> SendingDomain | None:
     """Locked, so that of two who publish at once the later one has it all. None: it was removed."""
-    current = SendingDomain.objects.select_for_update().filter(pk=domain.pk).first()
+    current = SendingDomain.objects.of(domain.organization_id).select_for_update().filter(pk=domain.pk).first()
     names = [record.name for record in domain.records.all()]
     ZoneRecord.objects.filter(Q(published_for=domain.pk) | Q(name__in=names)).delete()
     ZoneFault.objects.filter(Q(published_for=domain.pk) | Q(name__in=[domain.name, *names])).delete()

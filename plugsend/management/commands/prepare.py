@@ -4,9 +4,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from accounts.quotas import ensure_default_plan
+from accounts.row_security import check_row_security
 from events.partitions import ensure_partitions
 from plugsend.first_start import ensure_system_organization
 from plugsend.static_files import build
@@ -20,6 +21,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
         self.stdout.write("database migrated")
+        for message in check_row_security(["default"]):
+            if message.is_serious():
+                raise CommandError(f"{message.msg} {message.hint}")
+            self.stdout.write(f"{message.msg} {message.hint}")
         if made := ensure_partitions():
             self.stdout.write(f"{len(made)} partitions made")
         if build():
