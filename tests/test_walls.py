@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -195,10 +196,15 @@ def test_a_connection_that_served_one_organization_serves_the_next(threads: int)
         except DatabaseError:
             return role() != TENANT
 
+    all_are_here = Barrier(threads)
+
+    def close(_: int) -> None:
+        all_are_here.wait(10)  # so that each thread closes its own
+        connections.close_all()
+
     with ThreadPoolExecutor(threads) as pool:
         assert all(pool.map(serve, range(60)))
-        for _ in range(threads):
-            pool.submit(connections.close_all).result()
+        list(pool.map(close, range(threads)))
     assert len(wanted) == 2
 
 
