@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.models import Organization
 from accounts.rest.access import check_unrestricted, reading_organization
 from accounts.rest.fields import ObjectField
 from accounts.rest.openapi import may_refuse
@@ -71,7 +72,8 @@ class UsageView(APIView):
     def get(self, request: Request) -> Response:
         """Get the usage of the plan. What is used of each limit, when it begins anew, and the messages of the last days."""
         check_unrestricted(request)
-        quotas = quotas_of(reading_organization(request))
+        organization = Organization.objects.of(reading_organization(request)).select_related("plan").get()
+        quotas = quotas_of(organization)
         plan = quotas.plan
         told = {
             "plan": plan.name if plan else None,
