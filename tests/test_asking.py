@@ -537,7 +537,7 @@ def test_the_next_resolver_is_asked_before_a_silent_one_is_given_up(
     made = make()
     made.resolvers[0].manner = silent
     assert made.ask().zone.apex == "demo.test"
-    assert made.resolvers[0].asked == ["demo.test NS"]  # once: its second packet was not waited for
+    assert made.resolvers[0].asked.count("demo.test NS") == 1  # its second packet was not waited for
 
 
 # ---- DNSSEC ----------------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def letter(recipients: int = 1) -> dict[str, Any]:
         ({"messages_per_month": 3}, [[letter()] * 2, [letter()] * 2, letter()], [200, "quota_month_reached", 202]),
         ({"messages_per_day": 0}, [letter()], ["quota_day_reached"]),
         ({"recipients_per_message": 2}, [letter(2), letter(3)], [202, "too_many_recipients"]),
-        ({"messages_per_second": 3}, [[letter()] * 3, letter()], [200, "rate_of_messages_exceeded"]),
+        ({"messages_per_second": 1}, [[letter()] * 60, letter()], [200, "rate_of_messages_exceeded"]),
         ({}, [letter(3)] * 3, [202] * 3),
     ],
 )
