@@ -81,7 +81,7 @@ def counts_of(organization: Organization) -> list[tuple[str, str]]:
         ("Keys that work now", ApiKey.objects.of(organization).filter(is_live())),
         ("Templates", Template.objects.of(organization)),
         ("Messages with contents and timelines", Message.objects.of(organization)),
-        ("Recipients that wait to be delivered to", waiting),
+        ("Recipients that still wait for delivery", waiting),
     ]
     return [(title, _count(query)) for title, query in rows]
 
