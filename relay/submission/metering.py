@@ -37,12 +37,14 @@ KEPT_ACCOUNTS = 2000
 KEPT_MOST = 10_000  # shares that a committer has in mind
 UNLIMITED = 2**62
 
-# An SMTP user's limit may be younger than the period: what was sent before it was set counts, too.
+# An SMTP user's limit may be younger than the period: what was sent before it was set counts, too. Not flushed, as a
+# reservation is not.
 _LAY = """
     INSERT INTO relay_usagecounter (subject_id, period, starts_at, count)
     SELECT subject_id, period, starts_at,
            (SELECT count(*) FROM relay_message WHERE smtp_user_id = w.subject_id AND id >= w.first_id AND id < w.end_id)
-    FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::uuid[], %s::uuid[])
+    FROM set_config('synchronous_commit', 'off', true),
+        unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::uuid[], %s::uuid[])
         AS w (subject_id, period, starts_at, first_id, end_id)
     ON CONFLICT (subject_id, period, starts_at) DO NOTHING
 """
