@@ -400,7 +400,7 @@ class UsageCounter(models.Model):
 
 
 class Retention(models.Model):
-    """How far an organization's mail is forgotten (`relay.retention`): what has an id before these and was not under way."""
+    """How far an organization's mail is forgotten (`relay.retention`): before these ids only `KeptLonger` is left."""
 
     organization = models.OneToOneField(
         "accounts.Organization", primary_key=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
@@ -412,6 +412,23 @@ class Retention(models.Model):
 
     def __str__(self) -> str:
         return str(self.organization_id)
+
+
+class KeptLonger(models.Model):
+    """A message that was under way when retention had come to it."""
+
+    message_id = models.UUIDField(primary_key=True)
+    organization = models.ForeignKey(
+        "accounts.Organization", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+
+    belonging: ClassVar[Belonging] = CLOSED
+
+    class Meta:
+        indexes = [models.Index(fields=["organization", "message_id"], name="kept_longer_by_organization")]
+
+    def __str__(self) -> str:
+        return str(self.message_id)
 
 
 class UsageShare(models.Model):

@@ -40,6 +40,7 @@ from relay.models import (
     ExchangerGroup,
     IdempotencyKey,
     IpPool,
+    KeptLonger,
     Message,
     MtaStsPolicy,
     PoolAssignment,
@@ -108,6 +109,7 @@ def make_full_tenant(mark: str) -> FullTenant:
     UsageCounter.objects.create(subject_id=smtp_user.pk, period="day", starts_at=now, count=1)
     UsageCounter.objects.create(subject_id=organization.pk, period="day", starts_at=now, count=1)
     Retention.objects.create(organization=organization)
+    KeptLonger.objects.create(message_id=organization.pk, organization=organization)
     UsageShare.objects.create(
         holder_id=organization.pk, subject_id=organization.pk, period="day", starts_at=now, granted=2, used=1
     )

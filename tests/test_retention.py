@@ -21,7 +21,7 @@ from events.models import Event
 from events.partitions import ensure_partitions, make_partitions
 from relay import retention
 from relay.database import database_url
-from relay.models import Content, Message, Recipient, Retention
+from relay.models import Content, KeptLonger, Message, Recipient, Retention
 from tests.factories import make_domain, make_tenant
 from tests.rest import make_api, refused
 
@@ -58,7 +58,7 @@ def a_domain(name: str, content_days: int, event_days: int) -> SendingDomain:
 
 
 def a_mail(
-    domain: SendingDomain, days_ago: int, *, state: str = "delivered", hour: int = 12, recipients: int = 1
+    domain: SendingDomain, days_ago: int, *, state: str = "delivered", hour: float = 12, recipients: int = 1
 ) -> Message:
     """With all that belongs to it, as it was stored on that day."""
     moment, whose = day(days_ago) + timedelta(hours=hour), {"organization_id": domain.organization_id}
@@ -149,6 +149,78 @@ def test_days_that_are_over_for_all_are_dropped(settings: Settings) -> None:
     assert named("relay_message", 8) not in partitions()
 
 
+def test_what_was_under_way_is_forgotten_once_it_has_ended() -> None:
+    short, _ = a_domain("Short", 2, 4), a_domain("Long", 10, 10)
+    waiting = [a_mail(short, age, state="scheduled") for age in (9, 3, 3)]
+    assert forget_due()
+    assert [(is_whole(one), has_content(one)) for one in waiting] == [(True, True)] * 3
+    Recipient.objects.filter(message_id__in=[one.pk for one in waiting[:2]]).update(
+        state="delivered", next_attempt_at=None
+    )
+    assert forget_due()
+    assert [(is_whole(one), has_content(one)) for one in waiting] == [(False, False), (True, False), (True, True)]
+    assert list(KeptLonger.objects.values_list("message_id", flat=True)) == [waiting[2].pk]
+
+
+def test_of_a_day_nothing_is_left_in_later_ones(settings: Settings) -> None:
+    settings.CONTENT_DAYS = settings.EVENT_DAYS = 5
+    domain = a_domain("Acme", 5, 5)
+    late, other = a_mail(domain, 10, hour=23.9999, recipients=2), a_mail(domain, 3)
+    moved = UUID(int=first_id_at(day(9)).int + next(NUMBERS))  # over midnight
+    Recipient.objects.filter(pk=Recipient.objects.filter(message_id=late.pk).earliest("pk").pk).update(id=moved)
+    for days_ago in (3, 0):
+        Event.objects.create(
+            id=UUID(int=first_id_at(day(days_ago)).int + next(NUMBERS)), organization_id=domain.organization_id,
+            message_id=late.pk, recipient_id=moved, address="b@b.test", type="deferred", occurred_at=NOW,
+        )  # fmt: skip
+    assert forget_due()
+    assert named("relay_message", 10) not in partitions()
+    assert not is_whole(late)
+    assert is_whole(other)
+
+
+def test_a_recipient_made_after_midnight_keeps_its_day(settings: Settings) -> None:
+    settings.CONTENT_DAYS = settings.EVENT_DAYS = 3
+    domain = a_domain("Acme", 3, 3)
+    message = a_mail(domain, 5, state="scheduled", hour=23.9999)
+    recipient = Recipient.objects.get(message_id=message.pk)
+    Recipient.objects.filter(pk=recipient.pk).update(id=UUID(int=first_id_at(day(4)).int + 1))
+    assert forget_due()
+    assert is_whole(message)
+    assert named("relay_recipient", 4) in partitions()
+
+
+def test_one_organization_does_not_stand_in_the_way_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.retention.MESSAGES_AT_ONCE", 1)
+    large, small, _ = a_domain("Large", 2, 2), a_domain("Small", 2, 2), a_domain("Long", 10, 10)
+    mails = [a_mail(large, 9, hour=hour) for hour in range(20)]
+    last = a_mail(small, 9)
+    ticks = count()
+    monkeypatch.setattr(
+        "relay.retention.time", SimpleNamespace(monotonic=lambda: float(next(ticks)), sleep=lambda _: None)
+    )
+    assert not forget_due(20)
+    assert not is_whole(last)
+    assert any(is_whole(one) for one in mails)
+
+
+def test_what_fails_for_one_organization_is_done_for_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    odd, good, _ = a_domain("Odd", 2, 2), a_domain("Good", 2, 2), a_domain("Long", 10, 10)
+    kept, gone = a_mail(odd, 5), a_mail(good, 5)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" IF OLD.organization_id = '{odd.organization_id}' THEN RAISE EXCEPTION 'odd'; END IF; RETURN OLD; END $$;"
+            " CREATE TRIGGER odd BEFORE DELETE ON relay_message FOR EACH ROW EXECUTE FUNCTION odd()"
+        )
+        try:
+            assert forget_due()
+        finally:
+            cursor.execute("DROP FUNCTION odd CASCADE")
+    assert (is_whole(kept), is_whole(gone)) == (True, False)
+    assert "could not be forgotten" in caplog.text
+
+
 def test_it_goes_on_where_it_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.retention.MESSAGES_AT_ONCE", 4)
     monkeypatch.setattr("relay.mail_rows.RECIPIENTS_AT_ONCE", 3)
@@ -176,26 +248,25 @@ def test_one_process_at_a_time() -> None:
     assert forget_due()
 
 
-@pytest.mark.parametrize("forgetting", ["", "another", "its own"])
-def test_the_event_log_gives_away_only_what_is_old_and_the_organizations(forgetting: str) -> None:
+@pytest.mark.parametrize(("forgetting", "gives"), [("", False), ("another", False), ("its own", True), ("a day", True)])
+def test_the_event_log_gives_away_only_what_is_old_and_named(forgetting: str, gives: bool) -> None:
     domain = a_domain("Acme", 2, 2)
-    a_mail(domain, 5)
-    a_mail(domain, 0, hour=0)
-    whose = {"another": str(uuid7()), "its own": str(domain.organization_id)}.get(forgetting, "")
+    old, new = a_mail(domain, 5), a_mail(domain, 0, hour=0)
+    whose = {"another": str(uuid7()), "its own": str(domain.organization_id)}.get(forgetting, forgetting)
 
-    def delete(where: str) -> int:
+    def delete(message: Message) -> int:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT set_config('plugsend.forgetting', %s, true)", [whose])
-            cursor.execute(f"DELETE FROM events_event WHERE {where}")
+            cursor.execute("DELETE FROM events_event WHERE message_id = %s", [message.pk])
             return int(cursor.rowcount)
 
-    if forgetting == "its own":
-        assert delete("occurred_at < now() - interval '2 days'") == 2
+    if gives:
+        assert delete(old) == 2
     else:
         with pytest.raises(DatabaseError, match="append-only"):
-            delete("occurred_at < now() - interval '2 days'")
+            delete(old)
     with pytest.raises(DatabaseError, match="append-only"):
-        delete("occurred_at > now() - interval '23 hours'")
+        delete(new)
 
 
 def test_doors_and_pages_tell_that_a_content_is_not_kept() -> None:

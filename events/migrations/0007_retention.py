@@ -8,10 +8,11 @@ LEAVES_BY_ERASURE = """
         RETURN OLD;
     END IF;
 """
-# No plan keeps events for less than a day.
+# By the day on which the message was submitted, which its id tells (RFC 9562, 5.7). No plan keeps one for less than a day.
 LEAVES_BY_RETENTION = """
-    IF TG_OP = 'DELETE' AND OLD.organization_id::text = current_setting('plugsend.forgetting', true)
-       AND OLD.occurred_at < now() - interval '1 day' THEN
+    IF TG_OP = 'DELETE' AND current_setting('plugsend.forgetting', true) IN (OLD.organization_id::text, 'a day')
+       AND OLD.message_id < rpad(lpad(to_hex(floor(extract(epoch FROM now() - interval '1 day') * 1000)::bigint), 12, '0'),
+                                 32, '0')::uuid THEN
         RETURN OLD;
     END IF;
 """

@@ -29,6 +29,7 @@ from relay.models import (
     ExchangerGroup,
     IdempotencyKey,
     IpPool,
+    KeptLonger,
     Message,
     MtaStsPolicy,
     PoolAssignment,
@@ -104,6 +105,7 @@ AFTER_MAIL = [
     Step(UsageShare, f"subject_id {_OF_SMTP_USERS} OR subject_id = %(organization)s"),
     Step(UsageCounter, f"subject_id {_OF_SMTP_USERS} OR subject_id = %(organization)s"),
     Step(Retention),
+    Step(KeptLonger),
     Step(Suppression),
     Step(TemplateVersion, f"template_id IN (SELECT id FROM relay_template WHERE {OWN})"),  # noqa: S608
     Step(Template),
@@ -117,7 +119,10 @@ AFTER_MAIL = [
     Step(AuditEntry),
 ]
 # In one transaction with the last mail to its owners and the line that stays.
-LAST = [Step(Notice), Step(AuditEntry), Step(Membership), Step(Organization, "id = %(organization)s")]
+LAST = [
+    *(Step(model) for model in (Notice, AuditEntry, Retention, KeptLonger, Membership)),
+    Step(Organization, "id = %(organization)s"),
+]
 
 STEPS = [*BEFORE_MAIL, ARRIVED, *MAIL, *AFTER_MAIL, *LAST]
 ERASED: frozenset[type[Model]] = frozenset(step.model for step in STEPS)

@@ -31,4 +31,23 @@ class Migration(migrations.Migration):
                 ("messages_before", models.UUIDField(default=uuid.UUID(int=0))),
             ],
         ),
+        migrations.CreateModel(
+            name="KeptLonger",
+            fields=[
+                ("message_id", models.UUIDField(primary_key=True, serialize=False)),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="accounts.organization",
+                    ),
+                ),
+            ],
+            options={
+                "indexes": [models.Index(fields=["organization", "message_id"], name="kept_longer_by_organization")],
+            },
+        ),
     ]
