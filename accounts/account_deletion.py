@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from allauth.account.models import EmailAddress
-from allauth.mfa.models import Authenticator
-from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.adapter import get_adapter
 from allauth.usersessions.models import UserSession
-from django.contrib.admin.models import LogEntry
-from django.contrib.contenttypes.models import ContentType
-from django.db import models, transaction
+from django.db import transaction
 
 from accounts import members
 from accounts.audit import Actor
 from accounts.models import Invitation, Membership, Organization, Role, User
 from accounts.notices import notify_departed
 from accounts.walls import across_organizations
-
-# What operators may have acted on: their own log names it.
-_OF_A_PERSON: list[type[models.Model]] = [EmailAddress, Authenticator, SocialAccount, UserSession, Membership]
 
 
 @across_organizations()
@@ -41,7 +31,6 @@ def delete_account(user: User, *, by: Actor) -> bool:
         current = User.objects.select_for_update().filter(pk=user.pk).first()
         if current is None or current.is_staff or only_owner_of(current):
             return False
-        _unname(current)
         for membership in current.memberships.select_related("organization").order_by("organization_id"):
             members.leave(membership, by=by)
         Invitation.objects.filter(invited_by=current).update(invited_by_name=current.get_full_name())
@@ -49,14 +38,3 @@ def delete_account(user: User, *, by: Actor) -> bool:
         notify_departed(current.email, "account_deleted", email=current.email)
         current.delete()
     return True
-
-
-def _unname(user: User) -> None:
-    """The operators' own log goes on to tell what was done, but not to whom."""
-    acted_on: dict[type[models.Model], list[Any]] = {User: [user.pk]}
-    for model in _OF_A_PERSON:
-        acted_on[model] = list(model._default_manager.filter(user=user).values_list("pk", flat=True))
-    for model, keys in acted_on.items():
-        kind = ContentType.objects.get_for_model(model)
-        entries = LogEntry.objects.filter(content_type=kind, object_id__in=[str(key) for key in keys])
-        entries.update(object_repr=f"{model._meta.verbose_name} of a deleted account", change_message="")

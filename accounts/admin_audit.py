@@ -1,4 +1,4 @@
-"""Operators' acts on tenants' objects, in those tenants' audit logs. Django's own admin log has them too, and all others.
+"""Operators' acts on tenants' objects, in those tenants' audit logs. Django's own admin log has them too, without names.
 
 Django makes each save and each deletion of a form in one transaction with its log entry; ours are written in the same.
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+from django.contrib.admin.models import LogEntry
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, transaction
 from django.http import HttpRequest
@@ -33,6 +34,17 @@ class AuditedAdmin(ModelAdmin):
 
     def note(self, request: HttpRequest, verb: str, obj: models.Model, **changes: Any) -> None:
         note_operator(request, verb, obj, self.organizations_of(obj), **changes)
+
+    # The operators' own log tells what was done to which row, and no names: it outlives the rows.
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return _unnamed([super().log_addition(request, obj, _without_names(message))])[0]
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return _unnamed([super().log_change(request, obj, _without_names(message))])[0]
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        return _unnamed(super().log_deletions(request, queryset))
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         with transaction.atomic():
@@ -76,6 +88,22 @@ class AuditedAdmin(ModelAdmin):
                 if former is not None:
                     before = _values(former, _own_fields(former))
                     note_operator(request, "removed", former, organizations_of(former), before=before)
+
+
+def _unnamed(entries: list[LogEntry]) -> list[LogEntry]:
+    for entry in entries:
+        entry.object_repr = f"{entry.content_type} {entry.object_id}"
+    LogEntry.objects.bulk_update(entries, ["object_repr"])
+    return entries
+
+
+def _without_names(message: Any) -> Any:
+    """Of rows that are edited on another row's page Django tells the name, too."""
+    if isinstance(message, list):
+        for part in message:
+            for act in part.values():
+                act.pop("object", None)
+    return message
 
 
 def organizations_of(obj: models.Model) -> set[UUID]:

@@ -19,7 +19,7 @@ from django_htmx.middleware import HtmxDetails
 
 from accounts import second_factor
 from accounts.middleware import membership_of
-from accounts.models import Membership, Organization, User
+from accounts.models import Erasure, Membership, Organization, User
 from accounts.permissions import Permission
 from accounts.walls import across_organizations, act_for
 
@@ -80,7 +80,8 @@ def member_required(
 def _being_deleted(request: OrganizationRequest) -> HttpResponse:
     if _htmx(request):
         return HttpResponseClientRefresh()  # the open page as a whole is out of date
-    return render(request, "accounts/being_deleted.html", status=403)
+    is_being_erased = Erasure.objects.filter(pk=request.organization.pk).exists()
+    return render(request, "accounts/being_deleted.html", {"is_being_erased": is_being_erased}, status=403)
 
 
 def shown_again_required(view: View[P]) -> View[P]:

@@ -128,6 +128,8 @@ def accept(invitation: Invitation, user: User, *, by: Actor) -> Membership:
     invitation = Invitation.objects.of(organization).select_for_update().get(pk=invitation.pk)
     if not invitation.is_open:
         raise MembersRefused("This invitation is not good any more.")
+    if Organization.objects.of(organization).filter(deletion_requested_at__isnull=False).exists():
+        raise MembersRefused(f"{organization.name} is being deleted by its owners. Nobody can join it now.")
     invitation.accepted_at = timezone.now()
     invitation.save(update_fields=["accepted_at"])
     note(by, "invitation.accepted", invitation, organization_id=organization.pk)

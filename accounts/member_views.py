@@ -93,7 +93,7 @@ def member_remove(request: OrganizationRequest, member_id: UUID) -> HttpResponse
 
 
 @require_http_methods(["GET", "POST"])
-@member_required(Permission.READ)
+@member_required(Permission.READ, while_deleted=True)
 def member_leave(request: OrganizationRequest) -> HttpResponse:
     """GET asks, POST does."""
     if request.method == "POST":

@@ -21,7 +21,7 @@ app.conf.beat_schedule = {
     "make-partitions": {"task": "relay.tasks.make_partitions", "schedule": 6 * 3600.0},
     "forget-idempotency-keys": {"task": "relay.tasks.forget_idempotency_keys", "schedule": 3600.0},
     "forget-usage": {"task": "relay.tasks.forget_usage", "schedule": 3600.0},
-    "forget-mail": {"task": "relay.tasks.forget_mail", "schedule": 300.0, "options": {"expires": 300}},
+    "forget-mail": {"task": "relay.tasks.forget_mail", "schedule": 60.0, "options": {"expires": 60}},
     "warn-of-quotas": {"task": "relay.tasks.warn_of_quotas", "schedule": 60.0, "options": {"expires": 60}},
     "forget-exchangers": {"task": "relay.tasks.forget_exchangers", "schedule": 3600.0},
     "send-notices": {"task": "accounts.tasks.send_notices", "schedule": 30.0, "options": {"expires": 60}},

@@ -7,6 +7,7 @@ row (`mail_hold`): each batch looks at it under a lock, so a late hold cannot ov
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,10 +21,13 @@ from django.utils import timezone
 from accounts.models import MailHold, Organization
 from relay.actions import Action, act
 from relay.models import Recipient, RecipientState
+from relay.upkeep import alone
 
 REASON = "organization_being_deleted"
 # What the doors knew before the request may be accepted so much later (relay.submission.directory: 3 s), its commit included.
 LATE_MAIL = timedelta(seconds=40)
+
+LOCK = 7211
 
 _ACTIONS = {MailHold.HOLDING: Action.HOLD, MailHold.RELEASING: Action.RELEASE}
 _REASONS = {Action.HOLD: REASON, Action.RELEASE: ""}
@@ -42,33 +46,42 @@ def when_a_deletion_changes(**_: Any) -> None:
     transaction.on_commit(lambda: hold_mail_of_deleted.apply_async(retry=False), robust=True)
 
 
-def settle_all() -> None:
-    """One pass over the queues that are not yet as they are to be."""
+def settle_all(seconds: float) -> None:
+    """One pass over the queues that are not yet as they are to be, for so long at most."""
+    until = time.monotonic() + seconds
     for key in Organization.objects.filter(mail_hold__in=_ACTIONS).order_by("erase_at").values_list("pk", flat=True):
-        settle(key)
+        with alone(LOCK, key) as is_alone:
+            if is_alone:
+                settle(key, until)
+        if time.monotonic() >= until:
+            return
 
 
-def settle(organization_id: UUID) -> None:
-    """Until nothing is left to do, or all that is left is being delivered right now."""
+def settle(organization_id: UUID, until: float) -> None:
+    """Until nothing is left to do, or all that is left is being delivered right now; or it is time."""
     organization = Organization.objects.filter(pk=organization_id, mail_hold__in=_ACTIONS).first()
     if organization is None:
         return
     stage = MailHold(organization.mail_hold)
     action = _ACTIONS[stage]
-    recipients = Recipient.objects.of(organization).filter(next_attempt_at__isnull=False)
-    if action is Action.RELEASE:
-        recipients = recipients.filter(state=RecipientState.HELD, reason=REASON)
+    open_ones = Recipient.objects.of(organization).filter(next_attempt_at__isnull=False)
+    held = open_ones.filter(state=RecipientState.HELD, reason=REASON)
+    recipients = open_ones if action is Action.HOLD else held
+    guarded = partial(_while_at, stage, organization_id)
     try:
         more = True
-        while more:
-            guarded = partial(_while_at, stage, organization_id)
+        while more and time.monotonic() < until:
             acted = act(action, recipients, chosen_as=_CHOSEN_AS[action], reason=_REASONS[action], guarded=guarded)
             more = acted.more
+        if more or (action is Action.HOLD and _may_still_come(organization)):
+            return
+        with guarded():
+            # Looked at last: what was being delivered a moment ago may wait again by now.
+            is_left = held if action is Action.RELEASE else open_ones.exclude(state=RecipientState.HELD)
+            if not is_left.exists():
+                Organization.objects.filter(pk=organization_id).update(mail_hold=_ENDS[stage])
     except _Changed:
         return
-    if acted.busy or (action is Action.HOLD and _may_still_come(organization)):
-        return  # the next pass
-    Organization.objects.filter(pk=organization_id, mail_hold=stage).update(mail_hold=_ENDS[stage])
 
 
 def _may_still_come(organization: Organization) -> bool:

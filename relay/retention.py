@@ -15,8 +15,7 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -30,6 +29,7 @@ from accounts.ids import first_id_at
 from accounts.models import Organization, Plan
 from relay.mail_rows import DELETE_CONTENTS, MESSAGES_AT_ONCE, at_once, deletions, terms_of
 from relay.models import KeptLonger, Retention
+from relay.upkeep import alone
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def days_kept(plan: Plan | None) -> tuple[int, int]:
 def forget_due(seconds: float, now: datetime | None = None) -> bool:
     """Works for so long at most, and one process at a time. Returns whether all is done."""
     until = time.monotonic() + seconds
-    with _alone() as is_alone:
+    with alone(LOCK) as is_alone:
         if not is_alone:
             return False
         now = now or timezone.now()
@@ -267,17 +267,3 @@ class _Forgetter:
 def _soon_after(identifier: UUID) -> UUID:
     """A bound for what was made together with it: an hour later."""
     return UUID(int=identifier.int + (3_600_000 << 80))
-
-
-@contextmanager
-def _alone() -> Iterator[bool]:
-    """Whether no other process is at it. Held by the connection: it ends with the process."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-        is_ours = bool(cursor.fetchone()[0])
-    try:
-        yield is_ours
-    finally:
-        if is_ours:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])

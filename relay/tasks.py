@@ -1,7 +1,9 @@
-"""Celery tasks of the mail path. They hand over to the engine and end at once, so a wake-up never waits behind another."""
+"""Celery tasks of the mail path. They hand over to the engine and end at once, so a wake-up never waits behind another; what
+takes longer does so in turn (`relay.upkeep`)."""
 
 from collections.abc import Sequence
 from datetime import timedelta
+from threading import Lock
 from typing import Any
 from uuid import UUID
 
@@ -16,8 +18,10 @@ from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
 from relay.models import ExchangerGroup, IdempotencyKey
+from relay.upkeep import LONG_WORK, in_turn
 
-FORGET_SLICE_S = 20.0
+SLICE_S = 10.0  # beat sends the next
+_HOLDING = Lock()
 
 
 @shared_task(name="relay.tasks.deliver")
@@ -48,9 +52,10 @@ def end_mail_of(domain_id: str, reason: str) -> None:
 
 
 @shared_task(name="relay.tasks.hold_mail_of_deleted")
+@in_turn(_HOLDING)
 def hold_mail_of_deleted() -> None:
     """Holds the queues of organizations that are being deleted, and releases those of which the deletion was undone."""
-    deletion_hold.settle_all()
+    deletion_hold.settle_all(SLICE_S)
 
 
 @shared_task(name="relay.tasks.tidy_schedule")
@@ -79,9 +84,9 @@ def forget_usage() -> None:
 
 
 @shared_task(name="relay.tasks.forget_mail")
+@in_turn(LONG_WORK)
 def forget_mail() -> None:
-    """Goes on for some seconds; beat sends the next."""
-    retention.forget_due(FORGET_SLICE_S)
+    retention.forget_due(SLICE_S)
 
 
 @shared_task(name="relay.tasks.warn_of_quotas")

@@ -20,6 +20,7 @@ from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.db import connection
 from django.forms import MultiWidget
@@ -500,6 +501,10 @@ def test_what_operators_do_is_noted_without_their_names(name: str, operator: Cli
         act(operator, world)
     mine = [entry for entry in noted.entries if entry.action == action]
     assert mine, noted.actions
+    for own in LogEntry.objects.all():  # it outlives what it tells of
+        told = own.object_repr + own.change_message
+        names = (world.tenant.user.email, world.tenant.organization.name, world.domain.name, world.suppression.address)
+        assert not [name for name in names if name in told], told
     assert {entry.organization_id for entry in mine} == {world.tenant.organization.pk}
     assert {(entry.actor_kind, entry.actor_name) for entry in mine} == {("operator", "operator@people.test")}
 

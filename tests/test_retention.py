@@ -242,9 +242,9 @@ def test_it_goes_on_where_it_was_stopped(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_one_process_at_a_time() -> None:
     with psycopg.connect(database_url()) as other:
-        other.execute("SELECT pg_advisory_lock(7210)")
+        other.execute("SELECT pg_advisory_lock(7210, 0)")
         assert not forget_due()
-        other.execute("SELECT pg_advisory_unlock(7210)")
+        other.execute("SELECT pg_advisory_unlock(7210, 0)")
     assert forget_due()
 
 

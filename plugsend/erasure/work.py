@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -33,13 +32,14 @@ from plugsend.erasure.plan import (
 from relay.delivery.return_path import message_of, recipient_of
 from relay.mail_rows import MESSAGES_AT_ONCE, at_once, deletions
 from relay.sandbox.models import ReceivedMail
+from relay.upkeep import alone
 
 logger = logging.getLogger(__name__)
 
 ROWS = 1000  # in a transaction, where rows are small
 LONGEST_REST_S = 0.5
 WAITS_FOR_LOCKS = "2s"  # then the next pass tries again
-LOCK_CLASS = 7209
+LOCK = 7209
 
 _STEPS = {step.model: step for step in MAIL}
 
@@ -56,7 +56,7 @@ def erase_due(seconds: float) -> int:
     erased = 0
     due = Organization.objects.filter(erase_at__lte=timezone.now(), mail_hold=MailHold.HELD)
     for key in list(due.order_by("erase_at").values_list("pk", flat=True)):
-        with _one_at_a_time(key) as is_ours:
+        with alone(LOCK, key) as is_ours:
             if not is_ours or not _begin(key):
                 continue
             try:
@@ -219,18 +219,3 @@ class _Eraser:
         with connection.cursor() as cursor:
             cursor.execute(statement, terms)
             return cursor.fetchall()
-
-
-@contextmanager
-def _one_at_a_time(organization_id: UUID) -> Iterator[bool]:
-    """Whether no other process has it. Held by the connection: it ends with the process."""
-    key = [LOCK_CLASS, organization_id.int % 2**31]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
-        is_ours = bool(cursor.fetchone()[0])
-    try:
-        yield is_ours
-    finally:
-        if is_ours:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)

@@ -1,7 +1,7 @@
 """How many messages a second an organization's plan lets in, counted with the requests' rates (`accounts.rest.rates`).
 
-Tokens are taken from Valkey some at a time, so that a busy organization costs few questions; those that are not used within a
-second are gone. So never more come in than the plan says.
+A second's worth may come at once; over any longer time no more come in than the plan says. Tokens are taken from Valkey some at
+a time, so that a busy organization costs few questions; those that are not used within a second are gone.
 """
 
 from __future__ import annotations
