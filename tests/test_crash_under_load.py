@@ -52,7 +52,7 @@ def test_nothing_accepted_is_lost_whatever_is_killed() -> None:
             killed = kill_in_turn(platform, chance, rounds=2)
             while load.messages_accepted < MESSAGES * 0.9:  # the more there are, the more is killed
                 killed += kill_in_turn(platform, chance, rounds=1)
-        wait_all_ended(platform, 60)
+        wait_all_ended(platform, 120)
         ends = Ends.of(platform)
         summary = (
             f"seed {SEED}: {load.messages_accepted} messages to {len(load.accepted)} recipients accepted, "
