@@ -401,7 +401,7 @@ def test_the_page_and_rest_tell_the_same_true_figures(tenant: Tenant) -> None:
         assert "The address does not exist" in page
         assert ">Lost</a>" in page
         assert " style=" not in page
-        assert page.count('role="img"') == 6
+        assert page.count('role="img"') == 7
 
     for what, sent in (
         (f"domain={domain.name}", 6), ("tag=receipt", 3), ("smtp_user=admin@acme.test", 3), ("template=receipt", 1),

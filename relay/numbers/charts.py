@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 1000, 200  # in the drawing's own units
+WIDTH, HEIGHT, MARGIN = 1000, 200, 6  # in the drawing's own units; the margin is for the width of lines at the top
 GAP = 0.2  # of a bar's room
 LEAST = 2.0  # what is there shows
 
@@ -33,10 +33,11 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`paths`: of an SVG path's `d`, one for each stretch without a gap."""
+    """`paths`: of an SVG path's `d`, one for each stretch without a gap. `dots`: the same, of points that stand alone."""
 
     tone: str
     paths: list[str]
+    dots: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Chart:
 
     @property
     def box(self) -> str:
-        return f"0 0 {WIDTH} {HEIGHT}"
+        return f"0 {-MARGIN} {WIDTH} {HEIGHT + MARGIN}"
 
 
 Words = Callable[[float], str]
@@ -94,20 +95,23 @@ def line_chart(
     """`top`: of the scale, where it does not follow from the values."""
     known = [value for one in series for value in one.values if value is not None]
     top = top or max([*known, 0.0])
-    lines = [Line(one.tone, _paths(one.values, top or 1)) for one in series]
+    lines = [_line(one, top or 1) for one in series]
     return _chart(id_, title, labels, series, words, top, lines=lines)
 
 
-def _paths(values: Sequence[float | None], top: float) -> list[str]:
-    room = WIDTH / len(values)
-    paths: list[list[str]] = [[]]
-    for number, value in enumerate(values):
+def _line(series: Series, top: float) -> Line:
+    room = WIDTH / len(series.values)
+    stretches: list[list[str]] = [[]]
+    for number, value in enumerate(series.values):
         if value is None:
-            paths.append([])
+            stretches.append([])
         else:
-            paths[-1].append(f"{room * (number + 0.5):.1f},{HEIGHT * (1 - value / top):.1f}")
-    # A point alone is a line of no length, which round caps make a dot.
-    return ["M" + " L".join(points if len(points) > 1 else points * 2) for points in paths if points]
+            stretches[-1].append(f"{room * (number + 0.5):.1f},{HEIGHT * (1 - value / top):.1f}")
+    return Line(
+        series.tone,
+        ["M" + " L".join(points) for points in stretches if len(points) > 1],
+        [f"M{points[0]} h0" for points in stretches if len(points) == 1],  # which round caps make a dot
+    )
 
 
 def _chart(

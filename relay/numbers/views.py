@@ -98,9 +98,13 @@ def _charts(span: Range, told: Statistics) -> list[Chart]:
             Series("Other bounces", "warn", [one.bounced_soft for one in figures]),
         ], count),
         bar_chart("sent", "Sent", labels, [Series("Sent", "info", [one.submitted for one in figures])], count),
-        line_chart("share", "Delivered", labels, [
+        line_chart("share", "Delivered of those tried", labels, [
             Series("Delivered", "ok", [one.delivered_rate for one in figures]),
         ], percent, top=1.0),
+        line_chart("bounces", "Bounced of those tried", labels, [
+            Series("All bounces", "warn", [one.bounce_rate for one in figures]),
+            Series("Hard bounces", "bad", [one.hard_bounce_rate for one in figures]),
+        ], percent),
         bar_chart("deferred", "Deferred", labels, [Series("Deferred", "warn", [one.deferred for one in figures])], count),
         line_chart("latency", "Time to delivery", labels, [
             Series("Half within", "info", [one.p50_ms for one in figures]),
