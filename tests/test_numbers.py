@@ -41,6 +41,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 BEGIN = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)  # two hours before a midnight
 END = first_id_at(BEGIN + timedelta(days=3))
+UNTRIED = {"submitted", "suppressed", "cancelled"}
 HARD = {"no_such_address", "mailbox_disabled", "no_such_domain", "no_mail_for_domain"}
 
 
@@ -159,7 +160,7 @@ def counted_plainly(log: list[tuple[Message, Event]], most: int) -> tuple[dict[A
         )
         known = "gmail" if "google" in host or name == "gmail.com" else "microsoft" if "outlook" in host else ""
         values = {
-            "all": [""], "provider": [known or destination], "tag": sorted(message.tags),
+            "all": [""], "provider": [] if event.type in UNTRIED else [known or destination], "tag": sorted(message.tags),
             "domain": [str(message.domain_id)],
             "smtp_user": [str(message.smtp_user_id)] if message.smtp_user_id else [],
             "template": [str(message.template_id)] if message.template_id else [],

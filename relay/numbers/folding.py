@@ -29,6 +29,7 @@ COUNTED = (
     EventType.SUBMITTED, EventType.DELIVERED, EventType.BOUNCED, EventType.DEFERRED, EventType.COMPLAINED,
     EventType.SUPPRESSED, EventType.CANCELLED, EventType.UNKNOWN_OUTCOME,
 )  # fmt: skip
+UNTRIED = (EventType.SUBMITTED, EventType.SUPPRESSED, EventType.CANCELLED)
 FAILURES = (EventType.BOUNCED, EventType.DEFERRED, EventType.UNKNOWN_OUTCOME)
 
 
@@ -89,7 +90,9 @@ def _keys(group: Group, admitted: Admitted) -> Iterator[Key]:
 
 
 def _values(group: Group) -> Iterator[tuple[str, set[str]]]:
-    yield Dimension.PROVIDER.value, {provider_of(group.exchanger, group.destination)}
+    # Who keeps a mailbox is known when its exchanger has been asked, not when mail for it is accepted.
+    if group.type not in UNTRIED:
+        yield Dimension.PROVIDER.value, {provider_of(group.exchanger, group.destination)}
     yield Dimension.TAG.value, set(group.tags)
     for dimension, value in (
         (Dimension.DOMAIN, group.domain_id),

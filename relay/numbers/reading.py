@@ -245,7 +245,7 @@ def _groups(organization: Organization, span: Range, since: datetime, by: Dimens
     sums = {name: Sum(name) for name in COUNTERS}
     summed = list(rows.values("value").annotate(**sums))
     found = [(one["value"], Figures(**{name: one[name] for name in COUNTERS})) for one in summed]
-    found.sort(key=lambda one: (not one[0], -(one[1].submitted or one[1].ended), one[0]))
+    found.sort(key=lambda one: (-max(one[1].submitted, one[1].ended), one[0]))
     own = [one for one in found if one[0]]
     shown = own[:GROUPS_MOST]
     rest = sum((figures for _, figures in [*own[GROUPS_MOST:], *(one for one in found if not one[0])]), Figures())

@@ -56,7 +56,10 @@ class StatisticsQuery(StrictSerializer):
 class FiguresSerializer(serializers.Serializer[Any]):
     """Recipients, by what happened in the time. Rates are null where there is nothing to count."""
 
-    sent = serializers.IntegerField(source="submitted", help_text="Accepted by PlugSend. 0 of a single provider.")
+    sent = serializers.IntegerField(
+        source="submitted",
+        help_text="Accepted by PlugSend. Not known by provider: 0 there, as are suppressed and cancelled.",
+    )
     delivered = serializers.IntegerField()
     bounced = serializers.IntegerField(help_text="`bounced_hard` and `bounced_soft`.")
     bounced_hard = serializers.IntegerField(help_text="The address is dead.")

@@ -30,6 +30,7 @@ EVENTS_AT_ONCE = 5000  # in a transaction
 KEPT = {Step.HOUR: timedelta(days=35), Step.DAY: timedelta(days=400)}
 LOCK = 7211
 AT_A_TIME_S = 60.0
+LONGEST_REST_S = 0.5
 
 # One pass over the log; of messages and of earlier events single rows, by index. A complaint follows a delivery, in which the
 # exchanger stands, and only a recipient's first one about a mail counts. What was scheduled has waited on purpose.
@@ -86,12 +87,15 @@ _ADD_FAILURES = f"""
 
 
 def roll_up(seconds: float) -> bool:
-    """Works for so long at most. Returns whether all is counted, or another process is at it."""
+    """Works for so long at most, with rests for the mail path. Returns whether all is counted, or another process is at it."""
     until = time.monotonic() + seconds
-    while count_next(horizon()):
+    while True:
+        began = time.monotonic()
+        if not count_next(horizon()):
+            return True
         if time.monotonic() >= until:
             return False
-    return True
+        time.sleep(min(time.monotonic() - began, LONGEST_REST_S))
 
 
 def count_next(top: UUID) -> bool:

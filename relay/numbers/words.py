@@ -23,5 +23,5 @@ def duration(milliseconds: float | None) -> str:
     for limit, unit_ms, unit in ((60_000, 1000, "s"), (3_600_000, 60_000, "min"), (172_800_000, 3_600_000, "h")):
         if milliseconds < limit:
             amount = milliseconds / unit_ms
-            return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
+            return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:.0f} {unit}"
     return f"{milliseconds / 86_400_000:.1f} d"
