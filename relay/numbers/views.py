@@ -63,16 +63,21 @@ def numbers_page(request: OrganizationRequest) -> HttpResponse:
 
 
 def _wanted(request: OrganizationRequest) -> Of:
-    """Raises Http404 for what cannot be anything's id."""
+    """Raises Http404 for what cannot be anything's id or name."""
     for dimension in DIMENSIONS:
         if value := request.GET.get(dimension.value):
-            if dimension in _WITH_IDS:
-                try:
-                    value = str(UUID(value))
-                except ValueError:
-                    raise Http404 from None
-            return Of(dimension, (value,))
+            try:
+                return Of(dimension, (str(UUID(value)) if dimension in _WITH_IDS else _text(value),))
+            except ValueError:
+                raise Http404 from None
     return EVERYTHING
+
+
+def _text(value: str) -> str:
+    """Raises ValueError for what PostgreSQL's texts cannot hold."""
+    if "\0" in value:
+        raise ValueError("NUL")
+    return value
 
 
 def _query(**values: str) -> str:
