@@ -28,7 +28,7 @@ from relay.usage import start_of
 
 EVENTS_AT_ONCE = 5000  # in a transaction
 KEPT = {Step.HOUR: timedelta(days=35), Step.DAY: timedelta(days=400)}
-LOCK = 7211
+LOCK = 7220
 AT_A_TIME_S = 60.0
 LONGEST_REST_S = 0.5
 
