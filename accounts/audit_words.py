@@ -26,6 +26,7 @@ _SENTENCES = {
     "domain.verified": "verified the domain {}",
     "domain.failing": "found that {} has lost DNS records",
     "domain.warned": "warned the owners that {} has lost DNS records",
+    "domain.rate_alert": "found that a rate of {} has passed a threshold",
     "domain.recovered": "found the DNS records of {} again",
     "domain.stopped": "stopped mail from {}, whose DNS records stayed away",
     "domain.taken_over": "gave up {}, which another organization has proved to be its own",

@@ -105,6 +105,7 @@ INSTALLED_APPS = [
     "domains",
     "events",
     "relay",
+    "relay.numbers",
     "relay.sandbox",
     "plugsend",
 ]

@@ -22,6 +22,7 @@ from domains.models import DomainStatus, SendingDomain, SmtpUser
 from domains.trouble import troubles_of
 from events.models import Event, EventType
 from relay.models import Message
+from relay.numbers.alerts import open_alerts
 from relay.quotas import nearly_full
 from relay.selectors import messages_page
 
@@ -61,7 +62,8 @@ def overview(request: OrganizationRequest) -> HttpResponse:
     page = messages_page(organization, limit=RECENT)
     troubles = troubles_of(organization)
     quotas_nearly_full = nearly_full(organization)
-    mark = f"{done}.{smtp_user is not None}.{len(troubles)}.{len(quotas_nearly_full)}." + ".".join(
+    alerts = open_alerts(organization)
+    mark = f"{done}.{smtp_user is not None}.{len(troubles)}.{len(quotas_nearly_full)}.{len(alerts)}." + ".".join(
         f"{str(row.message.pk)[-6:]}{row.state}" for row in page.rows
     )
     if request.htmx and request.GET.get("seen") == mark:
@@ -70,6 +72,7 @@ def overview(request: OrganizationRequest) -> HttpResponse:
         "mark": mark,
         "troubles": troubles,
         "quotas_nearly_full": quotas_nearly_full,
+        "alerts": alerts,
         "steps": steps,
         "done": done,
         "all_done": done == len(steps),

@@ -49,14 +49,18 @@ from relay.models import (
     UsageCounter,
     UsageShare,
 )
+from relay.numbers.folding import COUNTERS
+from relay.numbers.models import Alert, Failure, Progress, Rollup
 from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
 from relay.suppressions import suppress
 from relay.templates import TemplateContent, create_template, publish_template
+from relay.usage import start_of
 from tests.factories import RAW, make_domain, make_message, make_smtp_user, make_tenant
 
-OURS = {"accounts", "domains", "events", "relay", "sandbox", "plugsend"}
+OURS = {"accounts", "domains", "events", "relay", "numbers", "sandbox", "plugsend"}
 OF_THE_PLATFORM: set[type[Model]] = {
     Plan, Erasure, ConnectKey, ExchangerGroup, IpPool, SourceAddress, MtaStsPolicy, ZoneRecord, ZoneFault, ReceivedMail,
+    Progress,
 }  # fmt: skip
 
 ATTACHED = (
@@ -135,6 +139,16 @@ def make_full_tenant(mark: str) -> FullTenant:
         fingerprint=b"",
         message_id=message.pk,
         created_at=now,
+    )
+    counted = {"organization": organization, "step": "hour", "starts_at": start_of("hour", now)}
+    for dimension, value in (("all", ""), ("tag", f"{mark}-tag"), ("domain", str(domain.pk))):
+        figures = dict.fromkeys(COUNTERS, 1) | {"latency": [0, 1]}
+        Rollup.objects.create(**counted, dimension=dimension, value=value, **figures)
+        Failure.objects.create(
+            **counted, dimension=dimension, value=value, type="bounced", reason="policy", count=1, examples=[message.pk]
+        )
+    Alert.objects.create(
+        organization=organization, domain_id=domain.pk, measure="hard_bounces", level="warn", count=3, of=100, days=1
     )
     suppress(organization, f"{mark}-gone@inbox.test", message_id=message.pk)
     template = create_template(

@@ -47,6 +47,7 @@ _TAGS = {
     "templates": ("Templates", "Subjects, HTML and text with variables; drafts and published versions."),
     "audit-log": ("Audit log", "Who did what in your organization, when and from where."),
     "usage": ("Usage", "What your organization has used of its plan."),
+    "statistics": ("Statistics", "What became of mail, counted by hours and days."),
     "webhooks": ("Webhooks", "Events sent to you."),
 }
 

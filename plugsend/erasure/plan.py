@@ -43,6 +43,7 @@ from relay.models import (
     UsageCounter,
     UsageShare,
 )
+from relay.numbers.models import Alert, Failure, Progress, Rollup
 from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
 
 OWN = "organization_id = %(organization)s"
@@ -106,6 +107,9 @@ AFTER_MAIL = [
     Step(UsageCounter, f"subject_id {_OF_SMTP_USERS} OR subject_id = %(organization)s"),
     Step(Retention),
     Step(KeptLonger),
+    Step(Rollup),
+    Step(Failure),
+    Step(Alert),
     Step(Suppression),
     Step(TemplateVersion, f"template_id IN (SELECT id FROM relay_template WHERE {OWN})"),  # noqa: S608
     Step(Template),
@@ -131,7 +135,7 @@ ERASED: frozenset[type[Model]] = frozenset(step.model for step in STEPS)
 KEPT: frozenset[type[Model]] = frozenset(
     {
         User, User.groups.through, User.user_permissions.through, Plan, Erasure, ConnectKey, ExchangerGroup, IpPool,
-        SourceAddress, MtaStsPolicy,
+        SourceAddress, MtaStsPolicy, Progress,
     }
 )  # fmt: skip
 # Django's and django-allauth's: about people, how they sign in, their sessions and the admin. People keep their accounts; these
