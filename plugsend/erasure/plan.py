@@ -39,6 +39,7 @@ from relay.models import (
     Suppression,
     Template,
     TemplateVersion,
+    TimelineLink,
     UsageCounter,
     UsageShare,
 )
@@ -105,6 +106,7 @@ AFTER_MAIL = [
     Step(UsageCounter, f"subject_id {_OF_SMTP_USERS} OR subject_id = %(organization)s"),
     Step(Retention),
     Step(Suppression),
+    Step(TimelineLink),
     Step(TemplateVersion, f"template_id IN (SELECT id FROM relay_template WHERE {OWN})"),  # noqa: S608
     Step(Template),
     Step(SmtpUser),
