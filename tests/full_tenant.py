@@ -43,6 +43,7 @@ from relay.models import (
     Message,
     MtaStsPolicy,
     PoolAssignment,
+    Recipient,
     Retention,
     SourceAddress,
     UsageCounter,
@@ -51,6 +52,7 @@ from relay.models import (
 from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
 from relay.suppressions import suppress
 from relay.templates import TemplateContent, create_template, publish_template
+from relay.timeline_links import share
 from tests.factories import RAW, make_domain, make_message, make_smtp_user, make_tenant
 
 OURS = {"accounts", "domains", "events", "relay", "sandbox", "plugsend"}
@@ -135,6 +137,7 @@ def make_full_tenant(mark: str) -> FullTenant:
         created_at=now,
     )
     suppress(organization, f"{mark}-gone@inbox.test", message_id=message.pk)
+    share(Recipient.objects.of(organization).earliest("id"), timedelta(days=1))
     template = create_template(
         organization, f"{mark} template", TemplateContent(subject=f"{mark} subject", text=f"{mark} text"), alias=mark
     )
