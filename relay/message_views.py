@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.http import content_disposition_header
 
 from accounts.http import OrganizationRequest, member_required
@@ -19,6 +20,7 @@ from accounts.ids import time_of
 from accounts.models import ApiKey
 from accounts.permissions import Permission
 from domains.models import SendingDomain, SmtpUser
+from events.models import EventType
 from events.reasons import REASONS
 from events.vocabulary import bounce_kind
 from relay import mail_authentication
@@ -149,6 +151,7 @@ def told(
         "next": what_next(
             recipient, timeline.events, suspension, now, scale=settings.RETRY_SCALE, names_people=not to_stranger
         ),
+        "took": _took(timeline),
         "reason": REASONS.get(recipient.reason),
         "bounce_kind": bounce_kind(recipient.state, recipient.reason),
         "suspension": suspension,
@@ -171,6 +174,18 @@ def told(
             for event in timeline.events
         ],
     }
+
+
+def _took(timeline: RecipientTimeline) -> timedelta | None:
+    """From when it was to be sent until it was delivered."""
+    begins_at: datetime | None = None
+    for event in timeline.events:
+        if event.type in (EventType.SUBMITTED, EventType.SCHEDULED):
+            send_at = parse_datetime(event.detail.get("send_at", ""))
+            begins_at = send_at or event.occurred_at
+        elif event.type == EventType.DELIVERED and begins_at:
+            return max(timedelta(0), event.occurred_at - begins_at)
+    return None
 
 
 TOLD_TO_STRANGERS = (

@@ -25,6 +25,7 @@ PHASES = {
     "data": ("DATA", "the message, and the answer to it"),
 }
 PREPARING = ("Preparing", "reading and signing the message, and all that is not measured apart")
+FROM_HERE = ("mail", "rcpt", "data")  # most of it happens before these
 SHOWN_FROM = 0.005  # the share of the whole from which on what is left over is told
 
 
@@ -40,16 +41,17 @@ class Phase:
 
 
 def phases(durations: dict[str, float], duration_ms: float | None) -> list[Phase]:
-    """The steps of an attempt one after the other, with what is left over at the end. `durations`: `phases_ms` of its event.
+    """The steps of an attempt one after the other, and what is left of its time. `durations`: `phases_ms` of its event.
 
     Steps may repeat (several exchangers), so each is told as the sum.
     """
-    order = [*(name for name in PHASES if name in durations), *sorted(durations.keys() - PHASES.keys())]
+    order = [*sorted(durations.keys() - PHASES.keys()), *(name for name in PHASES if name in durations)]
     steps = [(*PHASES.get(name, (name, "")), durations[name]) for name in order]
     measured = sum(durations.values())
     rest = (duration_ms or 0) - measured
     if rest > 0 and rest > SHOWN_FROM * (duration_ms or 0):
-        steps.append((*PREPARING, round(rest, 2)))
+        place = sum(name not in FROM_HERE for name in order)
+        steps.insert(place, (*PREPARING, round(rest, 2)))
     whole = max(measured, duration_ms or 0) or 1.0
     told, start = [], 0.0
     for name, meaning, milliseconds in steps:

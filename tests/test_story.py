@@ -75,12 +75,12 @@ def test_phases_follow_each_other_and_make_up_the_whole(durations: dict[str, flo
     told = phases(durations, whole)
 
     names = [PHASES[name][0] for name in PHASES if name in durations]
-    assert [one.name for one in told][: len(names)] == names
+    assert [one.name for one in told if one.name not in ("new", "Preparing")] == names
     assert all(0 <= one.start <= 100.02 and 0 <= one.share <= 100.02 for one in told)
     assert all(later.start == pytest.approx(one.start + one.share, abs=0.02) for one, later in pairwise(told))
     if whole and whole > sum(durations.values()) * 1.1:
         assert sum(one.milliseconds for one in told) == pytest.approx(whole, rel=0.01, abs=0.02)
-        assert told[-1].name == "Preparing"
+        assert [one.name for one in told].count("Preparing") == 1
 
 
 # ---- On the page -----------------------------------------------------------------------------------------------------

@@ -177,12 +177,14 @@ def milliseconds(value: float | None) -> str:
 
 @register.filter
 def pause(length: timedelta) -> str:
-    """In its largest unit: 15 min."""
+    """In the largest unit that it fills: 15 min."""
     seconds = length.total_seconds()
     for unit_s, unit in ((3600, "h"), (60, "min")):
         if seconds >= unit_s:
             return f"{seconds / unit_s:.1f}".removesuffix(".0") + f" {unit}"
-    return f"{seconds:.0f} s"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f}".removesuffix(".0") + " s"
 
 
 @register.filter

@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.models import Organization
-from events.models import Event
+from events.models import Event, EventType
 from events.vocabulary import WORDS, BounceKind, bounce_kind
 from relay.actions import recipients_of
 from relay.models import Door, Message, RecipientState
@@ -39,7 +39,10 @@ class EventSerializer(serializers.Serializer[Any]):
     """What happened to one recipient."""
 
     id = serializers.UUIDField()
-    type = serializers.ChoiceField(choices=[(word.type.value, word.meaning) for word in WORDS.values()])
+    type = serializers.ChoiceField(
+        choices=EventType.choices,
+        help_text="\n\n".join(f"`{word.type.value}`: {word.meaning}" for word in WORDS.values()),
+    )
     occurred_at = serializers.DateTimeField()
     attempt = serializers.IntegerField(help_text="Which attempt it ended; 0: none.")
     reason = serializers.CharField(help_text="One word for the cause of a deferral or bounce; else empty.")
