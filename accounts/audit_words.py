@@ -51,6 +51,8 @@ _SENTENCES = {
     "message.cancelled": "cancelled {}",
     "message.rescheduled": "rescheduled {}",
     "message.read": "opened the message {}",
+    "timeline_link.created": "shared the timeline of {} by a link",
+    "timeline_link.revoked": "revoked a link to the timeline of {}",
     "user.signed_in": "signed in, as {}",
     "user.signed_in_on_new_device": "signed in on a new device, as {}",
     "user.password_changed": "changed the password of {}",
@@ -100,6 +102,7 @@ _TYPES_IN_WORDS = {
     "plan": "Plan",
     "suppression": "Suppressions",
     "message": "Messages",
+    "timeline_link": "Links to timelines",
     "audit_log": "Audit log",
 }
 KINDS_IN_WORDS = {"operator": OPERATOR, "system": "PlugSend itself"}

@@ -337,6 +337,9 @@ _ROWS = [
     Refusal("content_expired", 550, "5.1.1", 410, "The content is not kept any more",
             "The content of this email is not kept any more: its retention is over.",
             "What became of it is still told by `GET /api/v1/emails/<id>`.", "not_found"),
+    Refusal("recipient_needed", 554, "5.5.4", 422, "Which recipient?",
+            "The email has {count} recipients; a timeline is that of one of them.",
+            "Give `recipient_id`; `GET /api/v1/emails/<id>/recipients` lists them."),
     Refusal("nothing_to_act_on", 554, "5.5.1", 409, "Nothing left to act on",
             "{action} applies to no recipient of this email: {states}.",
             "Only mail that waits in the queue can be retried, held or cancelled, only held mail released, and only mail "

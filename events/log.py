@@ -48,7 +48,7 @@ class Detail(TypedDict, total=False):
     tls: Tls
     error: str  # where there was no reply: what failed, in words
     duration_ms: float
-    phases_ms: dict[str, float]  # dns, connect, greeting, tls, mail, rcpt, data
+    phases_ms: dict[str, float]  # wait, dns, policy, connect, greeting, tls, mail, rcpt, data
     next_attempt_at: str  # ISO 8601
     send_at: str  # ISO 8601: what is scheduled waits for it
     dkim: Dkim

@@ -10,6 +10,8 @@ from accounts.scoping import OrganizationQuerySet
 
 
 class EventType(models.TextChoices):
+    """What each means stands in `events.vocabulary`."""
+
     SUBMITTED = "submitted"
     SCHEDULED = "scheduled"
     DEFERRED = "deferred"
@@ -22,7 +24,8 @@ class EventType(models.TextChoices):
     HELD = "held"
     RELEASED = "released"
     RETRY_REQUESTED = "retry_requested", "Retry requested"
-    COMPLAINED = "complained"  # the recipient reported it as spam; it was delivered, and stays so
+    COMPLAINED = "complained"
+    UNSUBSCRIBED = "unsubscribed"
 
 
 # What nearly every recipient has; the others are few.

@@ -15,7 +15,8 @@ Scope = Literal["address", "message", "receiver"]
 class Reason:
     """`hard`: a permanent refusal for this reason says that the address itself is dead, so it is suppressed.
 
-    `scope` is told of reasons that a reply can give; the others are not about mail to come.
+    `scope` is told of reasons that a reply can give; the others are not about mail to come. `clause`: the title as a sentence,
+    where it is none.
     """
 
     code: str
@@ -23,6 +24,15 @@ class Reason:
     advice: str
     scope: Scope = "receiver"
     hard: bool = False
+    clause: str = ""
+
+    @property
+    def because(self) -> str:
+        """What may follow “because”."""
+        if self.clause:
+            return self.clause
+        is_name = self.title[1].isupper()  # DNS
+        return self.title if is_name else self.title[0].lower() + self.title[1:]
 
 
 _REASONS = [
@@ -78,7 +88,8 @@ _REASONS = [
     Reason("exchanger_busy", "The receiver's server is busy",
            "It is overloaded, out of resources, or has as many connections as it allows. PlugSend slows down for it."),
     Reason("too_many_recipients", "Too many recipients at once for the receiver",
-           "The receiver takes fewer recipients in a time than it was given. Spread the mailing over time."),
+           "The receiver takes fewer recipients in a time than it was given. Spread the mailing over time.",
+           clause="the receiver was given too many recipients at once"),
     # ---- Trust
     Reason("authentication_failed", "The receiver could not verify that the mail is from your domain",
            "SPF, DKIM or DMARC did not pass. Open your domain's page: it shows which DNS record is missing or "
@@ -94,12 +105,15 @@ _REASONS = [
            "It may be your sending domain or that of a link. Look it up at Spamhaus, SURBL and URIBL, and ask for "
            "removal.", "message"),
     Reason("policy", "Refused by the receiver's policy",
-           "Read the reply: it often names the rule. Check that SPF, DKIM and DMARC of your domain are found."),
+           "Read the reply: it often names the rule. Check that SPF, DKIM and DMARC of your domain are found.",
+           clause="the receiver's policy refused it"),
     # ---- The message
     Reason("spam_suspected", "Taken for spam",
-           "Review the content and your list; check your domain's DNS records on its page.", "message"),
+           "Review the content and your list; check your domain's DNS records on its page.", "message",
+           clause="the receiver took it for spam"),
     Reason("virus_suspected", "Taken for malware",
-           "Scan your attachments and links; your application may have been misused.", "message"),
+           "Scan your attachments and links; your application may have been misused.", "message",
+           clause="the receiver took it for malware"),
     Reason("content_rejected", "The content is not allowed",
            "The receiver forbids something in the message, often a type of attachment. Send a link in its place.",
            "message"),
@@ -111,9 +125,11 @@ _REASONS = [
            "address"),
     # ---- The rest
     Reason("temporary_failure", "A temporary failure at the receiver",
-           "PlugSend tries again by itself; nothing to do."),
+           "PlugSend tries again by itself; nothing to do.",
+           clause="the receiver failed for the moment"),
     Reason("permanent_failure", "Refused for good",
-           "Read the receiver's reply for the cause."),
+           "Read the receiver's reply for the cause.",
+           clause="the receiver refused it for good"),
     Reason("protocol_error", "The receiver's server misbehaved",
            "It answered in a way that SMTP does not allow. PlugSend tries again."),
     Reason("outcome_unknown", "The outcome is not known",
@@ -121,7 +137,8 @@ _REASONS = [
            "delivered; PlugSend tries again, so it may arrive twice.", "message"),
     Reason("expired", "Given up after the retry period",
            "The receiver kept deferring until the time limit. Read the last reply; send again when it is mended.",
-           "message"),
+           "message",
+           clause="its retry period was over"),
     Reason("suppressed", "The address is on your suppression list",
            "Nothing was sent. Remove the address from the list if its owner wants your mail again.", "address"),
     Reason("sender_gone", "The sending domain was removed",
@@ -133,7 +150,8 @@ _REASONS = [
            "Its mail waits. It goes out if an owner undoes the deletion, and is erased with everything else if nobody does; "
            "what comes to the end of its retry period before that ends as expired.", "message"),
     Reason("cannot_sign", "Our own error while preparing the message",
-           "The DKIM signature could not be made. PlugSend tries again; write to support if it stays."),
+           "The DKIM signature could not be made. PlugSend tries again; write to support if it stays.",
+           clause="we failed to prepare the message"),
     Reason("loops_to_us", "The mail would come back to us",
            "The receiving domain's MX records lead to PlugSend's own machine. Its owner must name another mail server."),
     Reason("tls_required", "No encrypted connection was to be had",

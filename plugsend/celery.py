@@ -19,6 +19,7 @@ app.conf.beat_schedule = {
     "expire-overdue": {"task": "relay.tasks.expire_overdue", "schedule": 15.0, "options": {"expires": 30}},
     "tidy-schedule": {"task": "relay.tasks.tidy_schedule", "schedule": 60.0, "options": {"expires": 60}},
     "make-partitions": {"task": "relay.tasks.make_partitions", "schedule": 6 * 3600.0},
+    "forget-timeline-links": {"task": "relay.tasks.forget_timeline_links", "schedule": 3600.0},
     "forget-idempotency-keys": {"task": "relay.tasks.forget_idempotency_keys", "schedule": 3600.0},
     "forget-usage": {"task": "relay.tasks.forget_usage", "schedule": 3600.0},
     "forget-mail": {"task": "relay.tasks.forget_mail", "schedule": 60.0, "options": {"expires": 60}},

@@ -21,10 +21,10 @@ from relay import actions
 from relay.action_words import Notice, notice, recipients, words_for
 from relay.actions import Acted, Action
 from relay.filters import RecipientFilter, read_filter
+from relay.message_views import render_live
 from relay.models import Message, RecipientState
 from relay.search import SEARCH_S, TookTooLong, within
 from relay.selectors import message_detail
-from relay.views import render_live
 
 TOO_LONG = "That search went through too much. Choose a state or a destination (@example.com), then try again."
 

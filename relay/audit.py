@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from events.vocabulary import CHANGE_NO_STATE
 from relay.models import RecipientState
 
 TOLD_MOST = 1000
@@ -24,12 +25,12 @@ FINAL = [
     )
 ]
 
-# Three types of events are no states: `released` leads back to where it was, `retry_requested` and `complained` change
-# none. What ended while it waited (relay.expiry, relay.sender_loss) has an event that names the attempt before it once more.
+# Some types of events are no states (events.vocabulary): `released` leads back to where it was, others change none. What ended
+# while it waited (relay.expiry, relay.sender_loss) has an event that names the attempt before it once more.
 _RECIPIENTS = """
     WITH log AS (
         SELECT recipient_id, count(*) FILTER (WHERE type = 'submitted') AS submissions,
-               (array_agg(type ORDER BY id DESC) FILTER (WHERE type NOT IN ('retry_requested', 'complained')))[1] AS last,
+               (array_agg(type ORDER BY id DESC) FILTER (WHERE type <> ALL(%(no_state)s)))[1] AS last,
                count(*) FILTER (WHERE attempt > 0) - count(DISTINCT attempt) FILTER (WHERE attempt > 0) AS repeated,
                bool_or(type = 'bounced' AND reason IN ('expired', 'sender_gone', 'domain_taken_over')) AS ended_waiting,
                count(DISTINCT attempt) FILTER (WHERE attempt > 0) AS ended, max(attempt) AS latest
@@ -71,7 +72,7 @@ _LOOKS = (("recipient", _RECIPIENTS), ("message", _MESSAGES), ("message", _SCHED
 
 def disagreements(connection: psycopg.Connection[Any]) -> list[str]:
     """One line for each, at most `TOLD_MOST` of a kind; empty when all is well."""
-    terms = {"final": FINAL, "most": TOLD_MOST}
+    terms = {"final": FINAL, "no_state": list(CHANGE_NO_STATE), "most": TOLD_MOST}
     return [
         f"{kind} {id_} {told}"
         for kind, look in _LOOKS

@@ -2,6 +2,8 @@
 
 from django import forms
 
+from relay.timeline_links import IN_WORDS
+
 
 class SuppressionForm(forms.Form):
     address = forms.CharField(
@@ -12,3 +14,7 @@ class SuppressionForm(forms.Form):
             attrs={"type": "email", "placeholder": "ada@example.com", "autocapitalize": "none", "autocomplete": "off"}
         ),
     )
+
+
+class ShareTimelineForm(forms.Form):
+    good_for = forms.ChoiceField(label="The link works for", choices=list(IN_WORDS.items()), widget=forms.RadioSelect)

@@ -208,6 +208,32 @@ class Suppression(OrganizationOwned):
         return self.address
 
 
+class TimelineLink(OrganizationOwned):
+    """Lets whoever has the link read one recipient's timeline for a while. It holds a secret, of which only a hash is kept."""
+
+    message_id = models.UUIDField()
+    recipient_id = models.UUIDField()
+    address = models.TextField(help_text="The recipient's.")
+    digest = models.BinaryField(max_length=32, unique=True, editable=False)
+    created_by = models.CharField(max_length=320, help_text="Who made it, as the audit log names them.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta(OrganizationOwned.Meta):
+        indexes = [
+            models.Index(fields=["message_id", "-id"], name="timeline_link_by_message"),
+            models.Index(fields=["expires_at"], name="timeline_link_age"),
+        ]
+
+    def __str__(self) -> str:
+        return self.address
+
+    @property
+    def is_open(self) -> bool:
+        return self.revoked_at is None and self.expires_at > timezone.now()
+
+
 class ExchangerGroup(models.Model):
     """What a worker knows of the exchangers that serve some destinations together; rows appear when there is trouble.
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from events.models import Event
-from events.selectors import timelines
+from events.selectors import events_of_message, timelines
 from relay.filters import RecipientFilter
 from relay.models import Content, ExchangerGroup, Message, Recipient, RecipientState
 from relay.search import EVERYONE, Sought, Span, find_messages
@@ -72,18 +72,19 @@ class RecipientTimeline:
 
 @dataclass(frozen=True, slots=True)
 class MessageDetail:
-    """One message with everything its page shows, except its content."""
+    """One message and how all its recipients fare. Their timelines: `timelines_of`. `events`: how many there are."""
 
     message: Message
-    recipients: list[RecipientTimeline]
-
-    @property
-    def state(self) -> str:
-        return summary_state([timeline.recipient for timeline in self.recipients])
+    recipients: list[Recipient]
+    events: int
+    suspensions: dict[str, ExchangerGroup]  # of the exchangers that recipients wait for, by destination
 
     @property
     def is_moving(self) -> bool:
-        return any(timeline.recipient.state in GOING_ON for timeline in self.recipients)
+        return any(recipient.state in GOING_ON for recipient in self.recipients)
+
+    def suspension(self, recipient: Recipient) -> ExchangerGroup | None:
+        return self.suspensions.get(recipient.destination) if _waits(recipient) else None
 
 
 def summary_state(recipients: Iterable[Recipient]) -> str:
@@ -115,20 +116,31 @@ def messages_page(
     return MessagePage(rows, messages[-1].id if more else None)
 
 
-def message_detail(organization: Organization, message_id: UUID) -> MessageDetail | None:
+def message_detail(
+    organization: Organization, message_id: UUID, recipient_id: UUID | None = None
+) -> MessageDetail | None:
+    """`recipient_id`: as though the message had this one alone. None: there is no such message or recipient."""
     message = Message.objects.of(organization).filter(id=message_id).first()
     if message is None:
         return None
-    recipients = Recipient.objects.of(organization).filter(message_id=message_id, id__gte=message_id).order_by("id")
-    events = timelines(organization, message_id)
+    query = Recipient.objects.of(organization).filter(message_id=message_id, id__gte=message_id)
+    events = events_of_message(organization, message_id)
+    if recipient_id is not None:
+        query, events = query.filter(pk=recipient_id), events.filter(recipient_id=recipient_id)
+    recipients = list(query.order_by("id"))
+    if not recipients:
+        return None
     suspensions = _suspensions({one.destination for one in recipients if _waits(one)})
-    return MessageDetail(
-        message,
-        [
-            RecipientTimeline(one, events.get(one.id, []), suspensions.get(one.destination) if _waits(one) else None)
-            for one in recipients
-        ],
-    )
+    return MessageDetail(message, recipients, events.count(), suspensions)
+
+
+def timelines_of(
+    organization: Organization, detail: MessageDetail, recipients: Sequence[Recipient]
+) -> list[RecipientTimeline]:
+    """Of some of its recipients, with the transcripts."""
+    ids = [one.id for one in recipients]
+    events = timelines(organization, detail.message.pk, ids, with_transcripts=True)
+    return [RecipientTimeline(one, events.get(one.id, []), detail.suspension(one)) for one in recipients]
 
 
 def _waits(recipient: Recipient) -> bool:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.models import IdempotentAnswer
 from events.partitions import ensure_partitions
-from relay import deletion_hold, quotas, retention, scheduled, sender_loss, usage
+from relay import deletion_hold, quotas, retention, scheduled, sender_loss, timeline_links, usage
 from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
@@ -75,6 +75,11 @@ def forget_idempotency_keys() -> None:
     old = timezone.now() - timedelta(hours=24)
     IdempotencyKey.objects.filter(created_at__lt=old).delete()
     IdempotentAnswer.objects.filter(created_at__lt=old).delete()
+
+
+@shared_task(name="relay.tasks.forget_timeline_links")
+def forget_timeline_links() -> None:
+    timeline_links.forget_old()
 
 
 @shared_task(name="relay.tasks.forget_usage")

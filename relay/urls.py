@@ -1,7 +1,15 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from relay import action_views, domain_health_views, suppression_views, usage_views, views
+from relay import (
+    action_views,
+    domain_health_views,
+    message_views,
+    suppression_views,
+    timeline_link_views,
+    usage_views,
+    views,
+)
 from relay.actions import Action
 
 
@@ -17,9 +25,21 @@ register_converter(ActionConverter, "action")
 urlpatterns = [
     path("messages/", views.message_list, name="messages"),
     path("messages/<action:action>/", action_views.act_on_matching, name="messages_act"),
-    path("messages/<uuid:message_id>/", views.message_page, name="message"),
+    path("messages/<uuid:message_id>/", message_views.message_page, name="message"),
     path("messages/<uuid:message_id>/html/", views.message_html, name="message_html"),
     path("messages/<uuid:message_id>/raw/", views.message_raw, name="message_raw"),
+    path(
+        "messages/<uuid:message_id>/attachments/<uuid:attachment_id>/",
+        message_views.message_attachment,
+        name="message_attachment",
+    ),
+    path("messages/<uuid:message_id>/share/", timeline_link_views.timeline_share, name="timeline_share"),
+    path(
+        "messages/shared/<uuid:timeline_link_id>/revoke/",
+        timeline_link_views.timeline_link_revoke,
+        name="timeline_link_revoke",
+    ),
+    path("timelines/<str:secret>/", timeline_link_views.shared_timeline, name="shared_timeline"),
     path("messages/<uuid:message_id>/<action:action>/", action_views.act_on_message, name="message_act"),
     path("domains/<uuid:domain_id>/health/", domain_health_views.domain_health_page, name="domain_health"),
     path("suppressions/", suppression_views.suppression_list, name="suppressions"),

@@ -1,8 +1,7 @@
-"""Pages about messages, and the help page of each refusal."""
+"""The list of messages, their contents, and the help page of each refusal. One message's page: `relay.message_views`."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,42 +9,26 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core import signing
-from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 
 from accounts.catalogue import REFUSALS
 from accounts.http import OrganizationRequest, member_required
-from accounts.models import ApiKey, Organization
+from accounts.models import Organization
 from accounts.permissions import Permission
 from accounts.walls import act_for
 from domains.models import DomainStatus, SmtpUser
-from events.reasons import REASONS
-from relay.action_words import STATE_CHOICES, Notice, actions_for, in_order
-from relay.actions import Action, possible_actions
+from relay.action_words import STATE_CHOICES, actions_for
 from relay.filters import read_filter
-from relay.models import ExchangerGroup, Message, Recipient, RecipientState, Suppression, Template
-from relay.preview import preview, preview_policy, safe_html
+from relay.preview import preview_policy, safe_html
 from relay.search import TookTooLong
 from relay.selectors import (
-    GOING_ON,
-    MessageDetail,
-    RecipientTimeline,
     message_content,
-    message_detail,
     messages_page,
-    waits_for_its_time,
 )
-from relay.suppressions import reason_title, suppressions_of
 
-RECIPIENTS_SHOWN = 10  # timelines on a page, so that it stays light
-# Of a group of exchangers: how they treat every sender alike.
-SAID_TO_ALL = frozenset({"unreachable", "connection_lost", "tls_failure", "protocol_error", "exchanger_busy"})
-FRESH_S = 600  # a message this young is looked at every second or so; an older one moves by retries, minutes apart
 CONTENT_SALT = "relay.content"
 CONTENT_LINK_S = 60
-SELDOM_S = 15  # between looks at an older one, and at one that is scheduled for later
 
 
 @member_required(Permission.READ)
@@ -75,61 +58,12 @@ def message_list(request: OrganizationRequest) -> HttpResponse:
     return render(request, "messages/rows.html" if request.htmx else "messages/list.html", context)
 
 
-@member_required(Permission.READ)
-def message_page(request: OrganizationRequest, message_id: UUID) -> HttpResponse:
-    """One message with its timelines. Polled by htmx while it moves; 204 says that nothing is new."""
-    detail = message_detail(request.organization, message_id)
-    if detail is None:
-        raise Http404
-    if request.htmx:
-        if request.GET.get("seen") == mark_of(detail):
-            return HttpResponse(status=204)
-        return render_live(request, detail)
-    may_read = request.membership.may(Permission.READ_CONTENT)
-    raw = message_content(request.organization, message_id) if may_read else None
-    context = _live_context(request, detail) | {
-        "mail": preview(raw) if raw is not None else None,
-        "credential": _credential(request, detail.message),
-        "template": _template(request, detail.message),
-    }
-    return render(request, "messages/message.html", context)
-
-
-def render_live(request: OrganizationRequest, detail: MessageDetail, notice: Notice | None = None) -> HttpResponse:
-    """The part of a message's page that changes; `notice` tells what somebody has just done to it."""
-    return render(request, "messages/live.html", _live_context(request, detail) | {"notice": notice})
-
-
-def _live_context(request: OrganizationRequest, detail: MessageDetail) -> dict[str, Any]:
-    page = Paginator(detail.recipients, RECIPIENTS_SHOWN).get_page(request.GET.get("page"))
-    suppressions = suppressions_of(request.organization, [timeline.recipient for timeline in page])
-    possible = [possible_actions(timeline.recipient, timezone.now()) for timeline in detail.recipients]
-    scheduled = all(
-        one.recipient.state == RecipientState.SCHEDULED for one in detail.recipients if one.recipient.next_attempt_at
-    )
-    return {
-        "detail": detail,
-        "message": detail.message,
-        "page": page,
-        "counts": dict(Counter(timeline.recipient.state for timeline in detail.recipients)),
-        "timelines": [_timeline(timeline, suppressions.get(timeline.recipient.id)) for timeline in page],
-        "actions": in_order(frozenset[Action]().union(*possible), scheduled=scheduled) if len(possible) > 1 else [],
-        "mark": mark_of(detail),
-        "poll_s": _poll_s(detail.message),
-    }
-
-
-def _poll_s(message: Message) -> int:
-    begins_at = message.scheduled_at or message.submitted_at
-    return 1 if -SELDOM_S <= (timezone.now() - begins_at).total_seconds() < FRESH_S else SELDOM_S
-
-
 @member_required(Permission.READ_CONTENT)
 def message_html(request: OrganizationRequest, message_id: UUID) -> HttpResponse:
     """Where previews have a host of their own, the way there: it is open to whoever was led there, for a minute."""
     if not settings.CONTENT_HOST:
-        return html_preview(_content(request, message_id), remote_images=wants_images(request))
-    _content(request, message_id)
+        return html_preview(content_of(request, message_id), remote_images=wants_images(request))
+    content_of(request, message_id)
     token = signing.dumps([request.organization.pk.hex, message_id.hex, wants_images(request)], salt=CONTENT_SALT)
     return redirect(f"{urlsplit(settings.WEB_URL).scheme}://{settings.CONTENT_HOST}/{token}/")
 
@@ -156,7 +90,7 @@ def wants_images(request: HttpRequest) -> bool:
 
 @member_required(Permission.READ_CONTENT)
 def message_raw(request: OrganizationRequest, message_id: UUID) -> HttpResponse:
-    return raw_download(_content(request, message_id), f"{message_id}.eml")
+    return raw_download(content_of(request, message_id), f"{message_id}.eml")
 
 
 def error_index(request: HttpRequest) -> HttpResponse:
@@ -219,69 +153,8 @@ def page_key(text: str) -> UUID | None:
         return None
 
 
-def mark_of(detail: MessageDetail) -> str:
-    """What the page shows of a message's course, in short: changes exactly when there is something new to show."""
-    events = sum(len(timeline.events) for timeline in detail.recipients)
-    leased = sum(timeline.recipient.leased_by is not None for timeline in detail.recipients)
-    states = sorted({timeline.recipient.state for timeline in detail.recipients})
-    suspended = {one.suspension.name: one.suspension for one in detail.recipients if one.suspension}.values()
-    probes = sorted(f"{one.suspended_until:%s}.{one.failures}" for one in suspended)
-    return ".".join([str(events), str(leased), "-".join(states), str(_poll_s(detail.message)), *probes])
-
-
 def hash_of(rows: list[Any]) -> str:
     return "".join(row.state[:3] for row in rows)
-
-
-def _timeline(timeline: RecipientTimeline, suppression: Suppression | None) -> dict[str, Any]:
-    """The last event's reason explains the state; each event's own stands beside it."""
-    recipient, suspension = timeline.recipient, timeline.suspension
-    return {
-        "recipient": recipient,
-        "is_moving": recipient.state in GOING_ON,
-        "waits_for_its_time": waits_for_its_time(recipient),
-        "is_trying": recipient.leased_by is not None,
-        "waits": recipient.attempts > 0 and recipient.next_attempt_at is not None,
-        "reason": REASONS.get(recipient.reason),
-        "suspension": suspension,
-        "why_suspended": REASONS.get(suspension.reason) if suspension else None,
-        "reply_to_all": suspension.last_reply if suspension and _concerns_all(suspension) else "",
-        "waits_for_probe": _waits_for_probe(recipient, suspension),
-        "suppression": suppression,
-        "why_suppressed": reason_title(suppression.reason) if suppression else "",
-        "actions": in_order(
-            possible_actions(recipient, timezone.now()), scheduled=recipient.state == RecipientState.SCHEDULED
-        ),
-        "events": [{"event": event, "reason": REASONS.get(event.reason)} for event in timeline.events],
-    }
-
-
-def _concerns_all(suspension: ExchangerGroup) -> bool:
-    """Whether the last reply may be shown to whoever waits: it was said to somebody, whose addresses it may name."""
-    return suspension.reason in SAID_TO_ALL and "@" not in suspension.last_reply
-
-
-def _waits_for_probe(recipient: Recipient, suspension: ExchangerGroup | None) -> bool:
-    """Whether it would be tried before, were its exchangers not suspended."""
-    if suspension is None or suspension.suspended_until is None:
-        return False
-    return recipient.next_attempt_at is None or recipient.next_attempt_at < suspension.suspended_until
-
-
-def _credential(request: OrganizationRequest, message: Message) -> SmtpUser | ApiKey | None:
-    if message.smtp_user_id:
-        return SmtpUser.objects.of(request.organization).filter(pk=message.smtp_user_id).first()
-    if message.api_key_id:
-        return ApiKey.objects.of(request.organization).filter(pk=message.api_key_id).first()
-    return None
-
-
-def _template(request: OrganizationRequest, message: Message) -> Template | None:
-    return (
-        Template.objects.of(request.organization).filter(pk=message.template_id).first()
-        if message.template_id
-        else None
-    )
 
 
 def _smtp_user(request: OrganizationRequest) -> SmtpUser | None:
@@ -289,7 +162,7 @@ def _smtp_user(request: OrganizationRequest) -> SmtpUser | None:
     return usable.filter(domain__status=DomainStatus.VERIFIED).select_related("domain").order_by("-created_at").first()
 
 
-def _content(request: OrganizationRequest, message_id: UUID) -> bytes:
+def content_of(request: OrganizationRequest, message_id: UUID) -> bytes:
     raw = message_content(request.organization, message_id)
     if raw is None:
         raise Http404

@@ -102,6 +102,16 @@ document.addEventListener("click", (event) => {
 let opened = new Set();
 document.addEventListener("htmx:beforeSwap", () => { opened = new Set([...document.querySelectorAll("details[id][open]:not([data-as-it-comes])")].map((d) => d.id)); });
 document.addEventListener("htmx:afterSwap", () => { opened.forEach((id) => { const d = document.getElementById(id); if (d) d.open = true; }); });
+// What is being read stays where it is on the screen, whatever grows or shrinks above it.
+let read = null;
+document.addEventListener("htmx:beforeSwap", () => {
+  read = window.scrollY > 0 ? [...document.querySelectorAll("[hx-preserve]")].find((one) => one.getBoundingClientRect().bottom > 0) : null;
+  if (read) read = { id: read.id, top: read.getBoundingClientRect().top };
+});
+document.addEventListener("htmx:afterSwap", () => {
+  const now = read && document.getElementById(read.id);
+  if (now) window.scrollBy({ top: now.getBoundingClientRect().top - read.top, behavior: "instant" });
+});
 document.addEventListener("htmx:load", (event) => prepare(event.detail.elt));
 
 prepare(document);

@@ -44,6 +44,7 @@ from relay.models import (
     Message,
     MtaStsPolicy,
     PoolAssignment,
+    Recipient,
     Retention,
     SourceAddress,
     UsageCounter,
@@ -54,6 +55,7 @@ from relay.numbers.models import Alert, Failure, Progress, Rollup
 from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
 from relay.suppressions import suppress
 from relay.templates import TemplateContent, create_template, publish_template
+from relay.timeline_links import share
 from relay.usage import start_of
 from tests.factories import RAW, make_domain, make_message, make_smtp_user, make_tenant
 
@@ -151,6 +153,7 @@ def make_full_tenant(mark: str) -> FullTenant:
         organization=organization, domain_id=domain.pk, measure="hard_bounces", level="warn", count=3, of=100, days=1
     )
     suppress(organization, f"{mark}-gone@inbox.test", message_id=message.pk)
+    share(Recipient.objects.of(organization).earliest("id"), timedelta(days=1))
     template = create_template(
         organization, f"{mark} template", TemplateContent(subject=f"{mark} subject", text=f"{mark} text"), alias=mark
     )

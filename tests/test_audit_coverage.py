@@ -10,6 +10,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -38,10 +39,11 @@ from domains.dkim import requests as dkim_requests
 from domains.models import DkimKeyState, RecordStatus, SendingDomain, SmtpUser
 from plugsend.api_docs import document
 from relay import templates
-from relay.models import ExchangerGroup, IpPool, Message, PoolAssignment, Recipient, Suppression, Template
+from relay.models import ExchangerGroup, IpPool, Message, PoolAssignment, Recipient, Suppression, Template, TimelineLink
 from relay.sandbox.models import ZoneFault, ZoneRecord
 from relay.suppressions import suppress
 from relay.templates import TemplateContent
+from relay.timeline_links import share
 from tests.factories import PASSWORD, Tenant, make_domain, make_message, make_smtp_user, make_tenant
 from tests.rest import Api
 
@@ -63,6 +65,7 @@ class World:
     held: Message
     scheduled: Message
     template: Template
+    link: TimelineLink
 
     def ids(self) -> dict[str, Any]:
         """By the name that an address has for it."""
@@ -72,7 +75,7 @@ class World:
             "api_key_id": self.api_key.pk, "reference": self.template.pk, "code": "not_found", "action": "hold",
             "mail_id": UUID(int=1), "member_id": UUID(int=1), "invitation_id": UUID(int=1), "secret": "x",
             "organization_id": self.tenant.organization.pk, "zone": "acme.test", "provider_id": "plugsend.test",
-            "service_id": "sending",
+            "service_id": "sending", "timeline_link_id": self.link.pk, "attachment_id": UUID(int=1),
         }  # fmt: skip
 
 
@@ -84,6 +87,7 @@ def world() -> World:
     domain.records.filter(dkim_key__state=DkimKeyState.WAITING).update(status=RecordStatus.FOUND)
     domain.dkim_keys.update(seen_at=timezone.now())
     smtp_user = make_smtp_user(domain)
+    message = make_message(domain, state="deferred")
     return World(
         tenant=tenant,
         api=Api(create_api_key(organization, "Tests", ["full"], created_by=tenant.user).api_key),
@@ -92,10 +96,11 @@ def world() -> World:
         key=smtp_users.add_key(smtp_user, "Second").api_key,
         api_key=create_api_key(organization, "Shop").api_key,
         suppression=suppress(organization, "gone@inbox.test")[0],
-        message=make_message(domain, state="deferred"),
+        message=message,
         held=make_message(domain, to="held@inbox.test", state="held"),
         scheduled=make_message(domain, to="later@inbox.test", state="scheduled"),
         template=templates.create_template(organization, "Receipt", TemplateContent(subject="Hello", text="Hello")),
+        link=share(Recipient.objects.get(message_id=message.pk), timedelta(days=1)).link,
     )
 
 
@@ -178,6 +183,8 @@ PAGES = {
     "smtp_user_remove": Act({}, "smtp_user.removed"),
     "messages_act": Act({}, "message.held", query="?state=deferred"),
     "message_act": Act({}, "message.held"),
+    "timeline_share": Act({"good_for": "1d"}, "timeline_link.created"),
+    "timeline_link_revoke": Act({}, "timeline_link.revoked"),
     "suppression_add": Act({"address": "ada@inbox.test"}, "suppression.added"),
     "suppression_remove": Act({}, "suppression.removed"),
     "api_key_create": Act({"name": "Kiosk", "scopes": ["send"], "expiry": "never"}, "api_key.created"),
@@ -281,6 +288,8 @@ OPERATIONS = {
     "emails_hold": Act({}, "message.held"),
     "emails_release": Act({}, "message.released", ids=lambda world: {"message_id": world.held.pk}),
     "emails_retry": Act({}, "message.retried"),
+    "email_timeline_links_create": Act({"good_for": "7d"}, "timeline_link.created"),
+    "email_timeline_links_revoke": Act({}, "timeline_link.revoked"),
     "smtp_users_create": Act({"address": "shop@acme.test"}, "smtp_user.created"),
     "smtp_users_update": Act({"hourly_limit": 7}, "smtp_user.changed"),
     "smtp_users_delete": Act({}, "smtp_user.removed"),

@@ -1,14 +1,18 @@
 """docs/retries-and-reasons.md says what the code does."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from events.models import EventType
 from events.reasons import REASONS, Reason, suppresses
+from events.vocabulary import WORDS, Word
 from relay.delivery.retry import schedule
 from relay.models import RecipientState
 
-PAGE = (Path(__file__).parent.parent / "docs" / "retries-and-reasons.md").read_text()
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "retries-and-reasons.md").read_text()
 LINES = PAGE.splitlines()
 
 
@@ -21,6 +25,34 @@ def test_every_reason_is_explained(reason: Reason) -> None:
 def test_every_state_is_explained(state: RecipientState) -> None:
     name = "outcome unknown" if state == RecipientState.UNKNOWN_OUTCOME else state.label.lower()
     assert any(line.startswith(f"| {name} | ") for line in LINES)
+
+
+@pytest.mark.parametrize("word", WORDS.values(), ids=WORDS)
+def test_every_event_is_explained(word: Word) -> None:
+    assert f"| `{word.type}` | {word.meaning} |" in LINES
+
+
+def test_there_is_a_word_for_every_event_and_every_state() -> None:
+    assert set(WORDS) == set(EventType)
+    states = {word.type.value for word in WORDS.values() if word.is_state}
+    assert states == set(RecipientState.values)
+
+
+@pytest.mark.parametrize("reason", REASONS.values(), ids=REASONS)
+def test_every_reason_has_advice_and_can_be_given_as_a_cause(reason: Reason) -> None:
+    assert re.search(r"\w{3,}.*\.$", reason.advice)
+    assert reason.advice != reason.title
+    assert re.match(r"(the|a|an|no|our|its|it|we|encryption|DNS) .*", reason.because)
+    assert not reason.because.endswith(".")
+
+
+def test_reasons_that_code_gives_are_in_the_table() -> None:
+    """Whatever is written as a reason anywhere in the mail path."""
+    code = "\n".join(path.read_text() for path in (ROOT / "relay").rglob("*.py"))
+    raised = r"(?:RoutingFailed|ConversationFailed|SenderGone|Refusal|_HandshakeFailed)\(\s*\"([a-z_]+)\""
+    given = set(re.findall(raised, code)) | set(re.findall(r"\breason[:= ]+\"([a-z_0-9]+)\"", code))
+    assert {"unreachable", "tls_required", "sender_gone", "outcome_unknown"} <= given
+    assert given - {"manual", "complaint"} <= set(REASONS)
 
 
 @pytest.mark.parametrize("reason", REASONS)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
+from uuid import uuid5
 
 import pytest
 from django.conf import settings
@@ -17,8 +19,11 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from accounts.api_keys import create_api_key
 from accounts.models import Membership, Role, User
 from accounts.permissions import PERMISSIONS, PERMISSIONS_IN_WORDS, Permission
+from relay.models import Recipient
 from relay.suppressions import suppress
-from tests.factories import make_domain, make_message, make_smtp_user, make_tenant
+from relay.timeline_links import share
+from tests.factories import RAW, make_domain, make_message, make_smtp_user, make_tenant
+from tests.full_tenant import ATTACHED
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +31,7 @@ pytestmark = pytest.mark.django_db
 NOT_AN_ORGANIZATIONS = {
     "home", "healthz", "readyz", "favicon", "error_index", "error_help", "account", "account_delete", "account_data",
     "organization_create", "organization_open", "second_factor", "invitation", "invited_signup",
-    "sandbox:inbox", "sandbox:mail", "sandbox:mail_html", "sandbox:mail_raw",
+    "shared_timeline", "sandbox:inbox", "sandbox:mail", "sandbox:mail_html", "sandbox:mail_raw",
     "sandbox:dns_host_settings", "sandbox:dns_host_template", "sandbox:dns_host_apply",
 }  # fmt: skip
 OTHERS_OWN = ("accounts/", "admin/", "api/")  # allauth, Django's admin and REST guard themselves
@@ -50,13 +55,15 @@ def test_each_role_gets_exactly_what_the_table_says() -> None:
     tenant = make_tenant()
     domain = make_domain(tenant.organization)
     smtp_user = make_smtp_user(domain)
-    message = make_message(domain, state="deferred")
+    message = make_message(domain, state="deferred", raw=RAW.replace(b"--b--", ATTACHED.encode() + b"--b--"))
     member = Membership.objects.get(user=tenant.user)
     keys = {
         "domain_id": domain.pk,
         "smtp_user_id": smtp_user.pk,
         "message_id": message.pk,
         "suppression_id": suppress(tenant.organization, "gone@inbox.test")[0].pk,
+        "timeline_link_id": share(Recipient.objects.get(message_id=message.pk), timedelta(days=1)).link.pk,
+        "attachment_id": uuid5(message.pk, "2"),
         "member_id": member.pk,
         "invitation_id": member.pk,  # there is none: the answer to who may is a page that says so
         "action": "hold",

@@ -40,6 +40,7 @@ from relay.models import (
     Suppression,
     Template,
     TemplateVersion,
+    TimelineLink,
     UsageCounter,
     UsageShare,
 )
@@ -111,6 +112,7 @@ AFTER_MAIL = [
     Step(Failure),
     Step(Alert),
     Step(Suppression),
+    Step(TimelineLink),
     Step(TemplateVersion, f"template_id IN (SELECT id FROM relay_template WHERE {OWN})"),  # noqa: S608
     Step(Template),
     Step(SmtpUser),

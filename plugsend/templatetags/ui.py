@@ -50,6 +50,7 @@ LOOKS = {
     "released": Look("Released", "circle-play", "info"),
     "retry_requested": Look("Retry requested", "rotate-cw", "info"),
     "complained": Look("Reported as spam", "flag", "bad"),
+    "unsubscribed": Look("Unsubscribed", "bell-off", "idle"),
     # sending domains
     "pending": Look("Waiting for DNS", "clock", "warn"),
     "verified": Look("Verified", "circle-check", "ok"),
@@ -174,13 +175,22 @@ def milliseconds(value: float | None) -> str:
     return f"{value / 1000:.1f} s" if value >= 1000 else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 
-PHASES = ["dns", "connect", "greeting", "tls", "mail", "rcpt", "data"]  # in the order in which they come
+@register.filter
+def pause(length: timedelta) -> str:
+    """In the largest unit that it fills: 15 min."""
+    seconds = length.total_seconds()
+    for unit_s, unit in ((3600, "h"), (60, "min")):
+        if seconds >= unit_s:
+            return f"{seconds / unit_s:.1f}".removesuffix(".0") + f" {unit}"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f}".removesuffix(".0") + " s"
 
 
 @register.filter
-def phases(durations: dict[str, float]) -> list[tuple[str, float]]:
-    """The database gives the phases of an attempt in any order."""
-    return sorted(durations.items(), key=lambda item: PHASES.index(item[0]) if item[0] in PHASES else len(PHASES))
+def svg(number: float) -> str:
+    """A coordinate, whatever the language."""
+    return f"{number:.2f}"
 
 
 TLS_POLICIES = {

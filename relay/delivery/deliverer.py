@@ -136,7 +136,8 @@ class _Delivery:
         if sender.signer is None:
             raise CannotSign("The sending domain has no DKIM key.")
         if wait := self._group.throttle.wait_s(time.monotonic()):
-            await asyncio.sleep(wait)
+            with self._attempt.trace.phase("wait"):
+                await asyncio.sleep(wait)
         self._address(sender.signer)
         await self._hand_over(sender, sender.signer)
         self._settle_results(channel)
@@ -247,11 +248,13 @@ class _Delivery:
                 raise last or RoutingFailed("no_mail_for_domain", "There is no exchanger.", permanent=True)
             self._attempt.hop = hop
             try:
+                with trace.phase("policy"):
+                    policy = await self._policy(hop, sender)
                 return await Conversation.open(
                     hop,
                     hostname=source.ehlo_name,
                     trace=trace,
-                    policy=await self._policy(hop, sender),
+                    policy=policy,
                     source_address=source.address,
                     timeouts=self._deliverer.timeouts,
                 )

@@ -9,7 +9,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.models import Organization
-from events.models import EventType
+from events.models import Event, EventType
+from events.vocabulary import WORDS, BounceKind, bounce_kind
 from relay.actions import recipients_of
 from relay.models import Door, Message, RecipientState
 from relay.rest.contents import addr_spec, address_fields, bodies
@@ -38,13 +39,21 @@ class EventSerializer(serializers.Serializer[Any]):
     """What happened to one recipient."""
 
     id = serializers.UUIDField()
-    type = serializers.ChoiceField(choices=EventType.choices)
+    type = serializers.ChoiceField(
+        choices=EventType.choices,
+        help_text="\n\n".join(f"`{word.type.value}`: {word.meaning}" for word in WORDS.values()),
+    )
     occurred_at = serializers.DateTimeField()
     attempt = serializers.IntegerField(help_text="Which attempt it ended; 0: none.")
     reason = serializers.CharField(help_text="One word for the cause of a deferral or bounce; else empty.")
+    bounce = serializers.SerializerMethodField(help_text="Of a bounce: whether the address itself is dead. Else null.")
     detail = serializers.DictField(
         child=serializers.JSONField(), help_text="The reply, the exchanger, TLS, durations in milliseconds."
     )
+
+    @extend_schema_field(serializers.ChoiceField(choices=["hard", "soft"], allow_null=True))
+    def get_bounce(self, event: Event) -> BounceKind | None:
+        return bounce_kind(event.type, event.reason)
 
 
 class ListedEventSerializer(EventSerializer):

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from email import message_from_bytes, policy
-from email.header import decode_header, make_header
-from email.message import Message as Part
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from django.conf import settings
 from django.core import signing
@@ -31,10 +26,9 @@ from accounts.rest.access import reading_organization
 from accounts.rest.lists import ListQuery, Page, list_answer, read_query
 from accounts.walls import act_for
 from relay.selectors import message_content
-from relay.submission.media_types import UNKNOWN, read_media_type
+from relay.sent_attachments import SentAttachment, sent_attachments
 
 LINK_LIFE = timedelta(hours=1)
-_CRLF = policy.compat32.clone(linesep="\r\n")
 _SALT = "relay.rest.attachments"
 _ID = "0f4c1f5e-7f0a-5d7e-9a86-0c6f1d9b8f52"
 EXAMPLE = {
@@ -72,20 +66,6 @@ class AttachmentListSerializer(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         # `data` is a serializer's own word.
         return {**super().get_fields(), "data": SentAttachmentSerializer(many=True)}
-
-
-@dataclass(frozen=True, slots=True)
-class SentAttachment:
-    id: UUID
-    filename: str | None
-    content_type: str
-    content_disposition: str
-    content_id: str | None
-    content: bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.content)
 
 
 class AttachmentsView(APIView):
@@ -194,47 +174,3 @@ def _attachments(organization: Organization, message_id: UUID) -> list[SentAttac
     if raw is None:
         raise Refused("not_found", thing="email, or its content is no longer kept")
     return sent_attachments(message_id, raw)
-
-
-def sent_attachments(message_id: UUID, raw: bytes) -> list[SentAttachment]:
-    """Every part that is a file rather than what is read, whichever door it came by."""
-    # The old interface of Python's parser: it takes any header as it is, where the new one raises on some.
-    leaves = _leaves(message_from_bytes(raw, policy=policy.compat32))
-    return [_read(message_id, number, part) for number, part in enumerate(leaves) if _is_file(part)]
-
-
-def _leaves(part: Part) -> Iterator[Part]:
-    if part.get_content_maintype() == "multipart" and part.is_multipart():
-        for inner in part.get_payload():
-            if isinstance(inner, Part):
-                yield from _leaves(inner)
-    else:
-        yield part
-
-
-def _is_file(part: Part) -> bool:
-    is_text = part.get_content_type() in {"text/plain", "text/html"}
-    return part.get_content_disposition() == "attachment" or part.get_filename() is not None or not is_text
-
-
-def _read(message_id: UUID, number: int, part: Part) -> SentAttachment:
-    """The id tells the place in the message, so it is the same at each look."""
-    filename, content_id = part.get_filename(), str(part.get("Content-ID", "")).strip().strip("<>")
-    forwarded = part.get_payload(0) if part.is_multipart() else None
-    content = forwarded.as_bytes(policy=_CRLF) if isinstance(forwarded, Part) else part.get_payload(decode=True)
-    media_type = read_media_type(part.get_content_type())
-    return SentAttachment(
-        id=uuid5(message_id, str(number)),
-        filename=_decoded(filename) if filename else None,
-        content_type=media_type.name if media_type else UNKNOWN,
-        content_disposition="inline" if part.get_content_disposition() == "inline" else "attachment",
-        content_id=content_id or None,
-        content=content if isinstance(content, bytes) else b"",
-    )
-
-
-def _decoded(text: str) -> str:
-    try:
-        return str(make_header(decode_header(text)))
-    except (LookupError, UnicodeError, ValueError):
-        return text

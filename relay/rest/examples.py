@@ -10,6 +10,7 @@ EVENT: dict[str, Any] = {
     "occurred_at": "2026-11-25T10:00:00.842000Z",
     "attempt": 1,
     "reason": "",
+    "bounce": None,
     "detail": {
         "reply": {"code": 250, "enhanced": "2.0.0", "text": "Ok: queued as 4F1B72C09D"},
         "exchanger": {"host": "mx1.example.com", "address": "198.51.100.7", "port": 25},

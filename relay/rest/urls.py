@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from relay.rest import actions, attachments, batch, domain_health, emails, feed, reading, suppressions, templates, usage
+from relay.rest import (
+    actions,
+    attachments,
+    batch,
+    domain_health,
+    emails,
+    feed,
+    reading,
+    suppressions,
+    templates,
+    timeline_links,
+    usage,
+)
 
 urlpatterns = [
     path("emails", emails.EmailsView.as_view(), name="emails"),
@@ -27,6 +39,16 @@ urlpatterns = [
         "emails/<uuid:message_id>/attachments/<uuid:attachment_id>/content",
         attachments.AttachmentContentView.as_view(),
         name="email_attachment_content",
+    ),
+    path(
+        "emails/<uuid:message_id>/timeline-links",
+        timeline_links.TimelineLinksView.as_view(),
+        name="email_timeline_links",
+    ),
+    path(
+        "emails/<uuid:message_id>/timeline-links/<uuid:timeline_link_id>",
+        timeline_links.TimelineLinkView.as_view(),
+        name="email_timeline_link",
     ),
     path("domains/<uuid:domain_id>/health", domain_health.DomainHealthView.as_view(), name="api_domain_health"),
     path("templates", templates.TemplatesView.as_view(), name="templates"),
