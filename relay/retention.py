@@ -12,7 +12,6 @@ has ended. An ended one never comes to life again.
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from django.utils import timezone
 
 from accounts.ids import first_id_at
 from accounts.models import Organization, Plan
+from events.partitions import days_of
 from relay.mail_rows import DELETE_CONTENTS, MESSAGES_AT_ONCE, at_once, deletions, terms_of
 from relay.models import Retention
 
@@ -82,22 +82,14 @@ def forget_due(seconds: float, now: datetime | None = None) -> bool:
 
 def _drop_days(tables: tuple[str, ...], before: datetime) -> None:
     """Those before the day that begins at `before`."""
-    for day in _days_with_partitions(tables[-1]):
+    with connection.cursor() as cursor:
+        days = days_of(cursor, tables[-1])
+    for day in days:
         if day < before and not _is_under_way(day):
             try:
                 _drop_day(tables, day)
             except OperationalError as error:  # somebody reads there just now
                 logger.info("The partitions of %s stay until the next call: %s", day.date(), error)
-
-
-def _days_with_partitions(table: str) -> list[datetime]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = %s::regclass",
-            [table],
-        )
-        found = (re.fullmatch(rf"{table}_(\d{{8}})", row[0]) for row in cursor.fetchall())
-        return sorted(datetime.strptime(one[1], "%Y%m%d").replace(tzinfo=UTC) for one in found if one)
 
 
 def _is_under_way(day: datetime) -> bool:
