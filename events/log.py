@@ -8,8 +8,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from accounts.ids import uuid7
-from events.margin import lifted, made_at_ms
+from accounts.ids import time_of, uuid7
+from events.margin import lifted
 from events.rows import Table
 
 
@@ -93,7 +93,7 @@ TABLE = Table("events_event", _COLUMNS, is_read_by_id=True)
 # For statements that write events together with something else: a row source `e`, to be given `as_arrays`, and what to
 # insert of it.
 COLUMN_NAMES = ", ".join(_COLUMNS)
-VALUES = ", ".join([lifted("e.id", "%(event_oldest)s"), *(f"e.{name}" for name in list(_COLUMNS)[1:])])
+VALUES = ", ".join([lifted("e.id", "%(event_oldest)s::timestamptz"), *(f"e.{name}" for name in list(_COLUMNS)[1:])])
 FROM_ARRAYS = f"unnest({', '.join(f'%(event_{name})s::{type_}[]' for name, type_ in _COLUMNS.items())})"
 
 
@@ -101,7 +101,7 @@ def as_arrays(events: Sequence[NewEvent]) -> dict[str, object]:
     """The parameters of `FROM_ARRAYS` and `VALUES`, of at least one event."""
     rows = [as_row(event) for event in events]
     arrays = {f"event_{name}": list(column) for name, column in zip(_COLUMNS, zip(*rows, strict=True), strict=True)}
-    return {"event_oldest": made_at_ms(rows[0][0]), **arrays}
+    return {"event_oldest": time_of(rows[0][0]), **arrays}
 
 
 def as_row(event: NewEvent) -> tuple[UUID, *tuple[object, ...]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from django.db import connection, models, transaction
+from django.db import models, transaction
 
 from accounts.ids import uuid7
 from accounts.row_security import LOGGED, Belonging
 from accounts.scoping import OrganizationQuerySet
-from events.margin import lift, made_at_ms, moved
+from events.margin import lift_now
 
 
 class EventType(models.TextChoices):
@@ -37,13 +37,9 @@ class EventQuerySet(OrganizationQuerySet["Event"]):
     def bulk_create(self, objs: Iterable[Event], *args: Any, **kwargs: Any) -> list[Event]:
         """Ids as `events.margin` wants them; they must have been made in order. No other way of Django's may write events."""
         events = list(objs)
-        if not events:
-            return []
-        with transaction.atomic(savepoint=False), connection.cursor() as cursor:
-            cursor.execute(f"SELECT {lift('%s')}", [made_at_ms(events[0].pk)])
-            [by_ms] = cursor.fetchone()
-            for event in events:
-                event.pk = moved(event.pk, by_ms)
+        with transaction.atomic(savepoint=False):
+            for event, identifier in zip(events, lift_now([event.pk for event in events]), strict=True):
+                event.pk = identifier
             return super().bulk_create(events, *args, **kwargs)
 
 

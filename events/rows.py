@@ -14,7 +14,8 @@ from uuid import UUID
 
 from psycopg import AsyncCursor
 
-from events.margin import lifted, made_at_ms
+from accounts.ids import time_of
+from events.margin import lifted
 
 TEXTS = "text[]"
 
@@ -52,12 +53,12 @@ class Table:
 
     def head(self, rows: Sequence[Row]) -> list[object]:
         """Parameters in front of those of the rows."""
-        return [made_at_ms(cast(UUID, rows[0][0]))] * 2 if self.is_read_by_id else []
+        return [time_of(cast(UUID, rows[0][0]))] * 2 if self.is_read_by_id else []
 
     def _values(self, parameter: str) -> str:
         values = [f"{name}::{TEXTS}" if type_ == TEXTS else name for name, type_ in self.columns.items()]
         if self.is_read_by_id:
-            values[0] = lifted(values[0], f"{parameter}::bigint")
+            values[0] = lifted(values[0], f"{parameter}::timestamptz")
         return ", ".join(values)
 
     @property

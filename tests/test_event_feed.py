@@ -50,7 +50,7 @@ def _frozen_before_writing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def old_id(ago: timedelta = FROZEN) -> UUID:
-    return moved(uuid7(), -(ago // timedelta(milliseconds=1)))
+    return moved(uuid7(), -ago)
 
 
 class Writer:
