@@ -60,21 +60,24 @@ _RECIPIENTS = """
         SELECT *, attempts - (leased_by IS NOT NULL)::int AS over, state = ANY(%(final)s) AS is_final
         FROM (SELECT * FROM relay_recipient WHERE message_id >= %(low)s AND message_id < %(high)s AND id >= %(low)s) r
         FULL JOIN log ON log.recipient_id = r.id)
-    SELECT coalesce(id, recipient_id), told FROM story CROSS JOIN LATERAL (VALUES
-        (id IS NULL, 'has events and no row'),
-        (id IS NOT NULL AND submissions IS DISTINCT FROM 1, format('has %%s submitted events', coalesce(submissions, 0))),
-        (last NOT IN (state, 'released') OR (last = 'released' AND state NOT IN ('submitted', 'scheduled', 'deferred')),
-         format('is %%s, its last event is %%s', state, last)),
-        (ends <> is_final::int, format('is %%s and has %%s final events', state, ends)),
-        (is_final AND last = state AND closing <> state, format('is %%s, and %%s came after that', state, closing)),
-        (ended <> over OR latest <> over OR repeated > ended_waiting::int,
-         format('has ended %%s attempts; events tell of %%s, the latest of them %%s, repeating %%s',
-                over, ended, latest, repeated)),
-        (nameless > 0, format('has %%s events of attempts without their number', nameless)),
-        ((next_attempt_at IS NULL) <> is_final,
-         format('is %%s, and its next attempt is at %%s', state, coalesce(next_attempt_at::text, 'no time')))
-    ) AS finding (is_so, told)
-    WHERE is_so AND (%(is_kept)s OR EXISTS (SELECT FROM relay_message WHERE id = coalesce(message_id, of_message)))
+    SELECT coalesce(id, recipient_id), told FROM story CROSS JOIN LATERAL unnest(array_remove(ARRAY[
+        CASE WHEN id IS NULL THEN 'has events and no row' END,
+        CASE WHEN id IS NOT NULL AND submissions IS DISTINCT FROM 1
+            THEN format('has %%s submitted events', coalesce(submissions, 0)) END,
+        CASE WHEN last NOT IN (state, 'released')
+                OR (last = 'released' AND state NOT IN ('submitted', 'scheduled', 'deferred'))
+            THEN format('is %%s, its last event is %%s', state, last) END,
+        CASE WHEN ends <> is_final::int THEN format('is %%s and has %%s final events', state, ends) END,
+        CASE WHEN is_final AND last = state AND closing <> state
+            THEN format('is %%s, and %%s came after that', state, closing) END,
+        CASE WHEN ended <> over OR latest <> over OR repeated > ended_waiting::int
+            THEN format('has ended %%s attempts; events tell of %%s, the latest of them %%s, repeating %%s',
+                        over, ended, latest, repeated) END,
+        CASE WHEN nameless > 0 THEN format('has %%s events of attempts without their number', nameless) END,
+        CASE WHEN (next_attempt_at IS NULL) <> is_final
+            THEN format('is %%s, and its next attempt is at %%s', state, coalesce(next_attempt_at::text, 'no time')) END
+    ], NULL)) AS told
+    WHERE %(is_kept)s OR EXISTS (SELECT FROM relay_message WHERE id = coalesce(message_id, of_message))
     ORDER BY 1 LIMIT %(most)s
 """
 
