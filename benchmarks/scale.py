@@ -253,6 +253,8 @@ class Asking:
         yield "REST: GET /emails by state", self.rest("emails", state="bounced", after=self.any_id)
         yield "REST: GET /emails by rare tag", self.rest("emails", tag=RARE_TAG)
         yield "REST: GET /emails by sender domain", self.rest("emails", domain="news0.test")
+        yield "REST: GET /emails by SMTP user", self.rest("emails", smtp_user="team@news0.test", after=self.any_id)
+        yield "REST: GET /emails by metadata, a day", self.rest("emails", **{"metadata[order]": "1"}, **self.a_day())
         yield "REST: GET /emails of a day", self.rest("emails", since=self.any_day)
         yield "REST: GET /emails/{id}", lambda: self.ask(f"emails/{self.any_id()}")
         yield "REST: GET /emails/{id}/events", lambda: self.ask(f"emails/{self.any_id()}/events")
@@ -266,6 +268,10 @@ class Asking:
 
     def any_address(self, of: Any = None) -> str:
         return self._chance.choice(self.samples[of or self.great])[1].title()
+
+    def a_day(self) -> dict[str, str]:
+        since = datetime.now(UTC) - timedelta(days=DAYS // 2)
+        return {"since": since.isoformat(), "until": (since + timedelta(days=1)).isoformat()}
 
     def any_day(self) -> str:
         return (datetime.now(UTC) - timedelta(days=self._chance.randrange(1, DAYS - 1))).isoformat()
