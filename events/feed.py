@@ -2,17 +2,17 @@
 nothing and sees nothing twice.
 
 Events are ordered by id. An id carries the moment at which it was made, some time before its transaction commits, so an event
-can become visible after one with a later id. The feed therefore ends at a horizon: before everything that a transaction which
-is writing now may still bring to light (`pg_stat_activity`), and `MARGIN` before the present. The margin is for what lies
-between making an id and the statement that writes it, and for clocks of several machines that differ. All of PlugSend must
-use one database role, as it does: of other roles' sessions PostgreSQL shows no transactions.
+can become visible after one with a later id. The feed therefore ends at a horizon: `MARGIN` before the present, and `MARGIN`
+before the beginning of each transaction that is writing now (`pg_stat_activity`). That no event is written with an id from
+before such a horizon is seen to where it is written (`events.margin`). All of PlugSend must use one database role, as it
+does: of other roles' sessions PostgreSQL shows no transactions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from heapq import merge
 from itertools import islice
 from uuid import UUID
@@ -22,18 +22,18 @@ from django.db import connection
 from accounts.ids import first_id_at
 from accounts.models import Organization
 from accounts.walls import across_organizations
+from events.margin import MARGIN
 from events.models import COMMON_TYPES, Event
 
-MARGIN = timedelta(seconds=2)
 EXAMINED_MOST = 10_000  # events for one page; a reader goes on from there
 _Row = tuple[UUID, str, UUID]  # id, type, message_id
 
-# A writing transaction has an id of its own; one that waits for a lock before its first write is about to get one.
+# The present is the moment at which the question came, and so before the look at the transactions. A writing transaction has
+# an id of its own.
 _HORIZON = """
-    SELECT least(clock_timestamp(), min(xact_start)) - make_interval(secs => %s)
+    SELECT least(statement_timestamp(), min(xact_start)) - make_interval(secs => %s)
     FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
-      AND (backend_xid IS NOT NULL OR wait_event_type = 'Lock')
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL
 """
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 from uuid import UUID
 
-from psycopg import AsyncCursor
 from psycopg.types.json import Jsonb
 
-from accounts.ids import uuid7
-from events.rows import Row, Table, insert_rows
+from accounts.ids import time_of, uuid7
+from events.margin import lifted
+from events.rows import Table
 
 
 class Reply(TypedDict):
@@ -88,25 +88,23 @@ _COLUMNS = {
     "detail": "jsonb",
     "transcript": "text",
 }
-TABLE = Table("events_event", _COLUMNS)
+TABLE = Table("events_event", _COLUMNS, is_read_by_id=True)
 
-# For statements that write events together with something else: a row source, to be given `as_arrays`.
+# For statements that write events together with something else: a row source `e`, to be given `as_arrays`, and what to
+# insert of it.
 COLUMN_NAMES = ", ".join(_COLUMNS)
+VALUES = ", ".join([lifted("e.id", "%(event_oldest)s::timestamptz"), *(f"e.{name}" for name in list(_COLUMNS)[1:])])
 FROM_ARRAYS = f"unnest({', '.join(f'%(event_{name})s::{type_}[]' for name, type_ in _COLUMNS.items())})"
 
 
-async def append(cursor: AsyncCursor[Any], events: Sequence[NewEvent]) -> None:
-    """Writes the events in the caller's transaction, so that no state changes without its event."""
-    await insert_rows(cursor, (TABLE, [as_row(event) for event in events]))
+def as_arrays(events: Sequence[NewEvent]) -> dict[str, object]:
+    """The parameters of `FROM_ARRAYS` and `VALUES`, of at least one event."""
+    rows = [as_row(event) for event in events]
+    arrays = {f"event_{name}": list(column) for name, column in zip(_COLUMNS, zip(*rows, strict=True), strict=True)}
+    return {"event_oldest": time_of(rows[0][0]), **arrays}
 
 
-def as_arrays(events: Sequence[NewEvent]) -> dict[str, list[object]]:
-    """The parameters of `FROM_ARRAYS`."""
-    columns = zip(*(as_row(event) for event in events), strict=True)
-    return {f"event_{name}": list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
-
-
-def as_row(event: NewEvent) -> Row:
+def as_row(event: NewEvent) -> tuple[UUID, *tuple[object, ...]]:
     """For `TABLE`, with a new id."""
     return (
         uuid7(),

@@ -1,12 +1,16 @@
 """The event log: append-only, one row for each change of a recipient."""
 
-from typing import ClassVar
+from __future__ import annotations
 
-from django.db import models
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from django.db import models, transaction
 
 from accounts.ids import uuid7
 from accounts.row_security import LOGGED, Belonging
 from accounts.scoping import OrganizationQuerySet
+from events.margin import lift_now
 
 
 class EventType(models.TextChoices):
@@ -32,6 +36,16 @@ class EventType(models.TextChoices):
 COMMON_TYPES = (EventType.SUBMITTED, EventType.DELIVERED)
 
 
+class EventQuerySet(OrganizationQuerySet["Event"]):
+    def bulk_create(self, objs: Iterable[Event], *args: Any, **kwargs: Any) -> list[Event]:
+        """Ids as `events.margin` wants them; they must have been made in order. No other way of Django's may write events."""
+        events = list(objs)
+        with transaction.atomic(savepoint=False):
+            for event, identifier in zip(events, lift_now([event.pk for event in events]), strict=True):
+                event.pk = identifier
+            return super().bulk_create(events, *args, **kwargs)
+
+
 class Event(models.Model):
     """What happened to one recipient of a message. Partitioned by day of `id` (UUIDv7); updates are refused by a trigger."""
 
@@ -49,7 +63,7 @@ class Event(models.Model):
     detail = models.JSONField(default=dict, help_text="Reply, exchanger, TLS facts, durations (events.log.Detail).")
     transcript = models.TextField(blank=True, help_text="The SMTP conversation, a line a row, 'C: '/'S: ' in front.")
 
-    objects = OrganizationQuerySet.as_manager()
+    objects = EventQuerySet.as_manager()
     belonging: ClassVar[Belonging] = LOGGED
 
     class Meta:

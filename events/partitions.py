@@ -4,8 +4,9 @@ Django makes the table, `PartitionByDay` then turns it into a partitioned one of
 partition fall into the default partition: late upkeep costs tidiness, never mail.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import connection
 from django.db.migrations.operations.base import Operation
@@ -47,6 +48,23 @@ def partitioned_tables() -> list[str]:
             " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = current_schema() ORDER BY 1"
         )
         return [row[0] for row in cursor.fetchall()]
+
+
+class Executor(Protocol):
+    """A cursor or a connection, of psycopg or of Django's."""
+
+    def execute(self, query: Any, params: Any = None) -> Any: ...
+
+
+def days_of(executor: Executor, table: str) -> list[datetime]:
+    """The days (UTC) for which a table has a partition, oldest first."""
+    names = (
+        "SELECT coalesce(array_agg(c.relname::text), '{}') FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " WHERE i.inhparent = %s::regclass"
+    )
+    [found] = executor.execute(names, [table]).fetchone()
+    days = (re.fullmatch(rf"{table}_(\d{{8}})", name) for name in found)
+    return sorted(datetime.strptime(day[1], "%Y%m%d").replace(tzinfo=UTC) for day in days if day)
 
 
 def ensure_partitions(days_ahead: int = DAYS_AHEAD) -> list[str]:

@@ -9,19 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from psycopg import AsyncCursor
+
+from accounts.ids import time_of
+from events.margin import lifted
 
 TEXTS = "text[]"
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """`columns`: name and PostgreSQL's name of the type, in the order of the rows' values."""
+    """`columns`: name and PostgreSQL's name of the type, in the order of the rows' values.
+
+    `is_read_by_id`: a feed follows the rows by their `id`, the first column (`events.margin`); their ids were made in order.
+    """
 
     name: str
     columns: Mapping[str, str]
+    is_read_by_id: bool = False
 
     @property
     def copy(self) -> str:
@@ -29,6 +37,11 @@ class Table:
 
     @property
     def insert(self) -> str:
+        if self.is_read_by_id:
+            values = ", ".join(f"%s::{type_}" for type_ in self.columns.values())
+            return (
+                f"INSERT INTO {self._target} SELECT {self._values('%s')} FROM (VALUES ({values})) AS r ({self._names})"  # noqa: S608
+            )
         return f"INSERT INTO {self._target} VALUES ({', '.join(['%s'] * len(self.columns))})"  # noqa: S608
 
     @property
@@ -36,12 +49,25 @@ class Table:
         """Takes an array for each column."""
         # %b: binary, several times cheaper. An array of arrays must be rectangular in PostgreSQL: those travel as text.
         sources = ", ".join(f"%b::{'text' if type_ == TEXTS else type_}[]" for type_ in self.columns.values())
-        values = ", ".join(f"{name}::{TEXTS}" if type_ == TEXTS else name for name, type_ in self.columns.items())
-        return f"INSERT INTO {self._target} SELECT {values} FROM unnest({sources}) AS r ({', '.join(self.columns)})"  # noqa: S608
+        return f"INSERT INTO {self._target} SELECT {self._values('%b')} FROM unnest({sources}) AS r ({self._names})"  # noqa: S608
+
+    def head(self, rows: Sequence[Row]) -> list[object]:
+        """Parameters in front of those of the rows."""
+        return [time_of(cast(UUID, rows[0][0]))] * 2 if self.is_read_by_id else []
+
+    def _values(self, parameter: str) -> str:
+        values = [f"{name}::{TEXTS}" if type_ == TEXTS else name for name, type_ in self.columns.items()]
+        if self.is_read_by_id:
+            values[0] = lifted(values[0], f"{parameter}::timestamptz")
+        return ", ".join(values)
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(self.columns)
 
     @property
     def _target(self) -> str:
-        return f"{self.name} ({', '.join(self.columns)})"
+        return f"{self.name} ({self._names})"
 
 
 Row = Sequence[object]
@@ -67,10 +93,10 @@ async def insert_rows(cursor: AsyncCursor[Any], *groups: Rows, then: str = "", t
         return
     tables = tuple(table for table, _ in groups)
     if all(len(rows) == 1 for _, rows in groups):
-        values = [value for _, [row] in groups for value in row]
+        values = [value for table, rows in groups for value in (*table.head(rows), *rows[0])]
         await cursor.execute(_statement(tables, then, is_many=False), [*values, *terms])
     else:
-        arrays = [array for table, rows in groups for array in _arrays(table, rows)]
+        arrays = [array for table, rows in groups for array in (*table.head(rows), *_arrays(table, rows))]
         await cursor.execute(_statement(tables, then, is_many=True), [*arrays, *terms])
 
 

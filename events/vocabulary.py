@@ -44,6 +44,8 @@ _WORDS = [
 WORDS = {word.type: word for word in _WORDS}
 # After these the recipient's state is what it was, but for `released`, which leads back to the one before.
 CHANGE_NO_STATE = tuple(word.type.value for word in _WORDS if not word.is_state and word.type is not EventType.RELEASED)
+# What a recipient does who has got the message.
+AFTER_THE_END = (EventType.COMPLAINED.value, EventType.UNSUBSCRIBED.value)
 
 
 def bounce_kind(event_type: str, reason: str) -> BounceKind | None:

@@ -12,7 +12,6 @@ row (`KeptLonger`), by which it is looked at again. An ended message never comes
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from django.utils import timezone
 
 from accounts.ids import first_id_at
 from accounts.models import Organization, Plan
+from events.partitions import days_of
 from relay.mail_rows import DELETE_CONTENTS, MESSAGES_AT_ONCE, at_once, deletions, terms_of
 from relay.models import KeptLonger, Retention
 from relay.upkeep import alone
@@ -94,26 +94,21 @@ def forget_due(seconds: float, now: datetime | None = None) -> bool:
 
 
 def _drop_days_of_contents(before: datetime) -> None:
-    for day in _days_with_partitions("relay_content"):
+    for day in _days_of("relay_content"):
         if day < before and not _is_under_way(day):
             _drop_day(("relay_content",), day)
 
 
 def _drop_days_of_messages(before: datetime) -> None:
     """In their order, up to the first on which something is under way: its events may stand in any later day."""
-    for day in _days_with_partitions("events_event"):
+    for day in _days_of("events_event"):
         if day >= before or _is_under_way(day) or not _drop_day(MESSAGE_TABLES, day):
             return
 
 
-def _days_with_partitions(table: str) -> list[datetime]:
+def _days_of(table: str) -> list[datetime]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = %s::regclass",
-            [table],
-        )
-        found = (re.fullmatch(rf"{table}_(\d{{8}})", row[0]) for row in cursor.fetchall())
-        return sorted(datetime.strptime(one[1], "%Y%m%d").replace(tzinfo=UTC) for one in found if one)
+        return days_of(cursor, table)
 
 
 def _is_under_way(day: datetime) -> bool:

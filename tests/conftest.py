@@ -10,6 +10,7 @@ from itertools import cycle
 from pathlib import Path
 
 import hypothesis
+import psycopg
 import pytest
 from asgiref.sync import SyncToAsync
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
@@ -18,8 +19,10 @@ from django.db import connection, connections
 from django.test import TransactionTestCase
 
 from domains.dkim import keys as dkim_keys
+from relay.audit import disagreements
+from relay.database import database_url
 from tests.lookers import wait_for_lookers
-from tests.platform import Platform, running_platform
+from tests.platform import RUNNING, Platform, running_platform
 
 hypothesis.settings.register_profile("plugsend", deadline=None)  # how long an example takes is the machine's affair
 hypothesis.settings.load_profile("plugsend")
@@ -99,6 +102,21 @@ def looks_that_pages_set_off() -> Iterator[None]:
     """They would find another test's rows, or none."""
     yield
     wait_for_lookers()
+
+
+@pytest.fixture
+def timelines_agree(request: pytest.FixtureRequest) -> Iterator[None]:
+    """For tests of faults: whatever was done to the platforms that run, or within the test's database, states and events agree
+    (`manage.py audit_timelines`)."""
+    has_database = request.node.get_closest_marker("django_db") is not None
+    if has_database:
+        request.getfixturevalue("transactional_db")
+    yield
+    for platform in RUNNING:
+        platform.audit()
+    if has_database:
+        with psycopg.connect(database_url(), autocommit=True) as database:
+            assert disagreements(database) == []
 
 
 @pytest.fixture(scope="session")

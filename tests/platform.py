@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email import policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -21,6 +21,7 @@ from uuid import UUID
 import psycopg
 
 from accounts.files import read_settings
+from relay.audit import disagreements
 
 REPO = Path(__file__).resolve().parent.parent
 START_WITHIN_S = 60
@@ -181,6 +182,21 @@ class Platform:
             )
             return [(bytes(row[0]), str(row[1]), str(row[2]), str(row[3])) for row in rows]
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def audit(self) -> None:
+        """States and events agree, whatever was done to it."""
+
+        def found() -> list[list[str]] | None:
+            with suppress(psycopg.OperationalError), self.database() as connection:  # starting again
+                return [disagreements(connection)]
+            return None
+
+        [told] = wait_for(found, "the database answers", 60)
+        assert told == []
+
 
 def submit(client: smtplib.SMTP, sender: str, recipients: tuple[str, ...], subject: str = "Hello") -> UUID:
     message = EmailMessage(policy=policy.SMTP)
@@ -195,12 +211,21 @@ def submit(client: smtplib.SMTP, sender: str, recipients: tuple[str, ...], subje
     return UUID(reply.decode().rsplit(" ", 1)[-1])
 
 
+RUNNING: list[Platform] = []
+
+
 @contextmanager
 def running_platform(var: Path, **settings: str) -> Iterator[Platform]:
+    """Audited when the block ends and, where it lasts longer, after tests that use `timelines_agree`."""
     platform = Platform(var, settings)
     try:
         platform.start()
+        RUNNING.append(platform)
         yield platform
+        if platform.is_running:
+            platform.audit()
     finally:
-        if platform._process and platform._process.poll() is None:
+        if platform in RUNNING:
+            RUNNING.remove(platform)
+        if platform.is_running:
             platform.stop()

@@ -7,15 +7,17 @@ from typing import Any
 import psycopg
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 
-from accounts.ids import uuid7
+from accounts.ids import first_id_at, uuid7
 from events.models import Event
-from relay.audit import disagreements
+from events.partitions import make_partitions
+from relay.audit import AFTER_THE_END, disagreements
 from relay.database import database_url
 from relay.expiry import expire
 from relay.models import Message, Recipient, ScheduledMessage
-from tests.factories import make_domain, make_message, make_tenant
+from tests.factories import add_recipient, make_domain, make_message, make_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -54,10 +56,41 @@ def test_what_happens_in_the_ordinary_way_agrees(capsys: pytest.CaptureFixture[s
     assert "agree" in capsys.readouterr().out
 
 
-def test_a_complaint_changes_no_state() -> None:
+@pytest.mark.parametrize("type_", AFTER_THE_END)
+def test_a_complaint_changes_no_state(type_: str) -> None:
     recipient = course(("delivered", {}))
-    add_event(recipient, "complained")
+    add_event(recipient, type_)
     assert found() == []
+
+
+def test_it_goes_through_all_messages_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where one message alone is more than is looked at together."""
+    monkeypatch.setattr("relay.audit.EVENTS_AT_ONCE", 3)
+    domain = make_domain(make_tenant().organization)
+    messages = [make_message(domain) for _ in range(5)]
+    for n in range(4):
+        add_recipient(messages[2], f"r{n}@inbox.test", "delivered")
+    Message.objects.filter(pk=messages[2].pk).update(recipient_count=5)
+    assert found() == []
+    Recipient.objects.filter(message_id__in=[messages[0].pk, messages[4].pk]).update(attempts=2)
+    assert len(found()) == 2
+
+
+def test_what_remains_of_a_day_that_was_dropped_is_no_disagreement() -> None:
+    """Events of the next day, and a recipient made a moment after midnight (relay.retention)."""
+    day = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=100)
+    course(("delivered", {}))
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE events_event DISABLE TRIGGER USER")
+        Event.objects.filter(type="submitted").delete()
+        Event.objects.update(message_id=first_id_at(day))
+        cursor.execute("ALTER TABLE events_event ENABLE TRIGGER USER")
+        Recipient.objects.update(message_id=first_id_at(day))
+        Message.objects.all().delete()
+        assert found() == []
+        made = make_partitions([day])
+        assert found() == ["has 0 submitted events"]
+        cursor.execute(f"DROP TABLE {', '.join(made)}")
 
 
 Change = Callable[[Recipient], object]
@@ -74,6 +107,19 @@ Change = Callable[[Recipient], object]
         ),
         (lambda r: add_event(r, "delivered", 2), "has ended 1 attempts; events tell of 2"),
         (lambda r: add_event(r, "released"), "is delivered, its last event is released"),
+        (lambda r: add_event(r, "delivered"), "is delivered and has 2 final events"),
+        (lambda r: add_event(r, "delivered"), "has 1 events of attempts without their number"),
+        (lambda r: add_event(r, "in_doubt"), "has 1 events of attempts without their number"),
+        (lambda r: add_event(r, "bounced"), "is delivered and has 2 final events"),
+        (lambda r: add_event(r, "retry_requested"), "is delivered, and retry_requested came after that"),
+        (
+            lambda r: Recipient.objects.update(state="deferred", next_attempt_at=timezone.now()),
+            "is deferred and has 1 final events",
+        ),
+        (
+            lambda r: (add_event(r, "in_doubt", 3), Recipient.objects.update(attempts=3)),
+            "has ended 3 attempts; events tell of 2, the latest of them 3",
+        ),
         (
             lambda r: Recipient.objects.update(next_attempt_at=timezone.now()),
             "is delivered, and its next attempt is at 2",
@@ -81,7 +127,23 @@ Change = Callable[[Recipient], object]
         (lambda r: Recipient.objects.update(id=uuid7()), "has events and no row"),
         (lambda r: Message.objects.update(recipient_count=2), "was for 2 recipients and has 1"),
     ],
-    ids=["state", "attempts", "twice", "not counted", "released", "still due", "stray", "lost"],
+    ids=[
+        "state",
+        "attempts",
+        "twice",
+        "not counted",
+        "released",
+        "ended twice",
+        "end without number",
+        "doubt without number",
+        "two ends",
+        "after the end",
+        "open again",
+        "hole",
+        "still due",
+        "stray",
+        "lost",
+    ],
 )
 def test_a_disagreement_is_told(change: Change, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     change(course(("delivered", {})))

@@ -19,7 +19,7 @@ import requests
 
 from tests.platform import Platform, running_platform
 
-pytestmark = pytest.mark.xdist_group("broker faults")
+pytestmark = [pytest.mark.xdist_group("broker faults"), pytest.mark.usefixtures("timelines_agree")]
 
 PROMPT_S = 10.0  # for an answer of a door or a page, whatever the broker does
 DELIVERED_WITHIN_S = 30.0  # without wake-ups the engine's own look at the queue must do

@@ -26,7 +26,7 @@ from relay.tasks import deliver as deliver_task
 from relay.tasks import wake_due
 from tests.peer import Peer
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("timelines_agree")]
 
 
 @pytest.fixture

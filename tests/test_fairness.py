@@ -24,7 +24,7 @@ from relay.submission.accept import Submission
 from relay.submission.desk import Desk
 from tests.peer import Peer
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("timelines_agree")]
 
 
 class Roads(Router):

@@ -11,7 +11,7 @@ import redis
 
 from tests.platform import Platform, running_platform, submit, wait_for
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.usefixtures("timelines_agree")]
 
 
 @pytest.fixture(scope="module")

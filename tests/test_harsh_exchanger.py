@@ -299,6 +299,7 @@ async def no_rows(name: str) -> ZoneRows:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("timelines_agree")
 @pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
 def test_each_misbehaviour_has_its_timeline(
     exchanger: HarshExchanger, new_loop: Callable[[], asyncio.AbstractEventLoop]

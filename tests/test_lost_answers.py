@@ -23,7 +23,7 @@ from relay.submission.repeats import Receipt
 from tests.lossy_proxy import lossy_proxy
 from tests.test_intake import NobodyAwake, make_accepted
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("timelines_agree")]
 
 KEY, RESEND = by_key("order-42", b"f" * 32), Once("resend", "5e" * 32, b"5" * 32)
 COMMIT, STATEMENT = b"COMMIT", b"INSERT INTO relay_"

@@ -26,7 +26,7 @@ from relay.submission.repeats import Receipt
 from relay.usage import end_of, settle, start_of, usage_of, used_by
 from tests.test_intake import NobodyAwake, make_accepted, run_intake, submit_all
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("timelines_agree")]
 
 NOW = datetime.now(UTC)  # one hour for all
 

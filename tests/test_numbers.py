@@ -132,7 +132,7 @@ def write(mails: list[Mail], organizations: list[Organization], begin: datetime 
                 )  # fmt: skip
                 written.append((message, event))
     Message.objects.bulk_create({message.pk: message for message, _ in written}.values())
-    Event.objects.bulk_create(event for _, event in written)
+    Event._base_manager.bulk_create(event for _, event in written)  # as they are, however old
     return sorted(written, key=lambda one: one[1].pk)
 
 

@@ -40,7 +40,7 @@ from relay.submission.options import Options
 from tests.factories import make_domain, make_message, make_tenant
 from tests.peer import Peer
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("timelines_agree")]
 
 LEASE = timedelta(seconds=60)
 CONTENT = b"From: ada@acme.test\r\nSubject: Hi\r\n\r\nHello\r\n"

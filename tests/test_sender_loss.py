@@ -35,7 +35,7 @@ from relay.submission.desk import Desk
 from tests.factories import add_recipient, make_domain, make_message, make_tenant
 from tests.peer import Peer
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("timelines_agree")]
 
 CONTENT = b"From: ada@acme.test\r\nSubject: Hi\r\n\r\nHello\r\n"
 LARGE = CONTENT + b"x" * 70 + (b"\r\n" + b"y" * 70) * 5000 + b"\r\n"

@@ -18,7 +18,7 @@ from tests.in_process import free_port
 from tests.platform import REPO, Platform, running_platform, wait_for
 from tests.wire import GOOD, Wire, count_messages, plain, signed_in, wire
 
-pytestmark = pytest.mark.xdist_group("smtp-faults")
+pytestmark = [pytest.mark.xdist_group("smtp-faults"), pytest.mark.usefixtures("timelines_agree")]
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ _SETTLE = f"""
         RETURNING r.id),
     logged AS (
         INSERT INTO {event_log.TABLE.name} ({event_log.COLUMN_NAMES})
-        SELECT e.* FROM {event_log.FROM_ARRAYS} AS e ({event_log.COLUMN_NAMES})
+        SELECT {event_log.VALUES} FROM {event_log.FROM_ARRAYS} AS e ({event_log.COLUMN_NAMES})
         JOIN settled ON settled.id = e.recipient_id)
     SELECT id FROM settled
 """  # noqa: S608

@@ -14,7 +14,7 @@ class Command(BaseCommand):
     help = "Tells where the queue and the event log disagree; they never should. Exit code 1: they do."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with psycopg.connect(database_url()) as connection:
+        with psycopg.connect(database_url(), autocommit=True) as connection:
             found = disagreements(connection)
         for line in found:
             self.stdout.write(line)
