@@ -8,7 +8,7 @@ operation is asked for by Django's test client: signed in, or with an API key, t
 figures are those of whole answers, warm. At the end states and events are audited (`manage.py audit_timelines`).
 
 `--at` keeps the data there, and finds it again; else it is below /tmp and goes. 5 million messages have about 12 million events
-and take some 20 GB. `--prepare` runs a command of manage.py after loading, for tables that are made from the log.
+and take some 26 GB. `--prepare` runs a command of manage.py after loading, for tables that are made from the log.
 Exit code 1: a page took more than 100 ms (p95), or more than twice as long beside the most messages as beside the fewest.
 """
 
