@@ -14,6 +14,8 @@ class Permission(StrEnum):
     READ = "read"
     READ_CONTENT = "read_content"
     ACT_ON_MAIL = "act_on_mail"
+    SAVE_FILTERS = "save_filters"
+    EXPORT_MAIL = "export_mail"
     MANAGE_DOMAINS = "manage_domains"
     MANAGE_CREDENTIALS = "manage_credentials"
     MANAGE_SUPPRESSIONS = "manage_suppressions"
@@ -33,6 +35,8 @@ PERMISSIONS_IN_WORDS = {
     Permission.READ: "See domains with their history, messages, timelines and figures",
     Permission.READ_CONTENT: "Read the content of messages",
     Permission.ACT_ON_MAIL: "Retry, hold, release and cancel mail, and send tests",
+    Permission.SAVE_FILTERS: "Save and remove filters of the message list",
+    Permission.EXPORT_MAIL: "Export what the message list finds, as files",
     Permission.MANAGE_DOMAINS: "Add, change and remove domains, and rotate their keys",
     Permission.MANAGE_CREDENTIALS: "Make and revoke SMTP users and API keys",
     Permission.MANAGE_SUPPRESSIONS: "Add and remove suppressed addresses",
@@ -48,6 +52,8 @@ _VIEWER = frozenset({Permission.READ})
 _DEVELOPER = _VIEWER | {
     Permission.READ_CONTENT,
     Permission.ACT_ON_MAIL,
+    Permission.SAVE_FILTERS,
+    Permission.EXPORT_MAIL,
     Permission.MANAGE_DOMAINS,
     Permission.MANAGE_CREDENTIALS,
     Permission.MANAGE_SUPPRESSIONS,

@@ -22,6 +22,8 @@ app.conf.beat_schedule = {
     "forget-idempotency-keys": {"task": "relay.tasks.forget_idempotency_keys", "schedule": 3600.0},
     "forget-usage": {"task": "relay.tasks.forget_usage", "schedule": 3600.0},
     "forget-mail": {"task": "relay.tasks.forget_mail", "schedule": 300.0, "options": {"expires": 300}},
+    "export-messages": {"task": "relay.tasks.export_messages", "schedule": 5.0, "options": {"expires": 5}},
+    "forget-exports": {"task": "relay.tasks.forget_exports", "schedule": 300.0, "options": {"expires": 300}},
     "warn-of-quotas": {"task": "relay.tasks.warn_of_quotas", "schedule": 60.0, "options": {"expires": 60}},
     "forget-exchangers": {"task": "relay.tasks.forget_exchangers", "schedule": 3600.0},
     "send-notices": {"task": "accounts.tasks.send_notices", "schedule": 30.0, "options": {"expires": 60}},

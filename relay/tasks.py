@@ -11,13 +11,14 @@ from django.utils import timezone
 
 from accounts.models import IdempotentAnswer
 from events.partitions import ensure_partitions
-from relay import deletion_hold, quotas, retention, scheduled, sender_loss, usage
+from relay import deletion_hold, exporting, quotas, retention, scheduled, sender_loss, usage
 from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
 from relay.models import ExchangerGroup, IdempotencyKey
 
 FORGET_SLICE_S = 20.0
+EXPORT_SLICE_S = 5.0
 
 
 @shared_task(name="relay.tasks.deliver")
@@ -82,6 +83,18 @@ def forget_usage() -> None:
 def forget_mail() -> None:
     """Goes on for some seconds; beat sends the next."""
     retention.forget_due(FORGET_SLICE_S)
+
+
+@shared_task(name="relay.tasks.export_messages")
+def export_messages() -> None:
+    """Goes on for some seconds, and hands over to itself behind what else waits."""
+    if exporting.work_on_exports(EXPORT_SLICE_S):
+        export_messages.apply_async(retry=False, expires=60)
+
+
+@shared_task(name="relay.tasks.forget_exports")
+def forget_exports() -> None:
+    exporting.forget_expired()
 
 
 @shared_task(name="relay.tasks.warn_of_quotas")

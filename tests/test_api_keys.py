@@ -202,7 +202,10 @@ def test_owners_and_the_maker_are_warned_once_and_the_end_is_written_down_once(a
     assert [(to, re.findall("“(.*)”", subject)) for to, subject in told] == [
         ("acme@people.test", ["CI"]), ("acme@people.test", ["Left"]), ("maker@people.test", ["CI"]),
     ]  # fmt: skip
-    assert [f"/api-keys/{key.pk}/" in message.body for message in mail.outbox if "CI" in message.subject] == [True, True]
+    assert [f"/api-keys/{key.pk}/" in message.body for message in mail.outbox if "CI" in message.subject] == [
+        True,
+        True,
+    ]
 
     for one in (*keys, brief):
         age(one, 7 * DAY)

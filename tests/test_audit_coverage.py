@@ -37,8 +37,21 @@ from domains.dkim import requests as dkim_requests
 from domains.models import DkimKeyState, RecordStatus, SendingDomain, SmtpUser
 from plugsend.api_docs import document
 from relay import templates
-from relay.models import ExchangerGroup, IpPool, Message, PoolAssignment, Recipient, Suppression, Template
+from relay.asked import Asked
+from relay.exporting import request_export, work_on_exports
+from relay.models import (
+    ExchangerGroup,
+    IpPool,
+    Message,
+    MessageExport,
+    PoolAssignment,
+    Recipient,
+    SavedFilter,
+    Suppression,
+    Template,
+)
 from relay.sandbox.models import ZoneFault, ZoneRecord
+from relay.saved_filters import save_filter
 from relay.suppressions import suppress
 from relay.templates import TemplateContent
 from tests.factories import PASSWORD, Tenant, make_domain, make_message, make_smtp_user, make_tenant
@@ -62,6 +75,8 @@ class World:
     held: Message
     scheduled: Message
     template: Template
+    saved_filter: SavedFilter
+    export: MessageExport
 
     def ids(self) -> dict[str, Any]:
         """By the name that an address has for it."""
@@ -70,6 +85,7 @@ class World:
             "suppression_id": self.suppression.pk, "which": self.suppression.pk, "message_id": self.message.pk,
             "api_key_id": self.api_key.pk, "reference": self.template.pk, "code": "not_found", "action": "hold",
             "mail_id": UUID(int=1), "member_id": UUID(int=1), "invitation_id": UUID(int=1), "secret": "x",
+            "saved_filter_id": self.saved_filter.pk, "message_export_id": self.export.pk,
             "organization_id": self.tenant.organization.pk, "zone": "acme.test", "provider_id": "plugsend.test",
             "service_id": "sending",
         }  # fmt: skip
@@ -95,6 +111,8 @@ def world() -> World:
         held=make_message(domain, to="held@inbox.test", state="held"),
         scheduled=make_message(domain, to="later@inbox.test", state="scheduled"),
         template=templates.create_template(organization, "Receipt", TemplateContent(subject="Hello", text="Hello")),
+        saved_filter=save_filter(organization, "Deferred", Asked.parse("state=deferred")),
+        export=request_export(organization, Asked(), "csv"),
     )
 
 
@@ -133,6 +151,10 @@ def _wait_for_rotation(world: World) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(looking, "check_again", lambda domain, **_: domain)
         dkim_requests.rotate(world.domain)
+
+
+def _export_to_the_end(world: World) -> None:
+    assert not work_on_exports(30)
 
 
 def _settings(world: World) -> dict[str, Any]:
@@ -175,6 +197,13 @@ PAGES = {
         {}, "smtp_user.enabled", before=lambda world: smtp_users.disable_smtp_user(world.smtp_user)
     ),
     "smtp_user_remove": Act({}, "smtp_user.removed"),
+    "saved_filter_save": Act({"name": "Bounces", "query": "state=bounced"}, "saved_filter.added"),
+    "saved_filter_remove": Act({}, "saved_filter.removed"),
+    "message_export_start": Act(
+        {"format": "csv"}, "message_export.requested", before=lambda world: world.export.delete()
+    ),
+    "message_export_download": Act({}, "message_export.downloaded", before=_export_to_the_end),
+    "message_export_end": Act({}, "message_export.cancelled"),
     "messages_act": Act({}, "message.held", query="?state=deferred"),
     "message_act": Act({}, "message.held"),
     "suppression_add": Act({"address": "ada@inbox.test"}, "suppression.added"),

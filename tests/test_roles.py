@@ -17,6 +17,9 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from accounts.api_keys import create_api_key
 from accounts.models import Membership, Role, User
 from accounts.permissions import PERMISSIONS, PERMISSIONS_IN_WORDS, Permission
+from relay.asked import Asked
+from relay.exporting import request_export
+from relay.saved_filters import save_filter
 from relay.suppressions import suppress
 from tests.factories import make_domain, make_message, make_smtp_user, make_tenant
 
@@ -43,7 +46,10 @@ def pages(
             yield f"{space}{one.name or one.callback.__name__}", route, one
 
 
-SENT = {"audit_log_export": {"format": "csv"}}
+SENT = {
+    "audit_log_export": {"format": "csv"},
+    "message_export_start": {"format": "csv"},
+}
 
 
 def test_each_role_gets_exactly_what_the_table_says() -> None:
@@ -60,6 +66,8 @@ def test_each_role_gets_exactly_what_the_table_says() -> None:
         "member_id": member.pk,
         "invitation_id": member.pk,  # there is none: the answer to who may is a page that says so
         "action": "hold",
+        "saved_filter_id": save_filter(tenant.organization, "Bounces", Asked.parse("state=bounced")).pk,
+        "message_export_id": request_export(tenant.organization, Asked(), "csv").pk,
     }
     api_key = create_api_key(tenant.organization, "Web app").api_key
     clients = {role: client_of(tenant.organization, role) for role in Role}

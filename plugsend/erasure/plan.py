@@ -30,10 +30,13 @@ from relay.models import (
     IdempotencyKey,
     IpPool,
     Message,
+    MessageExport,
+    MessageExportPiece,
     MtaStsPolicy,
     PoolAssignment,
     Recipient,
     Retention,
+    SavedFilter,
     ScheduledMessage,
     SourceAddress,
     Suppression,
@@ -104,6 +107,9 @@ AFTER_MAIL = [
     Step(UsageShare, f"subject_id {_OF_SMTP_USERS} OR subject_id = %(organization)s"),
     Step(UsageCounter, f"subject_id {_OF_SMTP_USERS} OR subject_id = %(organization)s"),
     Step(Retention),
+    Step(MessageExportPiece, f"export_id IN (SELECT id FROM relay_messageexport WHERE {OWN})"),  # noqa: S608
+    Step(MessageExport),
+    Step(SavedFilter),
     Step(Suppression),
     Step(TemplateVersion, f"template_id IN (SELECT id FROM relay_template WHERE {OWN})"),  # noqa: S608
     Step(Template),
