@@ -122,10 +122,10 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`values`: pairs of a part's name and a value, in the order of PARTS. `unread`: typed words that mean nothing."""
+    """`values`: pairs of a part's name and a value, in the order of PARTS. `unread`: what was typed and means nothing."""
 
     values: tuple[tuple[str, str], ...] = ()
-    unread: tuple[str, ...] = ()
+    unread: str = ""
 
     @classmethod
     def read(cls, query: QueryDict) -> Asked:
@@ -140,7 +140,9 @@ class Asked:
         for name, values in typed.items():
             kept = chosen.get(name, []) if PARTS[name].most > 1 else []
             chosen[name] = list(dict.fromkeys([*kept, *values]))[: PARTS[name].most]
-        return cls(tuple((name, value) for name in PARTS for value in chosen.get(name, ())), tuple(unread))
+        if "q" not in query:
+            unread = query.get("unread", "")[:LONGEST_TYPED]
+        return cls(tuple((name, value) for name in PARTS for value in chosen.get(name, ())), unread)
 
     @classmethod
     def parse(cls, query: str) -> Asked:
@@ -153,7 +155,7 @@ class Asked:
     @property
     def query(self) -> str:
         """As it stands in the list's address."""
-        return urlencode([*self.values, *([("q", " ".join(self.unread))] if self.unread else [])])
+        return urlencode([*self.values, *([("unread", self.unread)] if self.unread else [])])
 
     @property
     def only(self) -> dict[str, str]:
@@ -287,7 +289,7 @@ def elsewhere(asked: Asked) -> list[tuple[str, str]]:
 # ---- The search field ------------------------------------------------------------------------------------------------
 
 
-def _take_apart(typed: str) -> tuple[dict[str, list[str]], list[str]]:
+def _take_apart(typed: str) -> tuple[dict[str, list[str]], str]:
     """Values by part, and the terms that mean nothing. Words of which nothing else can be made are a part of a recipient's
     address; several, or what stands in quotes, one of a subject."""
     found: dict[str, list[str]] = {}
@@ -315,7 +317,7 @@ def _take_apart(typed: str) -> tuple[dict[str, list[str]], list[str]]:
             unread += words
         else:
             found[name] = [_cleaned(PARTS[name], " ".join(words))]
-    return found, unread
+    return found, " ".join(unread)
 
 
 def _recognised(word: str) -> tuple[Part | None, str]:

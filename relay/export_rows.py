@@ -96,22 +96,17 @@ def _csv_line(values: Sequence[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    match value:
-        case None | [] | {}:
-            return ""
-        case list():
-            return " ".join(value)
-        case dict():
-            return json.dumps(value, ensure_ascii=False)
-        case _:
-            return str(_plain(value))
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return " ".join(value)
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False) if value else ""
+    return str(_plain(value))
 
 
 def _plain(value: Any) -> Any:
-    match value:
-        case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case UUID():
-            return str(value)
-        case _:
-            return value
+    """As JSON has it."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return str(value) if isinstance(value, UUID) else value

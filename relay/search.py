@@ -28,7 +28,7 @@ from relay.models import Message, Recipient
 
 SEARCH_S = 5.0
 CANDIDATES_FIRST, CANDIDATES_MOST = 64, 4096  # at a time
-SWEPT = 256  # messages at a time, of a sweep
+SWEPT = 500  # messages at a time, of a sweep
 DAY = timedelta(days=1)
 AHEAD = timedelta(hours=1)  # of our clock, by which another machine's may have made an id
 BEGINNING = UUID(int=0)
@@ -168,6 +168,8 @@ class _Walk:
     def all_of(self, span: Span) -> Iterator[tuple[list[Message], UUID]]:
         self.size = SWEPT
         for window in self._downwards(span, growth=1):
+            if window.is_empty:  # the first, from midnight: it would lead nowhere
+                continue
             for ids in self._candidates(window, growth=1):
                 yield self._fitting(ids), ids[-1]
             yield [], window.low

@@ -60,7 +60,7 @@ def message_list(request: OrganizationRequest) -> HttpResponse:
     """
     asked = Asked.read(request.GET)
     before, after = page_key(request.GET.get("before", "")), page_key(request.GET.get("after", ""))
-    if not request.htmx and _is_untidy(request.GET, asked):
+    if not request.htmx and _is_untidy(request.GET):
         return redirect(_way_from_form(request, asked))
     sought = sought_of(request.organization, asked)
     try:
@@ -106,9 +106,9 @@ def _panel(request: OrganizationRequest, asked: Asked) -> dict[str, Any]:
     }
 
 
-def _is_untidy(given: QueryDict, asked: Asked) -> bool:
-    """Whether it comes from the form: with empty fields, or with what was typed and has been understood since."""
-    return not all(given.values()) or given.get("q", "") != " ".join(asked.unread)
+def _is_untidy(given: QueryDict) -> bool:
+    """Whether it comes from the form: with empty fields, or with what was typed."""
+    return not all(given.values()) or "q" in given
 
 
 def _way_from_form(request: OrganizationRequest, asked: Asked) -> str:
