@@ -27,7 +27,7 @@ def test_mail_is_found_narrowed_saved_and_exported(platform: Platform, page: Pag
     page.goto(f"{platform.web_url}/accounts/login/")
     page.get_by_label("Email").fill(platform.demo["LOGIN_EMAIL"])
     page.get_by_label("Password").fill(platform.demo["LOGIN_PASSWORD"])
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log in", exact=True).click()
     page.get_by_role("link", name="Messages").first.click()
 
     page.get_by_label("Search", exact=True).fill(f"@{mark}.test last:1h")
