@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-FORGETTING, EXPORTING = 7210, 7211  # PostgreSQL's advisory locks; others' numbers stand with their work
+EXPORTING = 7211  # a PostgreSQL advisory lock; others' numbers stand with their work
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -24,7 +26,6 @@ from django.utils import timezone
 
 from accounts.ids import first_id_at
 from accounts.models import Organization, Plan
-from relay.alone import FORGETTING, alone
 from relay.mail_rows import DELETE_CONTENTS, MESSAGES_AT_ONCE, at_once, deletions, terms_of
 from relay.models import Retention
 
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 LONGEST_REST_S = 0.5
 # A partition is dropped under a lock for which new statements wait: it is had at once, or the next call tries again.
 WAITS_FOR_LOCKS = "200ms"
+LOCK = 7210
 CONTENT_TABLES = ("relay_content",)
 MESSAGE_TABLES = ("relay_content", "relay_recipient", "relay_message", "events_event")
 
@@ -61,7 +63,7 @@ def days_kept(plan: Plan | None) -> tuple[int, int]:
 
 def forget_due(seconds: float, now: datetime | None = None) -> bool:
     """Works for so long at most, and one process at a time. Returns whether all is done."""
-    with alone(FORGETTING) as is_alone:
+    with _alone() as is_alone:
         if not is_alone:
             return False
         plans = [None, *Plan.objects.all()]
@@ -184,3 +186,17 @@ class _Forgetter:
 def _soon_after(identifier: UUID) -> UUID:
     """A bound for what was made together with it: an hour later."""
     return UUID(int=identifier.int + (3_600_000 << 80))
+
+
+@contextmanager
+def _alone() -> Iterator[bool]:
+    """Whether no other process is at it. Held by the connection: it ends with the process."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+        is_ours = bool(cursor.fetchone()[0])
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
