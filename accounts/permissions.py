@@ -15,6 +15,8 @@ class Permission(StrEnum):
     READ_CONTENT = "read_content"
     ACT_ON_MAIL = "act_on_mail"
     SHARE_TIMELINES = "share_timelines"
+    SAVE_FILTERS = "save_filters"
+    EXPORT_MAIL = "export_mail"
     MANAGE_DOMAINS = "manage_domains"
     MANAGE_CREDENTIALS = "manage_credentials"
     MANAGE_SUPPRESSIONS = "manage_suppressions"
@@ -35,6 +37,8 @@ PERMISSIONS_IN_WORDS = {
     Permission.READ_CONTENT: "Read the content of messages",
     Permission.ACT_ON_MAIL: "Retry, hold, release and cancel mail, and send tests",
     Permission.SHARE_TIMELINES: "Share the timeline of a message by a link, and revoke such links",
+    Permission.SAVE_FILTERS: "Save and remove filters of the message list",
+    Permission.EXPORT_MAIL: "Export what the message list finds, as files",
     Permission.MANAGE_DOMAINS: "Add, change and remove domains, and rotate their keys",
     Permission.MANAGE_CREDENTIALS: "Make and revoke SMTP users and API keys",
     Permission.MANAGE_SUPPRESSIONS: "Add and remove suppressed addresses",
@@ -51,6 +55,8 @@ _DEVELOPER = _VIEWER | {
     Permission.READ_CONTENT,
     Permission.ACT_ON_MAIL,
     Permission.SHARE_TIMELINES,
+    Permission.SAVE_FILTERS,
+    Permission.EXPORT_MAIL,
     Permission.MANAGE_DOMAINS,
     Permission.MANAGE_CREDENTIALS,
     Permission.MANAGE_SUPPRESSIONS,

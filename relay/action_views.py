@@ -20,7 +20,8 @@ from accounts.permissions import Permission
 from relay import actions
 from relay.action_words import Notice, notice, recipients, words_for
 from relay.actions import Acted, Action
-from relay.filters import RecipientFilter, read_filter
+from relay.asked import Asked
+from relay.filters import RecipientFilter
 from relay.message_views import render_live
 from relay.models import Message, RecipientState
 from relay.search import SEARCH_S, TookTooLong, within
@@ -68,10 +69,14 @@ def act_on_message(request: OrganizationRequest, message_id: UUID, action: Actio
 @member_required(Permission.ACT_ON_MAIL)
 def act_on_matching(request: OrganizationRequest, action: Action) -> HttpResponse:
     """GET counts and asks, POST does. A long work is done in steps, each a request: the page asks for the next itself."""
-    wanted = read_filter(request.GET.get("state", ""), request.GET.get("q", ""))
-    back = f"{reverse('messages')}?{wanted.query}"
-    if not wanted:
-        messages.warning(request, "Choose a state or an address first: actions apply to what the list shows.")
+    asked = Asked.read(request.GET)
+    wanted = asked.recipients
+    back = f"{reverse('messages')}?{asked.query}"
+    if not asked.is_of_recipients:
+        messages.warning(
+            request,
+            "Choose a state, a reason or an address first, and nothing else: actions apply to the recipients that match.",
+        )
         return redirect(back)
     try:
         if request.method == "POST":

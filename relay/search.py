@@ -22,15 +22,17 @@ from psycopg.errors import QueryCanceled
 from accounts.ids import first_id_at, time_of
 from accounts.models import Organization
 from accounts.walls import across_organizations
+from events.models import Event
 from relay.filters import MessageFilter, RecipientFilter
 from relay.models import Message, Recipient
 
 SEARCH_S = 5.0
 CANDIDATES_FIRST, CANDIDATES_MOST = 64, 4096  # at a time
+SWEPT = 500  # messages at a time, of a sweep
 DAY = timedelta(days=1)
 AHEAD = timedelta(hours=1)  # of our clock, by which another machine's may have made an id
 BEGINNING = UUID(int=0)
-EVERYONE, ANYTHING = RecipientFilter(), MessageFilter()
+EVERYONE = RecipientFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,10 @@ class Sought:
     @property
     def is_plain(self) -> bool:
         """Whether the key alone finds them."""
-        return not self.recipients and self.messages.is_time_only
+        return not self.recipients and self.messages.is_by_key
+
+
+EVERYTHING = Sought()
 
 
 class TookTooLong(Exception):
@@ -67,6 +72,32 @@ def find_messages(
         return []
     with nullcontext(_no_check) if sought.is_plain else within(SEARCH_S) as check:
         return _Walk(organization, sought, is_upwards=above is not None, check=check).through(span, most)
+
+
+def sweep(organization: Organization, sought: Sought, span: Span) -> Iterator[tuple[list[Message], UUID]]:
+    """All of them, the newest first: some at a time, with the id from which on everything has been seen.
+
+    For work in the background, which ends and goes on anywhere: each step is bounded, also where nothing fits.
+    """
+    return _Walk(organization, sought, is_upwards=False, check=_no_check).all_of(span)
+
+
+def recipients_meant(organization: Organization, wanted: RecipientFilter, ids: Sequence[UUID]) -> QuerySet[Recipient]:
+    """Those of these messages' recipients who are wanted."""
+    span = Span.of(ids)
+    found = Recipient.objects.of(organization).filter(wanted.condition(), message_id__in=ids, **span.of_recipients())
+    if wanted.exchanger:
+        # Later days' partitions, too: an attempt may come long after its message.
+        tried = Event.objects.of(organization).filter(wanted.event_condition(), message_id__in=ids, id__gte=span.low)
+        found = found.filter(id__in=set(tried.values_list("recipient_id", flat=True)))
+    return found
+
+
+def span_of(organization: Organization, messages: MessageFilter, until: UUID) -> Span:
+    """Where they can be, up to an id: down to the organization's first message."""
+    span = _span(messages, until, None)
+    first = _first_of(organization)
+    return Span(max(span.low, first), span.high) if first else Span(span.high, span.high)
 
 
 # ---- Ranges of ids ---------------------------------------------------------------------------------------------------
@@ -100,6 +131,8 @@ def _span(messages: MessageFilter, below: UUID | None, above: UUID | None) -> Sp
     end = first_id_at(datetime.now(UTC) + AHEAD)
     low = max(first_id_at(messages.since) if messages.since else BEGINNING, _after(above) if above else BEGINNING)
     high = min(first_id_at(messages.until) if messages.until else end, below or end)
+    if messages.ids:
+        low, high = max(low, min(messages.ids)), min(high, _after(max(messages.ids)))
     return Span(min(low, end), min(high, end))
 
 
@@ -132,14 +165,23 @@ class _Walk:
                 return found[:most]
         return found
 
-    # The first window is within one day, then they double.
+    def all_of(self, span: Span) -> Iterator[tuple[list[Message], UUID]]:
+        self.size = SWEPT
+        for window in self._downwards(span, growth=1):
+            if window.is_empty:  # the first, from midnight: it would lead nowhere
+                continue
+            for ids in self._candidates(window, growth=1):
+                yield self._fitting(ids), ids[-1]
+            yield [], window.low
 
-    def _downwards(self, span: Span) -> Iterator[Span]:
+    # The first window is within one day, then they grow.
+
+    def _downwards(self, span: Span, growth: int = 2) -> Iterator[Span]:
         edge, width = _midnight(time_of(span.high)), DAY
         yield Span(max(first_id_at(edge), span.low), span.high)
         bottom = time_of(span.low) if span.low > BEGINNING else self._time_of_first()
         while bottom and bottom < edge:
-            upper, edge, width = edge, max(edge - width, bottom), width * 2
+            upper, edge, width = edge, max(edge - width, bottom), width * growth
             yield Span(max(first_id_at(edge), span.low), first_id_at(upper))
 
     def _upwards(self, span: Span) -> Iterator[Span]:
@@ -151,10 +193,10 @@ class _Walk:
         yield Span(low, span.high)
 
     def _time_of_first(self) -> datetime | None:
-        first = Message.objects.of(self.organization).order_by("id").values_list("id", flat=True).first()
+        first = _first_of(self.organization)
         return time_of(first) if first else None
 
-    def _candidates(self, window: Span) -> Iterator[Sequence[UUID]]:
+    def _candidates(self, window: Span, growth: int = 2) -> Iterator[Sequence[UUID]]:
         """Ids of messages, in order, to which one table agrees: recipients, where an index leads to those that are wanted."""
         while not window.is_empty:
             if self.sought.recipients.is_indexed:
@@ -166,7 +208,7 @@ class _Walk:
             if len(ids) < self.size:
                 return
             window = Span(_after(ids[-1]), window.high) if self.is_upwards else Span(window.low, ids[-1])
-            self.size = min(self.size * 2, CANDIDATES_MOST)
+            self.size = min(self.size * growth, CANDIDATES_MOST)
             self.check()
 
     def _of_recipients(self, window: Span) -> list[UUID]:
@@ -178,10 +220,10 @@ class _Walk:
 
     def _fitting(self, ids: Sequence[UUID]) -> list[Message]:
         """Those of the candidates to which the other table agrees, too."""
-        exactly = Span.of(ids)
-        if not self.sought.recipients.is_indexed:
-            wanted = self._recipients(exactly).filter(message_id__in=ids)
-            ids = list(wanted.values_list("message_id", flat=True).distinct())
+        wanted, exactly = self.sought.recipients, Span.of(ids)
+        if wanted and (wanted.exchanger or not wanted.is_indexed):
+            meant = recipients_meant(self.organization, wanted, ids)
+            ids = list(meant.order_by().values_list("message_id", flat=True).distinct())
         return list(self._messages(exactly).filter(id__in=ids)) if ids else []
 
     def _messages(self, span: Span) -> QuerySet[Message]:
@@ -191,6 +233,11 @@ class _Walk:
     def _recipients(self, span: Span) -> QuerySet[Recipient]:
         recipients = Recipient.objects.of(self.organization).filter(self.sought.recipients.condition())
         return recipients.filter(**span.of_recipients())
+
+
+def _first_of(organization: Organization) -> UUID | None:
+    first: UUID | None = Message.objects.of(organization).order_by("id").values_list("id", flat=True).first()
+    return first
 
 
 def _midnight(moment: datetime) -> datetime:

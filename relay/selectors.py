@@ -13,9 +13,8 @@ from django.utils import timezone
 from accounts.models import Organization
 from events.models import Event
 from events.selectors import events_of_message, timelines
-from relay.filters import RecipientFilter
 from relay.models import Content, ExchangerGroup, Message, Recipient, RecipientState
-from relay.search import EVERYONE, Sought, Span, find_messages
+from relay.search import EVERYTHING, Sought, Span, find_messages
 
 PAGE_SIZE = 50
 MOVING = {RecipientState.SUBMITTED, RecipientState.DEFERRED, RecipientState.IN_DOUBT}
@@ -60,7 +59,8 @@ class MessageRow:
 @dataclass(frozen=True, slots=True)
 class MessagePage:
     rows: list[MessageRow]
-    next: UUID | None  # `before` of the following page; None: this is the last
+    next: UUID | None  # `before` of the older page; None: there is none
+    previous: UUID | None = None  # `after` of the newer page; None: none, or nobody has looked
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +99,29 @@ def messages_page(
     organization: Organization,
     *,
     before: UUID | None = None,
+    after: UUID | None = None,
     limit: int = PAGE_SIZE,
-    wanted: RecipientFilter = EVERYONE,
+    sought: Sought = EVERYTHING,
 ) -> MessagePage:
-    """The newest messages first; `before` is the last page's `next` (keyset paging: each page costs the same).
+    """The newest messages first. `before`, `after`: another page's `next`, `previous` (by key: each costs the same).
 
-    `wanted`: only messages with such a recipient. Raises TookTooLong.
+    Where recipients are sought: only messages with such a one. Raises TookTooLong.
     """
-    messages = find_messages(organization, Sought(wanted), limit + 1, below=before)
-    more, messages = len(messages) > limit, messages[:limit]
+    found = find_messages(organization, sought, limit + 1, below=before, above=after)
+    more, messages = len(found) > limit, found[:limit]
+    if after:
+        messages.reverse()
     recipients: dict[UUID, list[Recipient]] = defaultdict(list)
     if messages:
         for recipient in _of_messages(organization, [m.id for m in messages]).order_by("id"):
             recipients[recipient.message_id].append(recipient)
+    wanted = sought.recipients
     rows = [MessageRow(m, of := recipients[m.id], [r for r in of if wanted.matches(r)]) for m in messages]
-    return MessagePage(rows, messages[-1].id if more else None)
+    return MessagePage(
+        rows,
+        next=messages[-1].id if messages and (more or after) else None,
+        previous=messages[0].id if messages and (before or (after and more)) else None,
+    )
 
 
 def message_detail(

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.models import IdempotentAnswer
 from events.partitions import ensure_partitions
-from relay import deletion_hold, quotas, retention, scheduled, sender_loss, timeline_links, usage
+from relay import deletion_hold, exporting, quotas, retention, scheduled, sender_loss, timeline_links, usage
 from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
@@ -21,7 +21,9 @@ from relay.models import ExchangerGroup, IdempotencyKey
 from relay.upkeep import LONG_WORK, in_turn
 
 SLICE_S = 10.0  # beat sends the next
+EXPORT_SLICE_S = 5.0
 _HOLDING = Lock()
+_EXPORTING = Lock()
 
 
 @shared_task(name="relay.tasks.deliver")
@@ -92,6 +94,19 @@ def forget_usage() -> None:
 @in_turn(LONG_WORK)
 def forget_mail() -> None:
     retention.forget_due(SLICE_S)
+
+
+@shared_task(name="relay.tasks.export_messages")
+@in_turn(_EXPORTING)
+def export_messages() -> None:
+    """Goes on for some seconds, and hands over to itself behind what else waits."""
+    if exporting.work_on_exports(EXPORT_SLICE_S):
+        export_messages.apply_async(retry=False, expires=60)
+
+
+@shared_task(name="relay.tasks.forget_exports")
+def forget_exports() -> None:
+    exporting.forget_expired()
 
 
 @shared_task(name="relay.tasks.warn_of_quotas")

@@ -4,6 +4,7 @@ from django.urls.converters import StringConverter
 from relay import (
     action_views,
     domain_health_views,
+    finding_views,
     message_views,
     suppression_views,
     timeline_link_views,
@@ -24,6 +25,16 @@ register_converter(ActionConverter, "action")
 
 urlpatterns = [
     path("messages/", views.message_list, name="messages"),
+    path("messages/filters/", finding_views.filter_save, name="saved_filter_save"),
+    path("messages/filters/<uuid:saved_filter_id>/remove/", finding_views.filter_remove, name="saved_filter_remove"),
+    path("messages/exports/", finding_views.export_list, name="message_exports"),
+    path("messages/exports/start/", finding_views.export_start, name="message_export_start"),
+    path(
+        "messages/exports/<uuid:message_export_id>/download/",
+        finding_views.export_download,
+        name="message_export_download",
+    ),
+    path("messages/exports/<uuid:message_export_id>/end/", finding_views.export_end, name="message_export_end"),
     path("messages/<action:action>/", action_views.act_on_matching, name="messages_act"),
     path("messages/<uuid:message_id>/", message_views.message_page, name="message"),
     path("messages/<uuid:message_id>/html/", views.message_html, name="message_html"),

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core import signing
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.urls import reverse
 
 from accounts.catalogue import REFUSALS
 from accounts.http import OrganizationRequest, member_required
@@ -18,44 +19,94 @@ from accounts.models import Organization
 from accounts.permissions import Permission
 from accounts.walls import act_for
 from domains.models import DomainStatus, SmtpUser
+from events.reasons import REASONS
 from relay.action_words import STATE_CHOICES, actions_for
-from relay.filters import read_filter
+from relay.asked import PERIODS, Asked, elsewhere
+from relay.finding import known_names, sought_of
+from relay.models import Message
 from relay.preview import preview_policy, safe_html
-from relay.search import TookTooLong
+from relay.saved_filters import saved_filters
+from relay.search import SEARCH_S, TookTooLong
 from relay.selectors import (
     message_content,
     messages_page,
 )
 
+EXPORT_FORMATS = [("csv", "CSV"), ("jsonl", "JSON lines")]
 CONTENT_SALT = "relay.content"
 CONTENT_LINK_S = 60
 
 
 @member_required(Permission.READ)
 def message_list(request: OrganizationRequest) -> HttpResponse:
-    """The newest first; `?before=<id>` is the next page. The first one is polled by htmx, with a mark of what it shows."""
-    before = page_key(request.GET.get("before", ""))
-    wanted = read_filter(request.GET.get("state", ""), request.GET.get("q", ""))
+    """The newest first; `?before=<id>`, `?after=<id>` are other pages; what is asked for: `relay.asked`.
+
+    The first page is polled by htmx, with a mark of what it shows.
+    """
+    asked = Asked.read(request.GET)
+    before, after = page_key(request.GET.get("before", "")), page_key(request.GET.get("after", ""))
+    if not request.htmx and _is_untidy(request.GET):
+        return redirect(_way_from_form(request, asked))
+    sought = sought_of(request.organization, asked)
     try:
-        page = messages_page(request.organization, before=before, wanted=wanted)
+        page = messages_page(request.organization, before=before, after=after, sought=sought)
     except TookTooLong:
         page = None
+    if page and after and not page.previous:  # back at the top, where the page is a whole one
+        return redirect(_address_of(asked))
     rows = page.rows if page else []
     mark = f"{len(rows)}.{rows[0].message.pk}.{hash_of(rows)}" if rows else ""
     if request.htmx and request.GET.get("seen") == mark:
         return HttpResponse(status=204)
     context = {
         "page": page,
-        "before": before,
-        "wanted": wanted,
-        "states": STATE_CHOICES,
-        "actions": actions_for(wanted),
+        "before": before or after,
+        "asked": asked,
+        "wanted": sought.recipients,
+        "actions": actions_for(sought.recipients) if asked.is_of_recipients else [],
         "mark": mark,
-        "is_polled": not before and wanted.is_quick,
+        "is_polled": not before and not after and sought.recipients.is_quick and sought.messages.is_by_key,
         "is_moving": any(row.is_moving for row in rows),
-        "smtp_user": None if rows or wanted else _smtp_user(request),
+        "smtp_user": None if rows or asked else _smtp_user(request),
+        "elsewhere": [] if rows else elsewhere(asked),
     }
+    if not request.htmx:
+        context |= _panel(request, asked)
     return render(request, "messages/rows.html" if request.htmx else "messages/list.html", context)
+
+
+def _panel(request: OrganizationRequest, asked: Asked) -> dict[str, Any]:
+    """What stands around the rows."""
+    saved = saved_filters(request.organization)
+    return {
+        "chips": list(asked.chips()),
+        "saved": saved,
+        "current": next((one for one in saved if asked and one.query == asked.query), None),
+        "states": STATE_CHOICES,
+        "reasons": sorted(REASONS.values(), key=lambda reason: reason.title),
+        "periods": PERIODS.items(),
+        "known": known_names(request.organization),
+        "formats": EXPORT_FORMATS,
+        "search_s": f"{SEARCH_S:.0f}",
+    }
+
+
+def _is_untidy(given: QueryDict) -> bool:
+    """Whether it comes from the form: with empty fields, or with what was typed."""
+    return not all(given.values()) or "q" in given
+
+
+def _way_from_form(request: OrganizationRequest, asked: Asked) -> str:
+    """To the list, or straight to the message whose id was typed."""
+    found = page_key(asked.only.get("id", ""))
+    is_all = bool(request.GET.get("q")) and len(asked.values) == 1 and not asked.unread
+    if found and is_all and Message.objects.of(request.organization).filter(pk=found).exists():
+        return reverse("message", args=[found])
+    return _address_of(asked)
+
+
+def _address_of(asked: Asked) -> str:
+    return f"{reverse('messages')}?{asked.query}" if asked.query else reverse("messages")
 
 
 @member_required(Permission.READ_CONTENT)

@@ -42,10 +42,13 @@ from relay.models import (
     IpPool,
     KeptLonger,
     Message,
+    MessageExport,
+    MessageExportPiece,
     MtaStsPolicy,
     PoolAssignment,
     Recipient,
     Retention,
+    SavedFilter,
     SourceAddress,
     UsageCounter,
     UsageShare,
@@ -119,6 +122,12 @@ def make_full_tenant(mark: str) -> FullTenant:
     UsageShare.objects.create(
         holder_id=organization.pk, subject_id=organization.pk, period="day", starts_at=now, granted=2, used=1
     )
+    SavedFilter.objects.create(organization=organization, name=f"{mark} filter", query=f"tag={mark}-tag")
+    export = MessageExport.objects.create(
+        organization=organization, query=f"tag={mark}-tag", format="csv", state="done", until=organization.pk, size_bytes=99,
+        pieces_written=1, requested_by=tenant.user.email, expires_at=now + timedelta(days=7), ended_at=now,
+    )  # fmt: skip
+    MessageExportPiece.objects.create(export=export, number=0, content=mark.encode())
     PoolAssignment.objects.create(pool=IpPool.objects.get_or_create(name="shared")[0], organization=organization)
     keys = {
         scope.value: create_api_key(organization, f"{mark} {scope}", [scope], created_by=tenant.user) for scope in Scope

@@ -39,8 +39,22 @@ from domains.dkim import requests as dkim_requests
 from domains.models import DkimKeyState, RecordStatus, SendingDomain, SmtpUser
 from plugsend.api_docs import document
 from relay import templates
-from relay.models import ExchangerGroup, IpPool, Message, PoolAssignment, Recipient, Suppression, Template, TimelineLink
+from relay.asked import Asked
+from relay.exporting import request_export, work_on_exports
+from relay.models import (
+    ExchangerGroup,
+    IpPool,
+    Message,
+    MessageExport,
+    PoolAssignment,
+    Recipient,
+    SavedFilter,
+    Suppression,
+    Template,
+    TimelineLink,
+)
 from relay.sandbox.models import ZoneFault, ZoneRecord
+from relay.saved_filters import save_filter
 from relay.suppressions import suppress
 from relay.templates import TemplateContent
 from relay.timeline_links import share
@@ -66,6 +80,8 @@ class World:
     scheduled: Message
     template: Template
     link: TimelineLink
+    saved_filter: SavedFilter
+    export: MessageExport
 
     def ids(self) -> dict[str, Any]:
         """By the name that an address has for it."""
@@ -74,6 +90,7 @@ class World:
             "suppression_id": self.suppression.pk, "which": self.suppression.pk, "message_id": self.message.pk,
             "api_key_id": self.api_key.pk, "reference": self.template.pk, "code": "not_found", "action": "hold",
             "mail_id": UUID(int=1), "member_id": UUID(int=1), "invitation_id": UUID(int=1), "secret": "x",
+            "saved_filter_id": self.saved_filter.pk, "message_export_id": self.export.pk,
             "organization_id": self.tenant.organization.pk, "zone": "acme.test", "provider_id": "plugsend.test",
             "service_id": "sending", "timeline_link_id": self.link.pk, "attachment_id": UUID(int=1),
         }  # fmt: skip
@@ -101,6 +118,8 @@ def world() -> World:
         scheduled=make_message(domain, to="later@inbox.test", state="scheduled"),
         template=templates.create_template(organization, "Receipt", TemplateContent(subject="Hello", text="Hello")),
         link=share(Recipient.objects.get(message_id=message.pk), timedelta(days=1)).link,
+        saved_filter=save_filter(organization, "Deferred", Asked.parse("state=deferred")),
+        export=request_export(organization, Asked(), "csv"),
     )
 
 
@@ -139,6 +158,10 @@ def _wait_for_rotation(world: World) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(looking, "check_again", lambda domain, **_: domain)
         dkim_requests.rotate(world.domain)
+
+
+def _export_to_the_end(world: World) -> None:
+    assert not work_on_exports(30)
 
 
 def _settings(world: World) -> dict[str, Any]:
@@ -181,6 +204,13 @@ PAGES = {
         {}, "smtp_user.enabled", before=lambda world: smtp_users.disable_smtp_user(world.smtp_user)
     ),
     "smtp_user_remove": Act({}, "smtp_user.removed"),
+    "saved_filter_save": Act({"name": "Bounces", "query": "state=bounced"}, "saved_filter.added"),
+    "saved_filter_remove": Act({}, "saved_filter.removed"),
+    "message_export_start": Act(
+        {"format": "csv"}, "message_export.requested", before=lambda world: world.export.delete()
+    ),
+    "message_export_download": Act({}, "message_export.downloaded", before=_export_to_the_end),
+    "message_export_end": Act({}, "message_export.cancelled"),
     "messages_act": Act({}, "message.held", query="?state=deferred"),
     "message_act": Act({}, "message.held"),
     "timeline_share": Act({"good_for": "1d"}, "timeline_link.created"),

@@ -19,7 +19,10 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from accounts.api_keys import create_api_key
 from accounts.models import Membership, Role, User
 from accounts.permissions import PERMISSIONS, PERMISSIONS_IN_WORDS, Permission
+from relay.asked import Asked
+from relay.exporting import request_export
 from relay.models import Recipient
+from relay.saved_filters import save_filter
 from relay.suppressions import suppress
 from relay.timeline_links import share
 from tests.factories import RAW, make_domain, make_message, make_smtp_user, make_tenant
@@ -48,7 +51,10 @@ def pages(
             yield f"{space}{one.name or one.callback.__name__}", route, one
 
 
-SENT = {"audit_log_export": {"format": "csv"}}
+SENT = {
+    "audit_log_export": {"format": "csv"},
+    "message_export_start": {"format": "csv"},
+}
 
 
 def test_each_role_gets_exactly_what_the_table_says() -> None:
@@ -67,6 +73,8 @@ def test_each_role_gets_exactly_what_the_table_says() -> None:
         "member_id": member.pk,
         "invitation_id": member.pk,  # there is none: the answer to who may is a page that says so
         "action": "hold",
+        "saved_filter_id": save_filter(tenant.organization, "Bounces", Asked.parse("state=bounced")).pk,
+        "message_export_id": request_export(tenant.organization, Asked(), "csv").pk,
     }
     api_key = create_api_key(tenant.organization, "Web app").api_key
     clients = {role: client_of(tenant.organization, role) for role in Role}

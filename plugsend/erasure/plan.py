@@ -31,10 +31,13 @@ from relay.models import (
     IpPool,
     KeptLonger,
     Message,
+    MessageExport,
+    MessageExportPiece,
     MtaStsPolicy,
     PoolAssignment,
     Recipient,
     Retention,
+    SavedFilter,
     ScheduledMessage,
     SourceAddress,
     Suppression,
@@ -111,6 +114,9 @@ AFTER_MAIL = [
     Step(Rollup),
     Step(Failure),
     Step(Alert),
+    Step(MessageExportPiece, f"export_id IN (SELECT id FROM relay_messageexport WHERE {OWN})"),  # noqa: S608
+    Step(MessageExport),
+    Step(SavedFilter),
     Step(Suppression),
     Step(TimelineLink),
     Step(TemplateVersion, f"template_id IN (SELECT id FROM relay_template WHERE {OWN})"),  # noqa: S608

@@ -51,6 +51,11 @@ LOOKS = {
     "retry_requested": Look("Retry requested", "rotate-cw", "info"),
     "complained": Look("Reported as spam", "flag", "bad"),
     "unsubscribed": Look("Unsubscribed", "bell-off", "idle"),
+    # exports
+    "waiting": Look("Waiting", "clock", "idle"),
+    "running": Look("Under way", "loader", "info"),
+    "done": Look("Ready", "circle-check", "ok"),
+    "failed": Look("Failed", "circle-x", "bad"),
     # sending domains
     "pending": Look("Waiting for DNS", "clock", "warn"),
     "verified": Look("Verified", "circle-check", "ok"),

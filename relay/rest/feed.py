@@ -44,7 +44,7 @@ class EventsView(APIView):
             types=values.get("type", ()),
             since=since,
             until=until,
-            of_messages=None if wanted.is_time_only else lambda ids: _meant(organization, wanted, ids),
+            of_messages=None if wanted.is_by_key else lambda ids: _meant(organization, wanted, ids),
         )
         data = ListedEventSerializer(page.events, many=True).data
         return Response(list_answer(list(data), has_more=page.has_more, next=str(page.next)))

@@ -13,10 +13,11 @@ from accounts.credentials import Credential
 from accounts.models import ApiKey, Organization
 from accounts.rest.fields import MomentField, StrictCharField, StrictSerializer
 from accounts.rest.lists import ListQuery
-from domains.models import SendingDomain, SmtpUser
 from domains.names import DomainRefused, normalize_domain
 from events.models import EventType
+from events.reasons import REASONS
 from relay.filters import OPEN, MessageFilter, RecipientFilter
+from relay.finding import domains_named, smtp_users_named
 from relay.models import RecipientState
 from relay.rest.access import visible_domains
 from relay.search import Sought
@@ -47,6 +48,18 @@ class RecipientAddressField(serializers.CharField):
         return f"{parsed[0]}@{parsed[1]}"
 
 
+class RecipientField(RecipientAddressField):
+    """A whole address, or `@` and a domain."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if isinstance(data, str) and data.startswith("@"):
+            try:
+                return f"@{normalize_domain(data[1:])}"
+            except DomainRefused as refused:
+                raise serializers.ValidationError(refused.detail) from None
+        return super().to_internal_value(data)
+
+
 class TagsField(serializers.ListField):
     child = serializers.RegexField(
         rf"^{TAG_WORD}(:{TAG_WORD})?$", error_messages={"invalid": "Write name or name:value."}
@@ -68,8 +81,28 @@ class EmailsQuery(OfMessages, ListQuery):
     state = serializers.ChoiceField(
         STATES, required=False, help_text="A recipient is in this state; `open`: in any that is not final."
     )
-    recipient = RecipientAddressField(
-        required=False, max_length=320, help_text="A recipient's whole address; case does not matter."
+    reason = serializers.ChoiceField(
+        [(reason.code, reason.title) for reason in REASONS.values()],
+        required=False,
+        help_text="Why a recipient was deferred, bounced or suppressed last.",
+    )
+    recipient = RecipientField(
+        required=False,
+        max_length=320,
+        help_text="A recipient's whole address, or `@example.com` for all of a domain; case does not matter.",
+    )
+    exchanger = StrictCharField(
+        required=False,
+        max_length=253,
+        help_text="The mail server that an attempt was made at: its name, a domain that it is below, or its IP address.",
+    )
+    sender = StrictCharField(
+        required=False,
+        max_length=320,
+        help_text="Of the envelope or the From header: a whole address, `@example.com`, or a part; case does not matter.",
+    )
+    message_id = StrictCharField(
+        required=False, max_length=998, help_text="The Message-ID header, with or without angle brackets."
     )
     subject = StrictCharField(
         required=False, max_length=200, trim_whitespace=False, help_text="A part of the subject; case does not matter."
@@ -113,11 +146,14 @@ EMAIL_ID = OpenApiParameter("message_id", OpenApiTypes.UUID, OpenApiParameter.PA
 def sought_emails(credential: Credential, values: dict[str, Any]) -> Sought:
     """From what `EmailsQuery` read. Raises DRF's ValidationError for what the organization does not have."""
     address = values.get("recipient", "")
+    is_whole = bool(address) and not address.startswith("@")
     recipients = RecipientFilter(
         state=values.get("state", ""),
         destination=address.rpartition("@")[2],
-        text=address,
-        is_whole=bool(address),
+        text=address if is_whole else "",
+        is_whole=is_whole,
+        reason=values.get("reason", ""),
+        exchanger=values.get("exchanger", "").lower().rstrip("."),
     )
     return Sought(recipients, wanted_messages(credential, values))
 
@@ -128,7 +164,9 @@ def wanted_messages(credential: Credential, values: dict[str, Any]) -> MessageFi
         domain_ids=_domains(credential, organization, values.get("domain")),
         smtp_user_ids=_smtp_users(organization, values.get("smtp_user")),
         api_key_ids=_api_keys(organization, values.get("api_key")),
+        sender=values.get("sender", ""),
         subject=values.get("subject", ""),
+        message_id=values.get("message_id", "").strip("<>"),
         tags=tuple(values.get("tag", ())),
         metadata=values.get("metadata", {}),
         since=values.get("since"),
@@ -140,7 +178,7 @@ def _domains(credential: Credential, organization: Organization, name: str | Non
     visible = visible_domains(credential)
     if name is None:
         return visible
-    found = frozenset(SendingDomain.objects.of(organization).filter(name=name).values_list("pk", flat=True))
+    found = domains_named(organization, name)
     if visible is not None and not found & visible:
         raise serializers.ValidationError(
             {"domain": [f"This API key sees the emails of {credential.only_domain} only."]}
@@ -151,12 +189,8 @@ def _domains(credential: Credential, organization: Organization, name: str | Non
 def _smtp_users(organization: Organization, wanted: str | None) -> frozenset[UUID] | None:
     if wanted is None:
         return None
-    users = SmtpUser.objects.of(organization)
-    try:
-        users = users.filter(pk=UUID(wanted))
-    except ValueError:
-        users = users.filter(address=wanted.lower())  # several, where one was disabled and another made in its place
-    return _some(frozenset(users.values_list("pk", flat=True)), "smtp_user", "Your organization has no such SMTP user.")
+    found = smtp_users_named(organization, wanted)
+    return _some(found, "smtp_user", "Your organization has no such SMTP user.")
 
 
 def _api_keys(organization: Organization, wanted: UUID | None) -> frozenset[UUID] | None:
