@@ -640,7 +640,7 @@ def test_the_page_tells_when_it_is_sent_and_offers_to_send_it_now() -> None:
 
     page = tenant.client.get(f"/messages/{message.pk}/").content.decode()
     assert re.search(r"Sends <time [^>]*>in 2 h</time>", page)
-    assert page.count(f"{message.scheduled_at:%-d %b %Y, %H:%M}") == 3  # event, next step, facts
+    assert page.count(f"{message.scheduled_at:%-d %b %Y, %H:%M}") == 4  # summary, event, next step, facts
     assert "Send now" in page
     assert "Retry now" not in page
 
