@@ -195,7 +195,9 @@ def test_a_killed_process_is_taken_up_by_the_next() -> None:
         holder.execute("SELECT FROM relay_recipient WHERE organization_id = %s FOR UPDATE", [tenant.organization.pk])
         process = subprocess.Popen([sys.executable, "-c", program], env=environment)
         try:
-            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            waits = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
             deadline = time.monotonic() + 60
             while not holder.execute(waits).fetchone()[0]:
                 assert time.monotonic() < deadline

@@ -27,6 +27,12 @@ GROUPS_MOST = 25
 REASONS_MOST = 10
 
 
+def has_delivered(organization: Organization) -> bool:
+    """Whether anything was, as far as it is counted."""
+    days = Rollup.objects.of(organization).filter(dimension=Dimension.ALL, step=Step.DAY)
+    return days.filter(delivered__gt=0).exists()
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """`back`: from the beginning of the present hour or day (`edge`) to the first moment. `every`: between points."""
