@@ -190,7 +190,7 @@ def test_a_killed_process_is_taken_up_by_the_next() -> None:
         " work.WAITS_FOR_LOCKS = '100s'; work.erase_due(100)"
     )
     environment = {**os.environ, "DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "plugsend.settings"}
-    with psycopg.connect(database_url()) as holder:
+    with psycopg.connect(database_url()) as holder, psycopg.connect(database_url(), autocommit=True) as looking:
         # It stops in the midst of a message, after its contents and events.
         holder.execute("SELECT FROM relay_recipient WHERE organization_id = %s FOR UPDATE", [tenant.organization.pk])
         process = subprocess.Popen([sys.executable, "-c", program], env=environment)
@@ -199,7 +199,7 @@ def test_a_killed_process_is_taken_up_by_the_next() -> None:
                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
             )
             deadline = time.monotonic() + 60
-            while not holder.execute(waits).fetchone()[0]:
+            while not looking.execute(waits).fetchone()[0]:
                 assert time.monotonic() < deadline
                 assert process.poll() is None
             assert erase_due(60) == 0  # one process at a time

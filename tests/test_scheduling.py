@@ -512,7 +512,10 @@ def test_another_time_and_a_claim_do_not_both_have_it(domain: SendingDomain, org
                 other = asyncio.ensure_future(in_thread(lambda: reschedule(organization, message_id, later, by=WHO)))
                 async with await psycopg.AsyncConnection.connect(database_url(), autocommit=True) as looking:
                     async with asyncio.timeout(20):
-                        blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+                        blocked = (
+                            "SELECT count(*) FROM pg_stat_activity"
+                            " WHERE wait_event = 'transactionid' AND datname = current_database()"
+                        )
                         while (row := await (await looking.execute(blocked)).fetchone()) is None or not row[0]:
                             await asyncio.sleep(0.01)
             acted = await other
