@@ -76,8 +76,8 @@ class _NoSuchFamily(Exception):
 
 
 def following(port: int) -> list[int]:
-    """A port and those after it."""
-    return [port] if port == 0 else [number for number in range(port, port + TRIES) if number < 65536]
+    """A port and those after it. Of 0, which is any, so many tries: the kernel may name one that another holds at ::1."""
+    return [0] * TRIES if port == 0 else [number for number in range(port, port + TRIES) if number < 65536]
 
 
 def _addresses(host: str) -> Iterator[tuple[socket.AddressFamily, str]]:
