@@ -11,7 +11,7 @@ from accounts.audit import actor_of
 from accounts.http import OrganizationRequest, member_required
 from accounts.permissions import Permission
 from relay.forms import SuppressionForm
-from relay.models import Suppression
+from relay.models import Message, Suppression
 from relay.suppressions import AddressRefused, reason_title, suppress, suppressions_page, unsuppress
 from relay.views import page_key
 
@@ -22,7 +22,12 @@ def suppression_list(request: OrganizationRequest) -> HttpResponse:
     search = request.GET.get("q", "").strip().replace("\0", "")[:254]
     before = page_key(request.GET.get("before", ""))
     page = suppressions_page(request.organization, search=search, before=before)
-    rows = [{"suppression": one, "title": reason_title(one.reason)} for one in page.rows]
+    # A suppression outlives the message whose bounce made it.
+    kept = Message.objects.of(request.organization).in_bulk([one.message_id for one in page.rows if one.message_id])
+    rows = [
+        {"suppression": one, "title": reason_title(one.reason), "has_message": one.message_id in kept}
+        for one in page.rows
+    ]
     context = {"rows": rows, "next": page.next, "before": before, "search": search}
     return render(request, "suppressions/list.html", context)
 

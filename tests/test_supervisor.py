@@ -1,5 +1,6 @@
 """The supervisor and the whole of `plugsend.up`, with stand-ins for the applications and real processes."""
 
+import errno
 import io
 import json
 import os
@@ -139,6 +140,21 @@ def test_a_port_that_could_be_shared_with_its_holder_is_passed_over() -> None:
         stranger.listen()
         taken = stranger.getsockname()[1]
         assert Ports().choose("127.0.0.1", following(taken)) > taken
+
+
+def test_any_port_is_another_one_where_the_first_is_not_free_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel names one that is free at 127.0.0.1 and may be another's at ::1."""
+    probe, tried = Ports._probe, []
+
+    def taken_at_first(ports: Ports, host: str, port: int, udp: bool) -> int:
+        tried.append(port)
+        if len(tried) < 3:
+            raise OSError(errno.EADDRINUSE, "taken")
+        return probe(ports, host, port, udp)
+
+    monkeypatch.setattr(Ports, "_probe", taken_at_first)
+    assert Ports().choose("127.0.0.1", following(0)) > 0
+    assert tried == [0, 0, 0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reservations are abstract sockets")

@@ -107,7 +107,12 @@ def test_the_list_tells_why_and_leads_to_the_message(tenant: Tenant) -> None:
 
     assert "The address does not exist" in shown
     assert "550 5.1.1 <Unknown>" in shown
-    assert reverse("message", args=[message.pk]) in shown
+    link = reverse("message", args=[message.pk])
+    assert link in shown
+
+    message.delete()  # its retention is over
+    assert "gone@inbox.test" in page(tenant)
+    assert link not in page(tenant)
 
 
 def test_the_list_is_searched_and_paged(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
