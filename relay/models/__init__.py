@@ -1,0 +1,47 @@
+"""The tables of the mail path; each of these modules is one of its subjects."""
+
+from relay.models.counting import KeptLonger, Period, Retention, UsageCounter, UsageShare
+from relay.models.delivery import ExchangerGroup, IpPool, MtaStsPolicy, PoolAssignment, SourceAddress
+from relay.models.finding import OPEN_EXPORTS, ExportState, MessageExport, MessageExportPiece, SavedFilter, TimelineLink
+from relay.models.mail import (
+    HAS_OUR_MESSAGE_ID,
+    Content,
+    Door,
+    IdempotencyKey,
+    Message,
+    Recipient,
+    RecipientState,
+    ScheduledMessage,
+    Suppression,
+)
+from relay.models.templates import Template, TemplateVersion
+
+__all__ = [
+    "HAS_OUR_MESSAGE_ID",
+    "OPEN_EXPORTS",
+    "Content",
+    "Door",
+    "ExchangerGroup",
+    "ExportState",
+    "IdempotencyKey",
+    "IpPool",
+    "KeptLonger",
+    "Message",
+    "MessageExport",
+    "MessageExportPiece",
+    "MtaStsPolicy",
+    "Period",
+    "PoolAssignment",
+    "Recipient",
+    "RecipientState",
+    "Retention",
+    "SavedFilter",
+    "ScheduledMessage",
+    "SourceAddress",
+    "Suppression",
+    "Template",
+    "TemplateVersion",
+    "TimelineLink",
+    "UsageCounter",
+    "UsageShare",
+]
