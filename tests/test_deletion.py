@@ -341,6 +341,15 @@ def test_who_was_invited_cannot_join_and_members_can_leave(acme: Tenant) -> None
     assert not Membership.objects.filter(user=viewer.user).exists()
 
 
+def test_once_erasing_has_begun_the_page_offers_no_way_back(acme: Tenant) -> None:
+    deletion.request_deletion(acme.organization)
+    assert "Undo the deletion" in acme.client.get("/overview/").content.decode()
+    Erasure.objects.create(pk=acme.organization.pk, requested_at=timezone.now())
+    page = acme.client.get("/overview/").content.decode()
+    assert "It is being erased now" in page
+    assert "Undo the deletion" not in page
+
+
 def test_held_mail_ends_at_its_time(acme: Tenant) -> None:
     make_message(make_domain(acme.organization), state="submitted")
     requested_long_ago(acme.organization)
