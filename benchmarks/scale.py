@@ -116,7 +116,7 @@ def measure_one(options: argparse.Namespace) -> Times:
             for command in options.prepare:
                 from django.core.management import call_command
 
-                call_command(command, stdout=sys.stderr)
+                call_command(*command.split(), stdout=sys.stderr)
             loaded.touch()
         times = Asking(options.rounds, options.only).times()
         say(audited())
@@ -246,6 +246,11 @@ class Asking:
         yield "page: by state, bounced, deep", self.page("/messages/", state="bounced", before=self.any_id)
         yield "page: by state, in the queue", self.page("/messages/", state="open")
         yield "page: by state and reason", self.page("/messages/", state="bounced", reason="mailbox_full")
+        yield "page: by sender", self.page("/messages/", sender="team@news0.test")
+        yield "page: by sender without mail", self.page("/messages/", sender="nobody@news0.test", last="7d")
+        yield "page: by part of a subject", self.page("/messages/", subject="password")
+        yield "page: numbers, 7 days", self.page("/numbers/", range="7d")
+        yield "page: numbers, 30 days by provider", self.page("/numbers/", range="30d", by="provider")
         yield "page: one message", lambda: self.get(self.clients[self.great], f"/messages/{self.any_id()}/")
         yield "REST: GET /emails", self.rest("emails")
         yield "REST: GET /emails, 100, deep", self.rest("emails", limit="100", after=self.any_id)
@@ -258,6 +263,7 @@ class Asking:
         yield "REST: GET /emails of a day", self.rest("emails", since=self.any_day)
         yield "REST: GET /emails/{id}", lambda: self.ask(f"emails/{self.any_id()}")
         yield "REST: GET /emails/{id}/events", lambda: self.ask(f"emails/{self.any_id()}/events")
+        yield "REST: GET /statistics, 30 days", self.rest("statistics", range="30d")
         yield "REST: GET /events, 100", self.rest("events", limit="100", after=self.any_id)
         yield "REST: GET /events, 100 bounces", self.rest("events", limit="100", after=self.any_id, type="bounced")
         yield "REST: GET /events of a domain", self.rest("events", limit="100", after=self.any_id, domain="news0.test")
@@ -293,7 +299,7 @@ class Asking:
         self.get(self.clients[self.great], f"/api/v1/{path}", headers=headers, **query)
 
     def get(self, client: Any, path: str, *, headers: dict[str, str] | None = None, **query: str) -> None:
-        answer = client.get(path, query, headers=headers or {})
+        answer = client.get(path, query, headers=headers or {}, follow=True)  # what was typed leads to filters
         if answer.status_code != 200:
             raise RuntimeError(f"GET {path} {query}: {answer.status_code} {answer.content[:500]!r}")
 

@@ -52,7 +52,7 @@ class RecipientFilter:
     @property
     def is_indexed(self) -> bool:
         """Whether an index over recipients leads to them."""
-        return self.is_whole or bool(self.reason) or self.state == OPEN or self.state in INDEXED_STATES | OPEN_STATES
+        return bool(self.destination or self.reason) or self.state == OPEN or self.state in INDEXED_STATES | OPEN_STATES
 
     @property
     def is_quick(self) -> bool:

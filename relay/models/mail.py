@@ -171,8 +171,13 @@ class Recipient(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["message_id"], name="recipient_by_message"),
+            # For an address, and for all of a destination: then a window's rows are sorted.
             models.Index(
-                "organization", Lower("address"), OrderBy(F("message_id"), descending=True), name="recipient_by_address"
+                "organization",
+                "destination",
+                Lower("address"),
+                OrderBy(F("message_id"), descending=True),
+                name="recipient_by_address",
             ),
             # The queue's own order, over open rows only: claiming costs the same at any size of the table.
             models.Index(
