@@ -41,7 +41,7 @@ _MODULES = [
     "relay.delivery.worker",
     "relay.management.commands.smtp",
     "relay.sandbox.management.commands.sandbox",
-    *("relay.tasks", "relay.numbers.tasks", "domains.tasks", "plugsend.tasks"),
+    *("relay.tasks", "relay.statistics.tasks", "domains.tasks", "plugsend.tasks"),
 ]
 
 

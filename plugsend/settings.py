@@ -105,7 +105,7 @@ INSTALLED_APPS = [
     "domains",
     "events",
     "relay",
-    "relay.numbers",
+    "relay.statistics",
     "relay.sandbox",
     "plugsend",
 ]

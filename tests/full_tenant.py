@@ -53,8 +53,8 @@ from relay.models import (
     UsageCounter,
     UsageShare,
 )
-from relay.numbers.folding import COUNTERS
-from relay.numbers.models import Alert, Failure, Progress, Rollup
+from relay.statistics.folding import COUNTERS
+from relay.statistics.models import Alert, Failure, Progress, Rollup
 from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
 from relay.suppressions import suppress
 from relay.templates import TemplateContent, create_template, publish_template
@@ -62,7 +62,7 @@ from relay.timeline_links import share
 from relay.usage import start_of
 from tests.factories import RAW, make_domain, make_message, make_smtp_user, make_tenant
 
-OURS = {"accounts", "domains", "events", "relay", "numbers", "sandbox", "plugsend"}
+OURS = {"accounts", "domains", "events", "relay", "statistics", "sandbox", "plugsend"}
 OF_THE_PLATFORM: set[type[Model]] = {
     Plan, Erasure, ConnectKey, ExchangerGroup, IpPool, SourceAddress, MtaStsPolicy, ZoneRecord, ZoneFault, ReceivedMail,
     Progress,

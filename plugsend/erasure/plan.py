@@ -47,7 +47,7 @@ from relay.models import (
     UsageCounter,
     UsageShare,
 )
-from relay.numbers.models import Alert, Failure, Progress, Rollup
+from relay.statistics.models import Alert, Failure, Progress, Rollup
 from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
 
 OWN = "organization_id = %(organization)s"

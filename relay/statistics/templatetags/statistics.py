@@ -2,8 +2,8 @@
 
 from django import template
 
-from relay.numbers import words
-from relay.numbers.alerts import percent_in_words
+from relay.statistics import words
+from relay.statistics.alerts import percent_in_words
 
 register = template.Library()
 register.filter("percent", words.percent)

@@ -4,25 +4,25 @@ from threading import Lock
 
 from celery import shared_task
 
-from relay.numbers import alerts, rollup
+from relay.statistics import alerts, rollup
 from relay.upkeep import in_turn
 
 COUNT_SLICE_S = 8.0
 _COUNTING = Lock()
 
 
-@shared_task(name="relay.numbers.tasks.count_events")
+@shared_task(name="relay.statistics.tasks.count_events")
 @in_turn(_COUNTING)
 def count_events() -> None:
     """Goes on for some seconds; beat sends the next."""
     rollup.roll_up(COUNT_SLICE_S)
 
 
-@shared_task(name="relay.numbers.tasks.watch_rates")
+@shared_task(name="relay.statistics.tasks.watch_rates")
 def watch_rates() -> None:
     alerts.watch()
 
 
-@shared_task(name="relay.numbers.tasks.forget_counts")
+@shared_task(name="relay.statistics.tasks.forget_counts")
 def forget_counts() -> None:
     rollup.forget_old()

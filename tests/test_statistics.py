@@ -27,11 +27,11 @@ from accounts.models import AuditEntry, Organization, Plan
 from domains.models import SendingDomain
 from events.models import Event
 from relay.models import Door, Message, Recipient
-from relay.numbers import alerts, folding, rollup
-from relay.numbers.audit import disagreements
-from relay.numbers.folding import COUNTERS
-from relay.numbers.latency import BOUNDS_MS, bucket_of, percentile
-from relay.numbers.models import Alert, Failure, Progress, Rollup
+from relay.statistics import alerts, folding, rollup
+from relay.statistics.audit import disagreements
+from relay.statistics.folding import COUNTERS
+from relay.statistics.latency import BOUNDS_MS, bucket_of, percentile
+from relay.statistics.models import Alert, Failure, Progress, Rollup
 from relay.templates import TemplateContent, create_template
 from relay.usage import start_of
 from tests.factories import DELIVERED, Tenant, make_domain, make_message, make_smtp_user, make_tenant
@@ -203,7 +203,7 @@ def stored() -> tuple[dict[Any, Any], dict[Any, int]]:
 def clear() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "TRUNCATE events_event, relay_message, numbers_rollup, numbers_failure, numbers_progress, accounts_organization"
+            "TRUNCATE events_event, relay_message, statistics_rollup, statistics_failure, statistics_progress, accounts_organization"
             " CASCADE"
         )
 
@@ -396,7 +396,7 @@ def test_the_page_and_rest_tell_the_same_true_figures(tenant: Tenant) -> None:
             ("deferred", "", 2, 1),
         ]
 
-        page = tenant.client.get(f"/numbers/?range={span}&by=provider").content.decode()
+        page = tenant.client.get(f"/statistics/?range={span}&by=provider").content.decode()
         assert "66.7 %" in page
         assert "Gmail and Google Workspace" in page
         assert "The address does not exist" in page
@@ -425,12 +425,12 @@ def test_the_page_and_rest_tell_the_same_true_figures(tenant: Tenant) -> None:
         "template": "Receipt",
     }
     for by, name in names.items():
-        page = tenant.client.get(f"/numbers/?by={by}").content.decode()
+        page = tenant.client.get(f"/statistics/?by={by}").content.decode()
         [link] = set(re.findall(rf'href="(\?range=7d[^"]+&amp;{by}=[^"]+)" title="{name}', page))
-        shown = tenant.client.get(f"/numbers/{link.replace('&amp;', '&')}").content.decode()
-        assert f"Numbers of {name}" in shown
+        shown = tenant.client.get(f"/statistics/{link.replace('&amp;', '&')}").content.decode()
+        assert f"Statistics of {name}" in shown
     for what in ("domain=x", "tag=%00"):
-        assert tenant.client.get(f"/numbers/?{what}").status_code == 404
+        assert tenant.client.get(f"/statistics/?{what}").status_code == 404
 
 
 def test_a_key_of_one_domain_is_told_of_this_domain_only(tenant: Tenant) -> None:
@@ -448,7 +448,7 @@ def test_a_page_asks_for_as_little_however_much_was_sent(tenant: Tenant, django_
     """Rollups alone, and rows by their keys."""
     counted(tenant)
     with django_assert_max_num_queries(20) as captured:
-        tenant.client.get("/numbers/?range=90d")
+        tenant.client.get("/statistics/?range=90d")
     asked = " ".join(query["sql"] for query in captured.captured_queries)
     assert "events_event" not in asked
     assert "relay_recipient" not in asked
@@ -500,7 +500,7 @@ def test_a_rate_that_passes_a_threshold_raises_an_alert(
     set_rates(domain, **counts)
     alerts.watch()
     assert list(Alert.objects.values_list("measure", "level")) == raised
-    assert ("/numbers/?domain=" in tenant.client.get("/overview/").content.decode()) is bool(raised)
+    assert ("/statistics/?domain=" in tenant.client.get("/overview/").content.decode()) is bool(raised)
 
 
 def test_owners_are_told_once_for_a_crossing(tenant: Tenant) -> None:
@@ -519,7 +519,7 @@ def test_owners_are_told_once_for_a_crossing(tenant: Tenant) -> None:
 
     assert told_after(delivered=97, bounced_hard=3) == ["Hard bounces of acme.test: 3.0 %"]
     assert "2.0 %" in mail.outbox[0].body
-    assert f"/numbers/?domain={domain.pk}" in mail.outbox[0].body
+    assert f"/statistics/?domain={domain.pk}" in mail.outbox[0].body
     assert told_after(delivered=196, bounced_hard=4) == []  # still
     assert told_after(delivered=197, bounced_hard=3) == []  # sways about the threshold
     assert told_after(delivered=196, bounced_hard=4) == []

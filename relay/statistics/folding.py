@@ -14,8 +14,8 @@ from uuid import UUID
 
 from events.models import EventType
 from events.reasons import suppresses
-from relay.numbers.models import Dimension
-from relay.numbers.providers import PROVIDERS, provider_of
+from relay.statistics.models import Dimension
+from relay.statistics.providers import PROVIDERS, provider_of
 
 VALUES_MOST = 100
 EXAMPLES_MOST = 3

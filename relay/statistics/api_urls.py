@@ -1,5 +1,5 @@
 from django.urls import path
 
-from relay.numbers import rest
+from relay.statistics import rest
 
 urlpatterns = [path("statistics", rest.StatisticsView.as_view(), name="api_statistics")]

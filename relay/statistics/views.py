@@ -1,4 +1,4 @@
-"""The page Numbers."""
+"""The page Statistics."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from django.shortcuts import render
 
 from accounts.http import OrganizationRequest, member_required
 from accounts.permissions import Permission
-from relay.numbers.alerts import open_alerts
-from relay.numbers.charts import Chart, Series, bar_chart, line_chart
-from relay.numbers.models import Dimension
-from relay.numbers.reading import EVERYTHING, RANGES, Of, Range, Statistics, names_of, statistics
-from relay.numbers.words import duration, percent
+from relay.statistics.alerts import open_alerts
+from relay.statistics.charts import Chart, Series, bar_chart, line_chart
+from relay.statistics.models import Dimension
+from relay.statistics.reading import EVERYTHING, RANGES, Of, Range, Statistics, names_of, statistics
+from relay.statistics.words import duration, percent
 
 DIMENSIONS = [dimension for dimension in Dimension if dimension != Dimension.ALL]
 _WITH_IDS = {Dimension.DOMAIN, Dimension.SMTP_USER, Dimension.TEMPLATE}
@@ -31,7 +31,7 @@ class Choice:
 
 
 @member_required(Permission.READ)
-def numbers_page(request: OrganizationRequest) -> HttpResponse:
+def statistics_page(request: OrganizationRequest) -> HttpResponse:
     span = RANGES.get(request.GET.get("range", ""), RANGES["7d"])
     of = _wanted(request)
     by = next((one for one in DIMENSIONS if one == request.GET.get("by")), Dimension.DOMAIN)
@@ -59,7 +59,7 @@ def numbers_page(request: OrganizationRequest) -> HttpResponse:
         ],
         "everything": _query(range=span.code, by=of.dimension.value if not is_all else by.value),
     }
-    return render(request, "numbers/page.html", context)
+    return render(request, "statistics/page.html", context)
 
 
 def _wanted(request: OrganizationRequest) -> Of:

@@ -1,4 +1,4 @@
-"""Rollups of the event log. `relay.numbers.rollup` alone writes them; pages read nothing else for counts."""
+"""Rollups of the event log. `relay.statistics.rollup` alone writes them; pages read nothing else for counts."""
 
 from typing import ClassVar
 from uuid import UUID
@@ -40,7 +40,7 @@ class Rollup(models.Model):
     dimension = models.CharField(max_length=12, choices=Dimension)
     step = models.CharField(max_length=4, choices=Step)
     starts_at = models.DateTimeField(help_text="UTC")
-    value = models.TextField(help_text="An id, a provider (relay.numbers.providers), a tag. Empty: see Dimension.")
+    value = models.TextField(help_text="An id, a provider (relay.statistics.providers), a tag. Empty: see Dimension.")
     submitted = models.PositiveIntegerField()
     delivered = models.PositiveIntegerField()
     bounced_hard = models.PositiveIntegerField(help_text="The address is dead.")
@@ -52,7 +52,7 @@ class Rollup(models.Model):
     unknown_outcome = models.PositiveIntegerField()
     latency = ArrayField(
         models.IntegerField(),
-        help_text="Deliveries by how long they took (relay.numbers.latency), without zeros behind.",
+        help_text="Deliveries by how long they took (relay.statistics.latency), without zeros behind.",
     )
 
     objects = OrganizationQuerySet.as_manager()
@@ -98,7 +98,7 @@ class Progress(models.Model):
 
 
 class Alert(models.Model):
-    """That a rate of a sending domain has passed a threshold (relay.numbers.alerts). Open until the rate is well below it."""
+    """That a rate of a sending domain has passed a threshold (relay.statistics.alerts). Open until the rate is well below it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = models.ForeignKey(

@@ -19,10 +19,10 @@ from django.utils import timezone
 
 from accounts.ids import first_id_at, time_of
 from events.feed import horizon
-from relay.numbers.folding import COUNTED, COUNTERS, EXAMPLES_MOST, FAILURES, Admitted, Group, Key, Tally, fold
-from relay.numbers.latency import BOUNDS_MS
-from relay.numbers.models import Dimension, Failure, Progress, Rollup, Step
-from relay.numbers.providers import PROVIDERS
+from relay.statistics.folding import COUNTED, COUNTERS, EXAMPLES_MOST, FAILURES, Admitted, Group, Key, Tally, fold
+from relay.statistics.latency import BOUNDS_MS
+from relay.statistics.models import Dimension, Failure, Progress, Rollup, Step
+from relay.statistics.providers import PROVIDERS
 from relay.submission.addresses import domain_of
 from relay.usage import start_of
 
@@ -65,7 +65,7 @@ _PLANNING = "SELECT " + ", ".join(
 _KEY = {"organization_id": "uuid", "dimension": "text", "step": "text", "starts_at": "timestamptz", "value": "text"}
 _ROLLUP_COLUMNS = {**_KEY, **dict.fromkeys(COUNTERS, "int")}
 _ADD_COUNTS = f"""
-    INSERT INTO numbers_rollup AS r ({", ".join(_ROLLUP_COLUMNS)}, latency)
+    INSERT INTO statistics_rollup AS r ({", ".join(_ROLLUP_COLUMNS)}, latency)
     SELECT {", ".join(_ROLLUP_COLUMNS)}, latency::int[]
     FROM unnest({", ".join(f"%s::{type_}[]" for type_ in _ROLLUP_COLUMNS.values())}, %s::text[])
         AS n ({", ".join(_ROLLUP_COLUMNS)}, latency)
@@ -77,7 +77,7 @@ _ADD_COUNTS = f"""
 """  # noqa: S608
 _FAILURE_KEY = {**_KEY, "type": "text", "reason": "text"}
 _ADD_FAILURES = f"""
-    INSERT INTO numbers_failure AS f ({", ".join(_FAILURE_KEY)}, count, examples)
+    INSERT INTO statistics_failure AS f ({", ".join(_FAILURE_KEY)}, count, examples)
     SELECT {", ".join(_FAILURE_KEY)}, count, examples::uuid[]
     FROM unnest({", ".join(f"%s::{type_}[]" for type_ in _FAILURE_KEY.values())}, %s::int[], %s::text[])
         AS n ({", ".join(_FAILURE_KEY)}, count, examples)
@@ -143,7 +143,7 @@ def forget_old() -> int:
     """Drops what is too old. Returns how many rows."""
     now, gone = timezone.now(), 0
     with connection.cursor() as cursor:
-        for table in ("numbers_rollup", "numbers_failure"):
+        for table in ("statistics_rollup", "statistics_failure"):
             for step, kept in KEPT.items():
                 cursor.execute(
                     f"DELETE FROM {table} r USING accounts_organization o, unnest(%s::text[]) d"  # noqa: S608

@@ -1,4 +1,4 @@
-"""Charts as the numbers that an SVG is made of: templates/numbers/chart.html draws them. No I/O.
+"""Charts as the numbers that an SVG is made of: templates/statistics/chart.html draws them. No I/O.
 
 The drawing is stretched to the page's width, so texts stand beside it and lines keep their width by themselves.
 """

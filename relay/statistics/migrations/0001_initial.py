@@ -18,6 +18,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        # Their former name. The log is counted anew.
+        migrations.RunSQL(
+            "DROP TABLE IF EXISTS numbers_alert, numbers_failure, numbers_progress, numbers_rollup",
+            migrations.RunSQL.noop,
+        ),
         migrations.CreateModel(
             name="Progress",
             fields=[
@@ -117,7 +122,7 @@ class Migration(migrations.Migration):
                 (
                     "value",
                     models.TextField(
-                        help_text="An id, a provider (relay.numbers.providers), a tag. Empty: see Dimension."
+                        help_text="An id, a provider (relay.statistics.providers), a tag. Empty: see Dimension."
                     ),
                 ),
                 ("submitted", models.PositiveIntegerField()),
@@ -136,7 +141,7 @@ class Migration(migrations.Migration):
                     "latency",
                     django.contrib.postgres.fields.ArrayField(
                         base_field=models.IntegerField(),
-                        help_text="Deliveries by how long they took (relay.numbers.latency), without zeros behind.",
+                        help_text="Deliveries by how long they took (relay.statistics.latency), without zeros behind.",
                         size=None,
                     ),
                 ),

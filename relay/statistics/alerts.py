@@ -21,7 +21,7 @@ from accounts.models import Organization
 from accounts.notices import notify_owners
 from domains.models import SendingDomain
 from relay.domain_health import COMPLAINTS_JUDGED_FROM, JUDGED_FROM
-from relay.numbers.models import Alert, Dimension, Step
+from relay.statistics.models import Alert, Dimension, Step
 from relay.usage import start_of
 
 ENDS_BELOW = 0.75  # of the threshold at which it warns
@@ -77,7 +77,7 @@ _RATES = """
     SELECT r.organization_id, r.value::uuid, sum(r.delivered), sum(r.delivered + r.bounced_hard + r.bounced_soft),
            sum(r.complained), sum(r.bounced_hard)
     FROM accounts_organization o
-    JOIN numbers_rollup r ON r.organization_id = o.id AND r.dimension = %s AND r.step = %s AND r.starts_at >= %s
+    JOIN statistics_rollup r ON r.organization_id = o.id AND r.dimension = %s AND r.step = %s AND r.starts_at >= %s
     WHERE r.value <> '' AND NOT o.is_system
     GROUP BY 1, 2
 """

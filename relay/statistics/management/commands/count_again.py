@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils.dateparse import parse_date
 
-from relay.numbers.rollup import count_again
+from relay.statistics.rollup import count_again
 
 
 class Command(BaseCommand):

@@ -1,11 +1,11 @@
-"""`manage.py audit_numbers`: compares rollups with the event log; exit code 1 when they disagree."""
+"""`manage.py audit_statistics`: compares rollups with the event log; exit code 1 when they disagree."""
 
 import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from relay.numbers.audit import disagreements
+from relay.statistics.audit import disagreements
 
 
 class Command(BaseCommand):

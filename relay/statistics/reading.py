@@ -16,11 +16,11 @@ from accounts.models import Organization
 from domains.models import SendingDomain, SmtpUser
 from events.reasons import REASONS, Reason
 from relay.models import Message, Template
-from relay.numbers.folding import COUNTERS, EXAMPLES_MOST
-from relay.numbers.latency import BOUNDS_MS, added, percentile
-from relay.numbers.models import Dimension, Failure, Rollup, Step
-from relay.numbers.providers import provider_name
-from relay.numbers.rollup import counted_until
+from relay.statistics.folding import COUNTERS, EXAMPLES_MOST
+from relay.statistics.latency import BOUNDS_MS, added, percentile
+from relay.statistics.models import Dimension, Failure, Rollup, Step
+from relay.statistics.providers import provider_name
+from relay.statistics.rollup import counted_until
 from relay.usage import start_of
 
 GROUPS_MOST = 25
@@ -139,7 +139,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`value` is empty for what is counted together (relay.numbers.folding)."""
+    """`value` is empty for what is counted together (relay.statistics.folding)."""
 
     value: str
     name: str

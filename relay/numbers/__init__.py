@@ -1,1 +1,0 @@
-"""Counts of what became of mail: rolled up from the event log, for the page Numbers, for REST and for alerts."""

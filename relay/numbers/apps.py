@@ -1,6 +1,0 @@
-from django.apps import AppConfig
-
-
-class NumbersConfig(AppConfig):
-    name = "relay.numbers"
-    label = "numbers"
