@@ -22,10 +22,10 @@ from domains.models import DomainStatus, SendingDomain, SmtpUser
 from domains.trouble import troubles_of
 from events.models import Event, EventType
 from relay.models import Message
-from relay.statistics.alerts import open_alerts
-from relay.statistics.reading import has_delivered
 from relay.quotas import nearly_full
 from relay.selectors import messages_page
+from relay.statistics.alerts import open_alerts
+from relay.statistics.reading import has_delivered
 
 RECENT = 6
 NEWEST_EVENTS = 100

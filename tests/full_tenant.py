@@ -53,9 +53,9 @@ from relay.models import (
     UsageCounter,
     UsageShare,
 )
+from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
 from relay.statistics.folding import COUNTERS
 from relay.statistics.models import Alert, Failure, Progress, Rollup
-from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
 from relay.suppressions import suppress
 from relay.templates import TemplateContent, create_template, publish_template
 from relay.timeline_links import share

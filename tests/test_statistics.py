@@ -203,8 +203,8 @@ def stored() -> tuple[dict[Any, Any], dict[Any, int]]:
 def clear() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "TRUNCATE events_event, relay_message, statistics_rollup, statistics_failure, statistics_progress, accounts_organization"
-            " CASCADE"
+            "TRUNCATE events_event, relay_message, statistics_rollup, statistics_failure, statistics_progress,"
+            " accounts_organization CASCADE"
         )
 
 

@@ -47,8 +47,8 @@ from relay.models import (
     UsageCounter,
     UsageShare,
 )
-from relay.statistics.models import Alert, Failure, Progress, Rollup
 from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
+from relay.statistics.models import Alert, Failure, Progress, Rollup
 
 OWN = "organization_id = %(organization)s"
 _OF_DOMAINS = f"IN (SELECT id FROM domains_sendingdomain WHERE {OWN})"  # noqa: S608

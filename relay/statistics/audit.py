@@ -19,10 +19,10 @@ from django.utils import timezone
 from accounts.ids import first_id_at, time_of
 from accounts.models import Organization
 from relay.models import Retention
+from relay.retention import days_kept
 from relay.statistics.folding import COUNTERS, Admitted, Tally, fold
 from relay.statistics.models import Failure, Progress, Rollup, Step
 from relay.statistics.rollup import KEPT, groups_between
-from relay.retention import days_kept
 from relay.usage import start_of
 
 TOLD_MOST = 1000

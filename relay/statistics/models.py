@@ -98,7 +98,7 @@ class Progress(models.Model):
 
 
 class Alert(models.Model):
-    """That a rate of a sending domain has passed a threshold (relay.statistics.alerts). Open until the rate is well below it."""
+    """That a rate of a sending domain has passed a threshold (`alerts`). Open until the rate is well below it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = models.ForeignKey(

@@ -18,10 +18,10 @@ from accounts.rest.fields import ObjectField, StrictCharField, StrictSerializer
 from accounts.rest.lists import read_parameters
 from accounts.rest.openapi import may_refuse
 from relay.models import Template
+from relay.rest.queries import DomainNameField, wanted_messages
 from relay.statistics.folding import FAILURES
 from relay.statistics.models import Dimension
 from relay.statistics.reading import EVERYTHING, RANGES, Of, TopReason, statistics
-from relay.rest.queries import DomainNameField, wanted_messages
 
 DIMENSIONS = [choice for choice in Dimension.choices if choice[0] != Dimension.ALL]
 FILTERS = [value for value, _ in DIMENSIONS]
