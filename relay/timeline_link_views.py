@@ -22,6 +22,7 @@ from relay.selectors import message_detail, timelines_of
 from relay.views import page_key
 
 STRANGERS_POLL_S = 5  # at least
+LINKS_SHOWN = 50
 # Whoever has the address reads the page, so it is told to nobody else and kept nowhere.
 HEADERS = {
     "Cache-Control": "private, no-store",
@@ -61,6 +62,23 @@ def timeline_share(request: OrganizationRequest, message_id: UUID) -> HttpRespon
     return answer
 
 
+@require_safe
+@member_required(Permission.SHARE_TIMELINES)
+def timeline_link_list(request: OrganizationRequest) -> HttpResponse:
+    """Those that work, the newest first. `?before=<id>`: older ones."""
+    links = timeline_links.open_links(request.organization).order_by("-id")
+    before = page_key(request.GET.get("before", ""))
+    if before:
+        links = links.filter(pk__lt=before)
+    shown = list(links[: LINKS_SHOWN + 1])
+    context = {
+        "links": shown[:LINKS_SHOWN],
+        "before": before,
+        "next": shown[LINKS_SHOWN - 1].pk if len(shown) > LINKS_SHOWN else None,
+    }
+    return render(request, "messages/shared_links.html", context)
+
+
 @require_POST
 @member_required(Permission.SHARE_TIMELINES)
 def timeline_link_revoke(request: OrganizationRequest, timeline_link_id: UUID) -> HttpResponse:
@@ -69,6 +87,8 @@ def timeline_link_revoke(request: OrganizationRequest, timeline_link_id: UUID) -
         messages.success(request, f"The link to the timeline of {link.address} does not work any more.")
     else:
         messages.info(request, "That link had ended already.")
+    if "from_list" in request.POST:
+        return redirect("timeline_links")
     return redirect(f"{reverse('timeline_share', args=[link.message_id])}?recipient={link.recipient_id}")
 
 

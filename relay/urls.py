@@ -45,6 +45,7 @@ urlpatterns = [
         name="message_attachment",
     ),
     path("messages/<uuid:message_id>/share/", timeline_link_views.timeline_share, name="timeline_share"),
+    path("messages/shared/", timeline_link_views.timeline_link_list, name="timeline_links"),
     path(
         "messages/shared/<uuid:timeline_link_id>/revoke/",
         timeline_link_views.timeline_link_revoke,

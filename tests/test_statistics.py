@@ -429,6 +429,12 @@ def test_the_page_and_rest_tell_the_same_true_figures(tenant: Tenant) -> None:
         [link] = set(re.findall(rf'href="(\?range=7d[^"]+&amp;{by}=[^"]+)" title="{name}', page))
         shown = tenant.client.get(f"/statistics/{link.replace('&amp;', '&')}").content.decode()
         assert f"Statistics of {name}" in shown
+    # From a reason to the messages that it is about.
+    for query, subjects in (("", ["Lost"]), ("by=tag&tag=receipt", []), ("by=template", ["Lost"])):
+        page = tenant.client.get(f"/statistics/?{query}").content.decode()
+        links = re.findall(r'href="(/messages/\?state=bounced&amp;reason=no_such_address[^"]*)"', page)
+        found = [tenant.client.get(link.replace("&amp;", "&"), follow=True).content.decode() for link in links]
+        assert [name for name in subjects for one in found if f">{name}<" in one] == subjects
     for what in ("domain=x", "tag=%00"):
         assert tenant.client.get(f"/statistics/?{what}").status_code == 404
 

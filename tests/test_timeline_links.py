@@ -163,6 +163,27 @@ def test_a_member_makes_and_revokes_one_on_the_page(tenant: Tenant, message: Mes
     assert Client().get(shown).status_code == 410
 
 
+def test_all_links_of_the_organization_are_listed(
+    tenant: Tenant, message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.timeline_link_views.LINKS_SHOWN", 2)
+    url = reverse("timeline_links")
+    assert "No timeline is shared" in tenant.client.get(url).content.decode()
+    first, second = recipients(message)
+    oldest = share(first, timedelta(hours=1)).link
+    links = [oldest, share(second, timedelta(days=1)).link, share(second, timedelta(days=7)).link]
+
+    def listed(query: str = "") -> list[str]:
+        return re.findall(r"/messages/shared/([0-9a-f-]{36})/revoke/", tenant.client.get(url + query).content.decode())
+
+    assert listed() == [str(links[2].pk), str(links[1].pk)]
+    assert listed(f"?before={links[1].pk}") == [str(oldest.pk)]
+    answer = tenant.client.post(reverse("timeline_link_revoke", args=[links[2].pk]), {"from_list": "1"})
+    assert answer["Location"] == url
+    assert listed() == [str(links[1].pk), str(oldest.pk)]
+    assert make_tenant("Other").client.get(url).content.decode().count("/revoke/") == 0
+
+
 def test_programs_share_list_and_revoke(tenant: Tenant, message: Message) -> None:
     api = Api(create_api_key(tenant.organization, "Desk", ["full"]).api_key)
     path = f"emails/{message.pk}/timeline-links"

@@ -15,7 +15,7 @@ from accounts.permissions import Permission
 from relay.statistics.alerts import open_alerts
 from relay.statistics.charts import Chart, Series, bar_chart, line_chart
 from relay.statistics.models import Dimension
-from relay.statistics.reading import EVERYTHING, RANGES, Of, Range, Statistics, names_of, statistics
+from relay.statistics.reading import EVERYTHING, RANGES, Of, Range, Statistics, TopReason, names_of, statistics
 from relay.statistics.words import duration, percent
 
 DIMENSIONS = [dimension for dimension in Dimension if dimension != Dimension.ALL]
@@ -57,6 +57,7 @@ def statistics_page(request: OrganizationRequest) -> HttpResponse:
             (group, _query(range=span.code, by=by.value, **{by.value: group.value}) if group.value else "")
             for group in told.groups
         ],
+        "reasons": [(one, _messages_query(span, of, name, one)) for one in told.reasons],
         "everything": _query(range=span.code, by=of.dimension.value if not is_all else by.value),
     }
     return render(request, "statistics/page.html", context)
@@ -82,6 +83,18 @@ def _text(value: str) -> str:
 
 def _query(**values: str) -> str:
     return f"?{urlencode(values)}"
+
+
+# As the message list calls what statistics are divided by; of a provider or a template it knows nothing.
+_ASKED_BY = {Dimension.DOMAIN: "domain", Dimension.TAG: "tag", Dimension.SMTP_USER: "smtp_user"}
+
+
+def _messages_query(span: Range, of: Of, name: str, reason: TopReason) -> str:
+    """The message list with the recipients whom this reason left in such a state. Empty where the list cannot tell them."""
+    if not reason.reason or not (of == EVERYTHING or of.dimension in _ASKED_BY):
+        return ""
+    here = {} if of == EVERYTHING else {_ASKED_BY[of.dimension]: name}
+    return _query(state=reason.type, reason=reason.code, **here, last=span.code)
 
 
 def _labels(span: Range, moments: list[datetime]) -> list[str]:
