@@ -41,7 +41,7 @@ class Group:
     type: str
     reason: str
     exchanger: str  # empty: none was spoken to
-    destination: str
+    destination: str  # empty: nobody asks for it (UNTRIED)
     domain_id: UUID | None
     smtp_user_id: UUID | None
     template_id: UUID | None

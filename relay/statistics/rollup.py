@@ -19,7 +19,18 @@ from django.utils import timezone
 
 from accounts.ids import first_id_at, time_of
 from events.feed import horizon
-from relay.statistics.folding import COUNTED, COUNTERS, EXAMPLES_MOST, FAILURES, Admitted, Group, Key, Tally, fold
+from relay.statistics.folding import (
+    COUNTED,
+    COUNTERS,
+    EXAMPLES_MOST,
+    FAILURES,
+    UNTRIED,
+    Admitted,
+    Group,
+    Key,
+    Tally,
+    fold,
+)
 from relay.statistics.latency import BOUNDS_MS
 from relay.statistics.models import Dimension, Failure, Progress, Rollup, Step
 from relay.statistics.providers import PROVIDERS
@@ -35,7 +46,8 @@ LONGEST_REST_S = 0.5
 # One pass over the log; of messages and of earlier events single rows, by index. A complaint follows a delivery, in which the
 # exchanger stands, and only a recipient's first one about a mail counts. What was scheduled has waited on purpose.
 _GROUPS = """
-    SELECT e.organization_id, e.type, e.reason, s.exchanger, lower(split_part(e.address, '@', -1)) AS destination,
+    SELECT e.organization_id, e.type, e.reason, s.exchanger,
+           CASE WHEN e.type = ANY(%(untried)s) THEN '' ELSE lower(split_part(e.address, '@', -1)) END AS destination,
            m.domain_id, m.smtp_user_id, m.template_id, coalesce(m.tags, '{}'), l.bucket, count(*),
            (array_agg(e.id ORDER BY e.id))[1],
            (array_agg(e.message_id ORDER BY e.id DESC) FILTER (WHERE e.type = ANY(%(failures)s)))[1:%(examples)s]
@@ -62,14 +74,17 @@ _PLANNING = "SELECT " + ", ".join(
     f"set_config('enable_{way}', 'off', true)" for way in ("hashjoin", "mergejoin", "seqscan")
 )
 
-_KEY = {"organization_id": "uuid", "dimension": "text", "step": "text", "starts_at": "timestamptz", "value": "text"}
+_KEY = {"organization_id": "uuid", "dimension": "text", "value": "text"}
+_STEPS = "step, starts_at"
+# Whatever is counted is so for its hour and for its day.
+_EACH_STEP = "(VALUES ('hour', %s::timestamptz), ('day', %s::timestamptz)) AS s (step, starts_at)"
 _ROLLUP_COLUMNS = {**_KEY, **dict.fromkeys(COUNTERS, "int")}
 _ADD_COUNTS = f"""
-    INSERT INTO statistics_rollup AS r ({", ".join(_ROLLUP_COLUMNS)}, latency)
-    SELECT {", ".join(_ROLLUP_COLUMNS)}, latency::int[]
+    INSERT INTO statistics_rollup AS r ({", ".join(_ROLLUP_COLUMNS)}, latency, {_STEPS})
+    SELECT {", ".join(_ROLLUP_COLUMNS)}, latency::int[], {_STEPS}
     FROM unnest({", ".join(f"%s::{type_}[]" for type_ in _ROLLUP_COLUMNS.values())}, %s::text[])
-        AS n ({", ".join(_ROLLUP_COLUMNS)}, latency)
-    ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET
+        AS n ({", ".join(_ROLLUP_COLUMNS)}, latency) CROSS JOIN {_EACH_STEP}
+    ON CONFLICT ({", ".join(_KEY)}, {_STEPS}) DO UPDATE SET
         {", ".join(f"{name} = r.{name} + excluded.{name}" for name in COUNTERS)},
         latency = CASE WHEN excluded.latency = '{{}}' THEN r.latency ELSE ARRAY(
             SELECT coalesce(one, 0) + coalesce(other, 0)
@@ -77,11 +92,12 @@ _ADD_COUNTS = f"""
 """  # noqa: S608
 _FAILURE_KEY = {**_KEY, "type": "text", "reason": "text"}
 _ADD_FAILURES = f"""
-    INSERT INTO statistics_failure AS f ({", ".join(_FAILURE_KEY)}, count, examples)
-    SELECT {", ".join(_FAILURE_KEY)}, count, examples::uuid[]
+    INSERT INTO statistics_failure AS f ({", ".join(_FAILURE_KEY)}, count, examples, {_STEPS})
+    SELECT {", ".join(_FAILURE_KEY)}, count, examples::uuid[], {_STEPS}
     FROM unnest({", ".join(f"%s::{type_}[]" for type_ in _FAILURE_KEY.values())}, %s::int[], %s::text[])
-        AS n ({", ".join(_FAILURE_KEY)}, count, examples)
-    ON CONFLICT ({", ".join(_FAILURE_KEY)}) DO UPDATE SET count = f.count + excluded.count, examples = (ARRAY(
+        AS n ({", ".join(_FAILURE_KEY)}, count, examples) CROSS JOIN {_EACH_STEP}
+    ON CONFLICT ({", ".join(_FAILURE_KEY)}, {_STEPS}) DO UPDATE SET
+        count = f.count + excluded.count, examples = (ARRAY(
         SELECT DISTINCT example FROM unnest(excluded.examples || f.examples) example ORDER BY example DESC))[1:{EXAMPLES_MOST}]
 """  # noqa: S608
 
@@ -179,7 +195,8 @@ def groups_between(cursor: Any, low: UUID, high: UUID) -> list[Group]:
     cursor.execute(
         _GROUPS,
         {
-            "low": low, "high": high, "counted": [str(one) for one in COUNTED], "failures": [str(one) for one in FAILURES],
+            "low": low, "high": high, "counted": [str(one) for one in COUNTED], "untried": [str(one) for one in UNTRIED],
+            "failures": [str(one) for one in FAILURES],
             "examples": EXAMPLES_MOST, "bounds": BOUNDS_MS,
         },
     )  # fmt: skip
@@ -219,30 +236,26 @@ def _write(cursor: Any, hour: datetime, low: UUID, high: UUID) -> None:
         return
     day = start_of(Step.DAY, hour)
     tallies = fold(groups, _admitted({group.organization_id for group in groups}, day))
-    rows = [
-        (key, step, starts_at, tally)
-        for step, starts_at in ((Step.HOUR.value, hour), (Step.DAY.value, day))
-        for key, tally in sorted(tallies.items())
-    ]
-    cursor.execute(_ADD_COUNTS, _columns(_count_rows(rows)))
+    rows = sorted(tallies.items(), key=lambda row: row[0])
+    cursor.execute(_ADD_COUNTS, [*_columns(_count_rows(rows)), hour, day])
     if failures := list(_failure_rows(rows)):
-        cursor.execute(_ADD_FAILURES, _columns(failures))
+        cursor.execute(_ADD_FAILURES, [*_columns(failures), hour, day])
 
 
-_Rows = Sequence[tuple[Key, str, datetime, Tally]]
+_Rows = Sequence[tuple[Key, Tally]]
 
 
 def _count_rows(rows: _Rows) -> Iterator[Sequence[Any]]:
-    for (organization, dimension, value), step, starts_at, tally in rows:
+    for (organization, dimension, value), tally in rows:
         counts = [tally.counts[name] for name in COUNTERS]
-        yield organization, dimension, step, starts_at, value, *counts, _array(tally.buckets)
+        yield organization, dimension, value, *counts, _array(tally.buckets)
 
 
 def _failure_rows(rows: _Rows) -> Iterator[Sequence[Any]]:
-    for (organization, dimension, value), step, starts_at, tally in rows:
+    for (organization, dimension, value), tally in rows:
         for (type_, reason), number in tally.failures.items():
             examples = _array(tally.examples[type_, reason])
-            yield organization, dimension, step, starts_at, value, type_, reason, number, examples
+            yield organization, dimension, value, type_, reason, number, examples
 
 
 def _columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
