@@ -12,7 +12,7 @@ from accounts.http import OrganizationRequest, member_required
 from accounts.permissions import Permission
 from relay.forms import SuppressionForm
 from relay.models import Message, Suppression
-from relay.suppressions import AddressRefused, reason_title, suppress, suppressions_page, unsuppress
+from relay.suppressions import AddressRefused, Filter, reason_title, suppress, suppressions_page, unsuppress
 from relay.views import page_key
 
 
@@ -21,7 +21,7 @@ def suppression_list(request: OrganizationRequest) -> HttpResponse:
     """The newest first; `?before=<id>` is the next page, `?q=` an address or a part of one."""
     search = request.GET.get("q", "").strip().replace("\0", "")[:254]
     before = page_key(request.GET.get("before", ""))
-    page = suppressions_page(request.organization, search=search, before=before)
+    page = suppressions_page(request.organization, Filter(search=search), before=before)
     # A suppression outlives the message whose bounce made it.
     kept = Message.objects.of(request.organization).in_bulk([one.message_id for one in page.rows if one.message_id])
     rows = [

@@ -8,6 +8,7 @@ from relay import (
     message_views,
     suppression_views,
     timeline_link_views,
+    unsubscribe_views,
     usage_views,
     views,
 )
@@ -53,6 +54,7 @@ urlpatterns = [
     path("timelines/<str:secret>/", timeline_link_views.shared_timeline, name="shared_timeline"),
     path("messages/<uuid:message_id>/<action:action>/", action_views.act_on_message, name="message_act"),
     path("domains/<uuid:domain_id>/health/", domain_health_views.domain_health_page, name="domain_health"),
+    path("u/<str:token>", unsubscribe_views.unsubscribe_page, name="unsubscribe"),
     path("suppressions/", suppression_views.suppression_list, name="suppressions"),
     path("suppressions/add/", suppression_views.suppression_add, name="suppression_add"),
     path("suppressions/<uuid:suppression_id>/remove/", suppression_views.suppression_remove, name="suppression_remove"),

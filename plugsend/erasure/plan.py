@@ -39,8 +39,12 @@ from relay.models import (
     Retention,
     SavedFilter,
     ScheduledMessage,
+    SoftBouncePardon,
+    SoftBounceRule,
     SourceAddress,
     Suppression,
+    SuppressionImport,
+    SuppressionImportPiece,
     Template,
     TemplateVersion,
     TimelineLink,
@@ -117,6 +121,10 @@ AFTER_MAIL = [
     Step(MessageExportPiece, f"export_id IN (SELECT id FROM relay_messageexport WHERE {OWN})"),  # noqa: S608
     Step(MessageExport),
     Step(SavedFilter),
+    Step(SuppressionImportPiece, f"import_of_id IN (SELECT id FROM relay_suppressionimport WHERE {OWN})"),  # noqa: S608
+    Step(SuppressionImport),
+    Step(SoftBouncePardon),
+    Step(SoftBounceRule),
     Step(Suppression),
     Step(TimelineLink),
     Step(TemplateVersion, f"template_id IN (SELECT id FROM relay_template WHERE {OWN})"),  # noqa: S608

@@ -28,6 +28,8 @@ from relay.submission.options import (
     METADATA_VALUE_LENGTH,
     MOST_TAGS,
     SOONEST_EXPIRY,
+    STREAM_RULE,
+    STREAM_WORD,
     TAG_WORD,
     is_metadata_key,
 )
@@ -40,6 +42,12 @@ SUBJECT_LENGTH, HEADER_LENGTH = 2000, 5000  # characters
 class TagWordField(serializers.RegexField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(rf"^{TAG_WORD}$", error_messages={"invalid": "Letters, digits, _ and - only."}, **kwargs)
+
+
+class StreamField(serializers.RegexField):
+    def __init__(self, **kwargs: Any) -> None:
+        said = f"{STREAM_RULE[:1].upper()}{STREAM_RULE[1:]}."
+        super().__init__(rf"^{STREAM_WORD}\Z", error_messages={"invalid": said}, **kwargs)
 
 
 class TagSerializer(StrictSerializer):
@@ -83,6 +91,10 @@ class SendEmailSerializer(StrictSerializer):
     metadata = serializers.DictField(
         child=StrictCharField(allow_blank=True, max_length=METADATA_VALUE_LENGTH), required=False
     )
+    stream = StreamField(
+        required=False,
+        help_text="The kind of mail, such as `news`: recipients can unsubscribe from it by one click, and get all other mail.",
+    )
     attachments = AttachmentsField(required=False)
     scheduled_at = SendAtField(required=False, allow_null=True)
     expires_in = SecondsField(
@@ -118,6 +130,11 @@ class SendEmailSerializer(StrictSerializer):
 
 class SentEmailSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
+    suppressed = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="Recipients who are on your suppression list: nothing is sent to them. Missing where there are none.",
+    )
 
 
 class RefusedOfBatchSerializer(serializers.Serializer[Any]):

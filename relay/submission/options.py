@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from accounts.catalogue import Refused
+from accounts.credentials import Credential
 from relay.delivery.retry import HORIZON
 from relay.submission.headers import OPTION_PREFIX, Parsed
 from relay.submission.send_at import KEYED_LATE, SLACK, read_send_at, scheduled_for
@@ -19,11 +20,15 @@ METADATA_KEYS = 50
 METADATA_KEY_LENGTH = 100
 METADATA_VALUE_LENGTH = 1000
 SOONEST_EXPIRY = timedelta(seconds=60)
+STREAM_WORD = r"[a-z0-9_-]{1,40}"
+STREAM_RULE = "write a word of at most 40 characters: a to z, digits, _ and -"
+NO_STREAM = "none"  # of a message, where its SMTP user has a stream
 TAG_WORD = r"[A-Za-z0-9_-]{1,256}"
 
 _KEY = re.compile(r"[!-~]{1,256}")
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _TEMPLATE = re.compile(r"[!-~]{1,60}")
+_STREAM = re.compile(STREAM_WORD)
 _TAG = re.compile(rf"({TAG_WORD})(?::({TAG_WORD}))?")
 
 
@@ -40,7 +45,8 @@ class Options:
     """What a submission asks for beside being sent. A tag is `name` or `name:value`.
 
     `expires`: when to give up, as a time or counted from when it is to be sent; None: after the usual horizon.
-    `send_at`: not before; None: at once.
+    `send_at`: not before; None: at once. `stream`: the kind of mail that its recipients may unsubscribe from; empty: the
+    credential's.
     """
 
     idempotency_key: str = ""
@@ -48,7 +54,13 @@ class Options:
     metadata: Mapping[str, str] = field(default_factory=dict)
     expires: timedelta | datetime | None = None
     send_at: datetime | None = None
+    stream: str = ""
     template: TemplateCall | None = None  # by which the desk is to fill in the message; REST's are filled in already
+
+    def stream_of(self, credential: Credential) -> str:
+        """Empty: none, and nobody can unsubscribe from it."""
+        stream = self.stream or credential.stream
+        return "" if stream == NO_STREAM else stream
 
     def scheduled_at(self, submitted_at: datetime) -> datetime | None:
         """None: at once. Raises `Refused` for a time in the past or too far ahead."""
@@ -94,6 +106,7 @@ def read_options(parsed: Parsed) -> Options:
         metadata=given.get("Metadata", {}),
         expires=given.get("Expires"),
         send_at=given.get("Send-At"),
+        stream=given.get("Stream", ""),
         template=TemplateCall(given["Template"], given.get("Variables", {})) if "Template" in given else None,
     )
 
@@ -169,6 +182,16 @@ def _variables(value: str) -> dict[str, Any]:
     return variables
 
 
+def _stream(value: str) -> str:
+    if not is_stream(value):
+        raise _malformed("Stream", STREAM_RULE)
+    return value
+
+
+def is_stream(word: str) -> bool:
+    return bool(_STREAM.fullmatch(word))
+
+
 def is_metadata_key(name: str) -> bool:
     return name.isprintable() and 1 <= len(name) <= METADATA_KEY_LENGTH
 
@@ -187,6 +210,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "Metadata": _metadata,
     "Expires": _expires,
     "Send-At": _send_at,
+    "Stream": _stream,
     "Template": _template,
     "Variables": _variables,
 }
