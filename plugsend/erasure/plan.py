@@ -39,6 +39,7 @@ from relay.models import (
     Retention,
     SavedFilter,
     ScheduledMessage,
+    SoftBounceMark,
     SoftBouncePardon,
     SoftBounceRule,
     SourceAddress,
@@ -151,7 +152,7 @@ ERASED: frozenset[type[Model]] = frozenset(step.model for step in STEPS)
 KEPT: frozenset[type[Model]] = frozenset(
     {
         User, User.groups.through, User.user_permissions.through, Plan, Erasure, ConnectKey, ExchangerGroup, IpPool,
-        SourceAddress, MtaStsPolicy, Progress,
+        SourceAddress, MtaStsPolicy, Progress, SoftBounceMark,
     }
 )  # fmt: skip
 # Django's and django-allauth's: about people, how they sign in, their sessions and the admin. People keep their accounts; these

@@ -24,7 +24,6 @@ from relay.models.mail import (
 from relay.models.suppressions import (
     NOTE_LENGTH,
     OPEN_IMPORTS,
-    STREAM_LENGTH,
     ImportState,
     SoftBounceMark,
     SoftBouncePardon,
@@ -40,7 +39,6 @@ __all__ = [
     "NOTE_LENGTH",
     "OPEN_EXPORTS",
     "OPEN_IMPORTS",
-    "STREAM_LENGTH",
     "Content",
     "Door",
     "ExchangerGroup",

@@ -9,8 +9,8 @@ from django.utils import timezone
 from accounts.ids import uuid7
 from accounts.row_security import CLOSED, Belonging, Through
 from accounts.scoping import OrganizationOwned, OrganizationQuerySet
+from domains.streams import STREAM_LENGTH
 
-STREAM_LENGTH = 40
 NOTE_LENGTH = 500
 
 

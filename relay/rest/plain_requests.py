@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from accounts.rest.fields import ADDRESS_LENGTH
+from domains.streams import is_stream
 from relay.rest.serializers import HEADER_LENGTH, MOST_TO, SUBJECT_LENGTH
 from relay.submission.options import (
     METADATA_KEYS,
@@ -17,7 +18,6 @@ from relay.submission.options import (
     MOST_TAGS,
     TAG_WORD,
     is_metadata_key,
-    is_stream,
 )
 
 _TAG_WORD = re.compile(TAG_WORD)

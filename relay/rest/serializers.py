@@ -19,6 +19,7 @@ from accounts.rest.fields import (
     StrictCharField,
     StrictSerializer,
 )
+from domains.rest.stream_field import StreamField
 from relay.delivery.retry import HORIZON
 from relay.rest.attachment_fields import AttachmentsField
 from relay.rest.template_serializers import TemplateOfEmailSerializer
@@ -28,8 +29,6 @@ from relay.submission.options import (
     METADATA_VALUE_LENGTH,
     MOST_TAGS,
     SOONEST_EXPIRY,
-    STREAM_RULE,
-    STREAM_WORD,
     TAG_WORD,
     is_metadata_key,
 )
@@ -42,12 +41,6 @@ SUBJECT_LENGTH, HEADER_LENGTH = 2000, 5000  # characters
 class TagWordField(serializers.RegexField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(rf"^{TAG_WORD}$", error_messages={"invalid": "Letters, digits, _ and - only."}, **kwargs)
-
-
-class StreamField(serializers.RegexField):
-    def __init__(self, **kwargs: Any) -> None:
-        said = f"{STREAM_RULE[:1].upper()}{STREAM_RULE[1:]}."
-        super().__init__(rf"^{STREAM_WORD}\Z", error_messages={"invalid": said}, **kwargs)
 
 
 class TagSerializer(StrictSerializer):

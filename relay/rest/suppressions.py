@@ -24,8 +24,8 @@ from accounts.rest.fields import (
 )
 from accounts.rest.idempotency import idempotent
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
+from domains.rest.stream_field import StreamField
 from relay.models import NOTE_LENGTH, Suppression
-from relay.rest.serializers import StreamField
 from relay.search import SEARCH_S, TookTooLong, within
 from relay.suppressions import (
     ORIGINS,
@@ -188,8 +188,8 @@ class SuppressionsView(APIView):
             with within(SEARCH_S) as check:
                 check()
                 rows, has_more = page.cut(found)
-        except TookTooLong as error:
-            raise Refused("search_too_slow", seconds=int(SEARCH_S)) from error
+        except TookTooLong:
+            raise Refused("search_took_too_long", seconds=f"{SEARCH_S:.0f}") from None
         return Response(list_answer(SuppressionSerializer(rows, many=True).data, has_more=has_more))
 
     @extend_schema(

@@ -11,6 +11,7 @@ from typing import Any
 
 from accounts.catalogue import Refused
 from accounts.credentials import Credential
+from domains.streams import NO_STREAM, STREAM_RULE, is_stream
 from relay.delivery.retry import HORIZON
 from relay.submission.headers import OPTION_PREFIX, Parsed
 from relay.submission.send_at import KEYED_LATE, SLACK, read_send_at, scheduled_for
@@ -20,15 +21,11 @@ METADATA_KEYS = 50
 METADATA_KEY_LENGTH = 100
 METADATA_VALUE_LENGTH = 1000
 SOONEST_EXPIRY = timedelta(seconds=60)
-STREAM_WORD = r"[a-z0-9_-]{1,40}"
-STREAM_RULE = "write a word of at most 40 characters: a to z, digits, _ and -"
-NO_STREAM = "none"  # of a message, where its SMTP user has a stream
 TAG_WORD = r"[A-Za-z0-9_-]{1,256}"
 
 _KEY = re.compile(r"[!-~]{1,256}")
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _TEMPLATE = re.compile(r"[!-~]{1,60}")
-_STREAM = re.compile(STREAM_WORD)
 _TAG = re.compile(rf"({TAG_WORD})(?::({TAG_WORD}))?")
 
 
@@ -186,10 +183,6 @@ def _stream(value: str) -> str:
     if not is_stream(value):
         raise _malformed("Stream", STREAM_RULE)
     return value
-
-
-def is_stream(word: str) -> bool:
-    return bool(_STREAM.fullmatch(word))
 
 
 def is_metadata_key(name: str) -> bool:
