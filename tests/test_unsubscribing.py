@@ -62,7 +62,7 @@ def arrived(organization: Organization, settings: Settings, *mails: tuple[tuple[
                 while engine.held or await Recipient.objects.filter(state="submitted").aexists():
                     await asyncio.sleep(0.01)
             await engine.stop(5)
-            messages = peer.messages
+            messages = [message.removesuffix(b".\r\n") for message in peer.messages]
         await desk.close()
         return messages
 
