@@ -31,7 +31,7 @@ from relay.upkeep import alone
 logger = logging.getLogger(__name__)
 
 LOCK = 7251
-MOST_BYTES = 64 * 1024 * 1024
+MOST_BYTES = 40 * 1024 * 1024
 MOST_LINES = 1_000_000
 LINE_BYTES = 4096
 PIECE_LINES = 2000
@@ -83,7 +83,7 @@ class Reader:
     def read(self, line: str) -> Line:
         """Raises ValueError, which says why it is refused."""
         if not self.columns:
-            return self._line({"email": line.strip().strip('"').rstrip(",;")})
+            return self._line({"email": line.strip().rstrip(",; \t").strip('"')})
         try:
             [values] = csv.reader([line], strict=True)
         except (csv.Error, ValueError):

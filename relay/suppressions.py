@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 from django.db import transaction
@@ -21,6 +22,7 @@ from accounts.audit import note as audited
 from accounts.ids import first_id_at
 from accounts.models import Organization
 from accounts.scoping import OrganizationQuerySet
+from domains.streams import is_stream
 from events.reasons import REASONS
 from relay.models import NOTE_LENGTH, Recipient, SoftBouncePardon, Suppression
 from relay.search import SEARCH_S, within
@@ -35,6 +37,7 @@ TITLES = {
     SOFT_BOUNCES: "Bounced again and again",
 }
 _NOT_BOUNCES = {MANUAL, COMPLAINT, UNSUBSCRIBE}
+ALL_MAIL = "all-mail*"  # in place of a stream, of which it is none
 PAGE_SIZE = 50
 AROUND = timedelta(seconds=60)
 
@@ -187,6 +190,54 @@ class Filter:
 
     def __bool__(self) -> bool:
         return self != Filter()
+
+    @classmethod
+    def parse(cls, query: str) -> Filter:
+        """As in the list's address; what is not understood does not narrow."""
+        given = {name: value.replace("\0", "").strip() for name, value in parse_qsl(query)}
+        since, until = _day(given.get("since", "")), _day(given.get("until", ""))
+        origin, stream = given.get("origin", ""), given.get("stream", "")
+        return cls(
+            search=given.get("q", "")[:254],
+            origin=origin if origin in ORIGINS else "",
+            stream="" if stream == ALL_MAIL else stream if is_stream(stream) else None,
+            since=since,
+            until=until + timedelta(days=1) if until else None,
+        )
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What stands in the list's address and in its fields; `until` names the last day."""
+        last = self.until - timedelta(days=1) if self.until else None
+        return {
+            "q": self.search,
+            "origin": self.origin,
+            "stream": ALL_MAIL if self.stream == "" else self.stream or "",
+            "since": f"{self.since:%Y-%m-%d}" if self.since else "",
+            "until": f"{last:%Y-%m-%d}" if last else "",
+        }
+
+    @property
+    def query(self) -> str:
+        return urlencode({name: value for name, value in self.values.items() if value})
+
+    @property
+    def in_a_sentence(self) -> str:
+        words = {
+            "q": "“{}”",
+            "origin": "made by {}",
+            "stream": "stream {}",
+            "since": "from {} on",
+            "until": "until {}",
+        }
+        return ", ".join(words[name].format(value) for name, value in self.values.items() if value)
+
+
+def _day(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def suppressions_page(

@@ -121,18 +121,18 @@ def test_smtp_says_how_many_and_users_have_a_stream(domain: SendingDomain, tmp_p
         _, reply = client.data(f"From: news@acme.test\r\nSubject: Hi\r\n{option}\r\nHello\r\n")
         return reply.decode().partition("queued as ")[2][36:]
 
-    with running_door(Certificate(*map(str, self_signed(tmp_path, "mail.here.test")))) as door:
-        with smtplib.SMTP("127.0.0.1", door.port, timeout=20) as client:
-            client.starttls(context=ssl._create_unverified_context())
-            client.login("news@acme.test", new.secret)
-            three = ["gone@b.test", "tired@b.test", "fine@b.test"]
-            assert said(client, ["fine@b.test"]) == ""
-            assert said(client, three) == "; not sent to 2 of 3 recipients, on your suppression list"
-            assert said(client, three, "X-PlugSend-Stream: none\r\n").startswith("; not sent to 1 of 3")
-            assert said(client, three, "X-PlugSend-Stream: codes\r\n").startswith("; not sent to 1 of 3")
-            keyed = "X-PlugSend-Idempotency-Key: one\r\n"
-            only = "; its recipient is on your suppression list, nothing is sent"
-            assert [said(client, ["tired@b.test"], keyed) for _ in range(2)] == [only, only]
+    certificate = Certificate(*map(str, self_signed(tmp_path, "mail.here.test")))
+    with running_door(certificate) as door, smtplib.SMTP("127.0.0.1", door.port, timeout=20) as client:
+        client.starttls(context=ssl._create_unverified_context())
+        client.login("news@acme.test", new.secret)
+        three = ["gone@b.test", "tired@b.test", "fine@b.test"]
+        assert said(client, ["fine@b.test"]) == ""
+        assert said(client, three) == "; not sent to 2 of 3 recipients, on your suppression list"
+        assert said(client, three, "X-PlugSend-Stream: none\r\n").startswith("; not sent to 1 of 3")
+        assert said(client, three, "X-PlugSend-Stream: codes\r\n").startswith("; not sent to 1 of 3")
+        keyed = "X-PlugSend-Idempotency-Key: one\r\n"
+        only = "; its recipient is on your suppression list, nothing is sent"
+        assert [said(client, ["tired@b.test"], keyed) for _ in range(2)] == [only, only]
     streams = list(Message.objects.order_by("id").values_list("stream", flat=True))
     assert streams == ["news", "news", "", "codes", "news"]
 
