@@ -169,6 +169,7 @@ def told(
                 "transcript": _without_secret(event.transcript, event.detail) if to_stranger else event.transcript,
                 "reason": REASONS.get(event.reason),
                 "bounce_kind": bounce_kind(event.type, event.reason),
+                "why_suppressed": reason_title(event.detail.get("suppression", {}).get("reason", "")),
                 "phases": phases(event.detail.get("phases_ms") or {}, event.detail.get("duration_ms")),
             }
             for event in timeline.events

@@ -54,6 +54,13 @@ COMMIT_TIMEOUT_S = 30
 KEY_PAUSES_S = (0.005, 0.01, 0.02, 0.04, *[0.1] * 9)
 SELDOM_S = 0.005  # between one commit and the next
 COPIED_OCTETS = 256 * 1024  # contents of a batch from which COPY is cheaper
+# The same few statements over and over: planning one costs more than running it, and suppressions go by index at any size.
+PLANNING = (
+    "plan_cache_mode = force_generic_plan",
+    "enable_seqscan = off",
+    "enable_hashjoin = off",
+    "enable_mergejoin = off",
+)
 TAKEN_BACK = (CheckViolation, DeadlockDetected)  # a share by another process, or one of those being taken
 UNFIT = (psycopg.DataError, ValueError)  # a value that PostgreSQL or psycopg cannot take
 
@@ -107,12 +114,11 @@ _RECIPIENTS = Sought(
     "recipients",
     _RECIPIENT_COLUMNS | {"suppressible": "text", "stream": "text", "event_id": "uuid"},
     query="""
-        SELECT r.*, s.id AS suppression_id,
-               jsonb_build_object('id', s.id, 'reason', s.reason, 'stream', s.stream, 'since', s.created_at) AS suppression
+        SELECT r.*, s.id AS suppression_id, s.reason AS why, s.stream AS whose, s.created_at AS since
         FROM {rows} LEFT JOIN LATERAL (
             SELECT id, reason, stream, created_at FROM relay_suppression
             WHERE organization_id = r.organization_id AND address = r.suppressible AND stream IN ('', r.stream)
-            ORDER BY stream LIMIT 1) s ON true""",
+            LIMIT 1) s ON true""",
     insert_of=f"""
         INSERT INTO relay_recipient ({", ".join(_RECIPIENT_COLUMNS)})
         SELECT {
@@ -126,7 +132,9 @@ _EVENTS = replace(
     event_log.TABLE,
     further="""
         SELECT event_id, organization_id, message_id, id, address, 'suppressed', state_at, 0, 'suppressed',
-               jsonb_build_object('suppression', suppression), '' FROM recipients WHERE suppression_id IS NOT NULL""",
+               jsonb_build_object('suppression', jsonb_build_object(
+                   'id', suppression_id, 'reason', why, 'stream', whose, 'since', since)), ''
+        FROM recipients WHERE suppression_id IS NOT NULL""",
 )
 _SUPPRESSED = "SELECT message_id, address FROM recipients WHERE suppression_id IS NOT NULL"
 _SUPPRESSED_AND_NUDGE = f"{_SUPPRESSED} UNION ALL SELECT NULL, NULL FROM ({NUDGE}) n"  # noqa: S608
@@ -223,6 +231,8 @@ class Intake:
     async def _connect(self) -> AsyncConnection:
         connection = await AsyncConnection.connect(self._database_url, connect_timeout=5, autocommit=True)
         await connection.execute(f"SET idle_in_transaction_session_timeout = '{HELD_COUNTERS_S}s'")
+        for setting in PLANNING:
+            await connection.execute(f"SET {setting}")
         return connection
 
     async def _commit_batch(
