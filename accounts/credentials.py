@@ -56,6 +56,7 @@ class Credential:
     # Of the SMTP user whose key it is:
     user_name: str = ""
     is_disabled: bool = False
+    stream: str = ""  # of what names none
     allowances: tuple[Allowance, ...] = ()  # what its messages are counted against; the organization's last
 
     is_authenticated = True  # what DRF asks of a request's user

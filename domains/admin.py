@@ -83,6 +83,6 @@ class SmtpUserAdmin(ReadOnlyAdmin):
     list_select_related = ["organization", "domain"]
     search_fields = ["address", "organization__name", "id__exact"]
     fields = ["address", "organization", "domain", "created_at", "disabled_at", "hourly_limit", "daily_limit",
-              "allowed_networks"]  # fmt: skip
+              "allowed_networks", "stream"]  # fmt: skip
     ordering = ["-created_at"]
     show_full_result_count = False

@@ -12,6 +12,7 @@ from accounts.models import Organization, Scope
 from domains.cidr import MOST_NETWORKS, read_network
 from domains.models import DomainStatus, SendingDomain
 from domains.smtp_users import MOST_MESSAGES, Limits
+from domains.streams import STREAM_RULE, STREAM_WORD
 
 
 class DomainForm(forms.Form):
@@ -118,7 +119,15 @@ class LimitsForm(NetworksForm):
     daily_limit = forms.IntegerField(
         label="Messages a day (UTC)", min_value=1, max_value=MOST_MESSAGES, required=False, help_text="Empty: no limit."
     )
-    field_order = ("hourly_limit", "daily_limit", "allowed_networks")
+    stream = forms.RegexField(
+        rf"^{STREAM_WORD}$",
+        required=False,
+        help_text="A word such as news, for mail that people may have had enough of: they can unsubscribe from it by one "
+        "click, and your other mail still reaches them. Empty for receipts, codes and the like.",
+        error_messages={"invalid": f"{STREAM_RULE[:1].upper()}{STREAM_RULE[1:]}."},
+        widget=forms.TextInput(attrs={"placeholder": "news", "autocapitalize": "none", "autocomplete": "off"}),
+    )
+    field_order = ("hourly_limit", "daily_limit", "allowed_networks", "stream")
 
     def limits(self) -> Limits:
         data = self.cleaned_data
@@ -126,6 +135,7 @@ class LimitsForm(NetworksForm):
             hourly_limit=data["hourly_limit"],
             daily_limit=data["daily_limit"],
             allowed_networks=data["allowed_networks"],
+            stream=data["stream"],
         )
 
 

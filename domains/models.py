@@ -213,6 +213,9 @@ class SmtpUser(OrganizationOwned):
         models.CharField(max_length=43), default=list, blank=True,
         help_text="From where it may sign in, in CIDR notation; empty: from anywhere.",
     )  # fmt: skip
+    stream = models.CharField(
+        max_length=40, blank=True, db_default="", help_text="Of its mail that names none; empty: none."
+    )
 
     class Meta(OrganizationOwned.Meta):
         verbose_name = "SMTP user"

@@ -75,11 +75,12 @@ def smtp_user_limits(request: OrganizationRequest, smtp_user_id: UUID) -> HttpRe
         "hourly_limit": smtp_user.hourly_limit,
         "daily_limit": smtp_user.daily_limit,
         "allowed_networks": "\n".join(smtp_user.allowed_networks),
+        "stream": smtp_user.stream,
     }
     form = LimitsForm(_posted(request), initial=initial)
     if request.method == "POST" and form.is_valid():
         smtp_users.change_smtp_user(smtp_user, form.limits(), by=actor_of(request))
-        messages.success(request, f"The limits of {smtp_user.address} are in effect within 5 seconds.")
+        messages.success(request, f"The settings of {smtp_user.address} are in effect within 5 seconds.")
         return redirect("smtp_user", smtp_user.pk)
     return render(request, "smtp_users/limits.html", {"smtp_user": smtp_user, "form": form})
 

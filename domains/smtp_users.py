@@ -40,12 +40,14 @@ class NewSmtpUser:
 class Limits(TypedDict, total=False):
     """Messages in each hour and day (UTC), and from where it may be used (CIDR). None or nothing: no limit, from anywhere.
 
-    Networks are in their one form (`domains.cidr`). What is not given stays as it is.
+    Networks are in their one form (`domains.cidr`). `stream`: of mail that names none; empty: none. What is not given stays as
+    it is.
     """
 
     hourly_limit: int | None
     daily_limit: int | None
     allowed_networks: list[str]
+    stream: str
 
 
 def with_keys(users: OrganizationQuerySet[SmtpUser]) -> OrganizationQuerySet[SmtpUser]:

@@ -40,6 +40,15 @@ class Dkim(TypedDict):
     selectors: list[str]  # of all of them; not in events of before there could be more than one
 
 
+class SuppressionFact(TypedDict):
+    """Because of which a message was not sent, as it was then."""
+
+    id: str
+    reason: str  # relay.suppressions.reason_title
+    stream: str  # empty: all mail
+    since: str  # ISO 8601
+
+
 class Detail(TypedDict, total=False):
     """The raw facts beside an event; durations in milliseconds."""
 
@@ -55,6 +64,9 @@ class Detail(TypedDict, total=False):
     return_path: str
     door: str
     client: str
+    suppression: SuppressionFact
+    stream: str  # that was unsubscribed from
+    how: str  # one_click, page or mail
     by: str  # who asked for it: a person's address, an API key's name, or: operator
 
 

@@ -25,11 +25,13 @@ class Table:
     """`columns`: name and PostgreSQL's name of the type, in the order of the rows' values.
 
     `is_read_by_id`: a feed follows the rows by their `id`, the first column (`events.margin`); their ids were made in order.
+    `further`: a SELECT of more rows, in that order after those that are given, from what the same statement has `Sought`.
     """
 
     name: str
     columns: Mapping[str, str]
     is_read_by_id: bool = False
+    further: str = ""
 
     @property
     def copy(self) -> str:
@@ -38,18 +40,14 @@ class Table:
     @property
     def insert(self) -> str:
         if self.is_read_by_id:
-            values = ", ".join(f"%s::{type_}" for type_ in self.columns.values())
-            return (
-                f"INSERT INTO {self._target} SELECT {self._values('%s')} FROM (VALUES ({values})) AS r ({self._names})"  # noqa: S608
-            )
+            source = self._source(f"(VALUES ({self._typed_values}))")
+            return f"INSERT INTO {self._target} SELECT {self._values('%s')} FROM {source}"  # noqa: S608
         return f"INSERT INTO {self._target} VALUES ({', '.join(['%s'] * len(self.columns))})"  # noqa: S608
 
     @property
     def insert_many(self) -> str:
         """Takes an array for each column."""
-        # %b: binary, several times cheaper. An array of arrays must be rectangular in PostgreSQL: those travel as text.
-        sources = ", ".join(f"%b::{'text' if type_ == TEXTS else type_}[]" for type_ in self.columns.values())
-        return f"INSERT INTO {self._target} SELECT {self._values('%b')} FROM unnest({sources}) AS r ({self._names})"  # noqa: S608
+        return f"INSERT INTO {self._target} SELECT {self._values('%b')} FROM {self._source(f'unnest({self._arrays})')}"  # noqa: S608
 
     def head(self, rows: Sequence[Row]) -> list[object]:
         """Parameters in front of those of the rows."""
@@ -61,6 +59,19 @@ class Table:
             values[0] = lifted(values[0], f"{parameter}::timestamptz")
         return ", ".join(values)
 
+    def _source(self, rows: str) -> str:
+        given = f"{rows} AS r ({self._names})"
+        return f"(SELECT * FROM {given} UNION ALL {self.further}) AS r ({self._names})" if self.further else given  # noqa: S608
+
+    @property
+    def _typed_values(self) -> str:
+        return ", ".join(f"%s::{type_}" for type_ in self.columns.values())
+
+    @property
+    def _arrays(self) -> str:
+        # %b: binary, several times cheaper. An array of arrays must be rectangular in PostgreSQL: those travel as text.
+        return ", ".join(f"%b::{'text' if type_ == TEXTS else type_}[]" for type_ in self.columns.values())
+
     @property
     def _names(self) -> str:
         return ", ".join(self.columns)
@@ -68,6 +79,25 @@ class Table:
     @property
     def _target(self) -> str:
         return f"{self.name} ({self._names})"
+
+
+@dataclass(frozen=True, eq=False)
+class Sought(Table):
+    """Rows `r` beside which more is looked up before they go into a table: by the name of `query`, which reads them.
+
+    `insert_of`: the INSERT that takes them from there.
+    """
+
+    query: str = ""  # a SELECT from {rows}
+    insert_of: str = ""
+
+    @property
+    def insert(self) -> str:
+        return self.query.format(rows=self._source(f"(VALUES ({self._typed_values}))"))
+
+    @property
+    def insert_many(self) -> str:
+        return self.query.format(rows=self._source(f"unnest({self._arrays})"))
 
 
 Row = Sequence[object]
@@ -86,7 +116,7 @@ async def copy_rows(cursor: AsyncCursor[Any], table: Table, rows: Sequence[Row])
 async def insert_rows(cursor: AsyncCursor[Any], *groups: Rows, then: str = "", terms: Sequence[object] = ()) -> None:
     """All of them or none: one statement, which is a transaction by itself where the caller has none.
 
-    `then`: a SELECT, with its `terms`, to be run in the same statement.
+    `then`: a SELECT, with its `terms`, to be run in the same statement; its rows are for the caller to fetch.
     """
     groups = tuple((table, rows) for table, rows in groups if rows)
     if not groups:
@@ -113,7 +143,15 @@ def _as_text(texts: Any) -> str:
 
 @lru_cache(maxsize=32)
 def _statement(tables: tuple[Table, ...], then: str, *, is_many: bool) -> str:
-    inserts = [table.insert_many if is_many else table.insert for table in tables]
-    *others, last = [*inserts, then] if then else inserts
-    parts = ", ".join(f"t{number} AS ({insert})" for number, insert in enumerate(others))
-    return f"WITH {parts} {last}" if parts else last
+    parts: list[tuple[str, str]] = []
+    stored: list[tuple[str, str]] = []
+    for number, table in enumerate(tables):
+        statement = table.insert_many if is_many else table.insert
+        if isinstance(table, Sought):
+            parts.append((f"{table.name} AS MATERIALIZED", statement))
+            stored.append((f"i{number} AS", table.insert_of))
+        else:
+            parts.append((f"t{number} AS", statement))
+    *others, (_, last) = [*parts, *stored, *([("", then)] if then else [])]
+    with_them = ", ".join(f"{name} ({statement})" for name, statement in others)
+    return f"WITH {with_them} {last}" if others else last

@@ -1,4 +1,4 @@
-"""The rows of an export of messages, one for each recipient: CSV for spreadsheets (RFC 4180), JSON lines for programs."""
+"""The rows of an export, one for each recipient or suppression: CSV for spreadsheets (RFC 4180), JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,29 @@ from accounts.audit_export import safe_cell
 from accounts.models import ApiKey, Organization
 from domains.models import SendingDomain, SmtpUser
 from events.reasons import REASONS
-from relay.models import Message, MessageExport, MessageExportPiece, Recipient
+from relay.models import ExportKind, Message, MessageExport, MessageExportPiece, Recipient, Suppression
 
 COLUMNS = [
     "id", "submitted_at", "recipient", "state", "state_at", "reason", "reason_in_words", "attempts", "last_reply", "from",
     "envelope_sender", "subject", "message_id", "tags", "metadata", "scheduled_at", "size_bytes", "door", "domain", "smtp_user",
     "api_key", "recipient_id",
 ]  # fmt: skip
+# In words that an import takes again (relay.importing).
+SUPPRESSION_COLUMNS = ["email", "stream", "reason", "note", "created_at", "source_id", "reply", "added_by", "id"]
 _NAMES_KEPT = 10_000
 
 
-def header_of(format_: str) -> str:
-    return _csv_line(COLUMNS) if format_ == "csv" else ""
+def header_of(kind: str, format_: str) -> str:
+    columns = SUPPRESSION_COLUMNS if kind == ExportKind.SUPPRESSIONS else COLUMNS
+    return _csv_line(columns) if format_ == "csv" else ""
+
+
+def suppression_row(one: Suppression, format_: str) -> str:
+    values = [
+        one.address, one.stream, one.reason, one.note, one.created_at, one.message_id, one.reply or None, one.added_by or None,
+        one.pk,
+    ]  # fmt: skip
+    return _row(SUPPRESSION_COLUMNS, values, format_)
 
 
 class Names:
@@ -57,10 +68,7 @@ class Names:
             message.scheduled_at, message.size_bytes, message.door, self._named(message.domain_id),
             self._named(message.smtp_user_id), self._named(message.api_key_id), recipient.pk,
         ]  # fmt: skip
-        if format_ == "csv":
-            return _csv_line([safe_cell(_cell(value)) for value in values])
-        plain = {name: _plain(value) for name, value in zip(COLUMNS, values, strict=True)}
-        return json.dumps(plain, ensure_ascii=False) + "\n"
+        return _row(COLUMNS, values, format_)
 
     def _named(self, identifier: UUID | None) -> str | None:
         return self._names.get(identifier) or None if identifier else None
@@ -87,6 +95,13 @@ class Writer:
         self._export.pieces_written += 1
         self._export.size_bytes += len(self._waiting)
         self._waiting.clear()
+
+
+def _row(columns: Sequence[str], values: Sequence[Any], format_: str) -> str:
+    if format_ == "csv":
+        return _csv_line([safe_cell(_cell(value)) for value in values])
+    plain = {name: _plain(value) for name, value in zip(columns, values, strict=True)}
+    return json.dumps(plain, ensure_ascii=False) + "\n"
 
 
 def _csv_line(values: Sequence[str]) -> str:

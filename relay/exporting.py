@@ -1,4 +1,4 @@
-"""What a filter of the message list finds, as a file: made in the background, a row for each recipient.
+"""What a filter of the message list finds, as a file: made in the background, a row for each recipient. Suppressions likewise.
 
 The file is kept in pieces in the database, for web server and worker may be on different machines. What is written and how far
 it has come stand in one transaction, so that whoever goes on, after a crash or when another export has had its turn, begins
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,11 +23,12 @@ from accounts.audit import SYSTEM, Actor, note
 from accounts.ids import time_of, uuid7
 from accounts.models import Organization
 from relay.asked import Asked, in_a_sentence
-from relay.export_rows import Names, Writer, header_of
+from relay.export_rows import Names, Writer, header_of, suppression_row
 from relay.finding import sought_of
-from relay.models import OPEN_EXPORTS, ExportState, Message, MessageExport, MessageExportPiece
+from relay.models import OPEN_EXPORTS, ExportKind, ExportState, Message, MessageExport, MessageExportPiece, Suppression
 from relay.retention import days_kept
 from relay.search import Sought, Span, recipients_meant, span_of, sweep
+from relay.suppressions import Filter, suppressions_like
 from relay.upkeep import alone
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ LOCK = 7212
 KEPT_DAYS = 7
 MOST_BYTES = 1 << 30
 PIECE_BYTES = 512 * 1024
+ROWS_AT_ONCE = 1000  # suppressions
 TURN_S = 2.0  # of one export, where several want theirs
 LONGEST_REST_S = 0.2
 TRIES = 5
@@ -48,12 +51,25 @@ class OneAtATime(Exception):
 
 def request_export(organization: Organization, asked: Asked, format_: str, *, by: Actor = SYSTEM) -> MessageExport:
     """Raises OneAtATime."""
+    return _request(organization, ExportKind.MESSAGES, asked.query, in_a_sentence(asked.values), format_, by)
+
+
+def request_suppression_export(
+    organization: Organization, wanted: Filter, format_: str, *, by: Actor = SYSTEM
+) -> MessageExport:
+    """Raises OneAtATime."""
+    return _request(organization, ExportKind.SUPPRESSIONS, wanted.query, wanted.in_a_sentence, format_, by)
+
+
+def _request(
+    organization: Organization, kind: ExportKind, query: str, in_words: str, format_: str, by: Actor
+) -> MessageExport:
     try:
         with transaction.atomic():
             export = MessageExport.objects.create(
-                organization=organization, query=asked.query, format=format_, until=uuid7(), requested_by=by.name
+                organization=organization, kind=kind, query=query, format=format_, until=uuid7(), requested_by=by.name
             )
-            after = {"filter": in_a_sentence(asked.values), "format": format_}
+            after = {"filter": in_words, "format": format_}
             note(by, "message_export.requested", export, organization_id=organization.pk, after=after)
             transaction.on_commit(_tell_a_worker, robust=True)
     except IntegrityError as error:
@@ -154,31 +170,49 @@ def _open(export: MessageExport) -> Any:
 
 def _go_on(export: MessageExport, until: float) -> None:
     organization = export.organization
+    if export.kind == ExportKind.SUPPRESSIONS:
+        _go_on_with_suppressions(export, until)
+        return
     sought = sought_of(organization, Asked.parse(export.query), now=export.created_at)
-    if export.since is None and not _begin(export, sought):
+    if export.since is None and not _begin(export, span_of(organization, sought.messages, export.until)):
         return
     names = Names(organization)
     assert export.since is not None
     assert export.position is not None
     span = Span(export.since, export.position)
     if span.is_empty:
-        _step(export, sought, names, [], span.low)
+        _step(export, partial(_write_messages, sought, names, []), span.low)
         return
     for messages, seen in sweep(organization, sought, span):
         began = time.monotonic()
-        if not _step(export, sought, names, messages, seen) or time.monotonic() >= until:
+        if not _step(export, partial(_write_messages, sought, names, messages), seen) or time.monotonic() >= until:
             return
         time.sleep(min(time.monotonic() - began, LONGEST_REST_S))
 
 
-def _begin(export: MessageExport, sought: Sought) -> bool:
-    span = span_of(export.organization, sought.messages, export.until)
+def _go_on_with_suppressions(export: MessageExport, until: float) -> None:
+    found = suppressions_like(export.organization, Filter.parse(export.query))
+    if export.since is None:
+        first = Suppression.objects.of(export.organization).order_by("id").values_list("pk", flat=True).first()
+        if not _begin(export, Span(first or export.until, export.until)):
+            return
+    while True:
+        began = time.monotonic()
+        rows = list(found.filter(pk__gte=export.since, pk__lt=export.position).order_by("-pk")[:ROWS_AT_ONCE])
+        assert export.since is not None
+        seen = rows[-1].pk if len(rows) == ROWS_AT_ONCE else export.since
+        if not _step(export, partial(_write_suppressions, rows), seen) or time.monotonic() >= until:
+            return
+        time.sleep(min(time.monotonic() - began, LONGEST_REST_S))
+
+
+def _begin(export: MessageExport, span: Span) -> bool:
     with transaction.atomic():
         current = _open(export).select_for_update().first()
         if current is None or current.since is not None:
             return False
         writer = Writer(current, PIECE_BYTES)
-        writer.write(header_of(current.format))
+        writer.write(header_of(current.kind, current.format))
         writer.flush()
         current.state, current.since, current.until, current.position = (
             ExportState.RUNNING,
@@ -191,22 +225,13 @@ def _begin(export: MessageExport, sought: Sought) -> bool:
     return True
 
 
-def _step(export: MessageExport, sought: Sought, names: Names, messages: list[Message], seen: UUID) -> bool:
+def _step(export: MessageExport, write: Callable[[MessageExport], None], seen: UUID) -> bool:
     """Writes what was found, and that all down to `seen` is done. Returns whether to go on."""
     with transaction.atomic():
         current = _open(export).select_for_update().first()
         if current is None or current.position != export.position:
             return False  # cancelled, or somebody else has gone on
-        if messages:
-            writer = Writer(current, PIECE_BYTES)
-            by_id = {message.pk: message for message in messages}
-            names.learn(messages)
-            meant = recipients_meant(export.organization, sought.recipients, list(by_id))
-            for recipient in meant.order_by("-message_id", "id").iterator(chunk_size=1000):
-                writer.write(names.row(by_id[recipient.message_id], recipient, current.format))
-                current.rows += 1
-            writer.flush()
-        current.messages += len(messages)
+        write(current)
         current.position, current.failures = seen, 0
         assert current.since is not None
         current.is_cut = current.size_bytes >= MOST_BYTES and seen > current.since
@@ -219,6 +244,27 @@ def _step(export: MessageExport, sought: Sought, names: Names, messages: list[Me
             current.save()
     export.position = seen
     return not is_over
+
+
+def _write_messages(sought: Sought, names: Names, messages: list[Message], export: MessageExport) -> None:
+    if messages:
+        writer = Writer(export, PIECE_BYTES)
+        by_id = {message.pk: message for message in messages}
+        names.learn(messages)
+        meant = recipients_meant(export.organization, sought.recipients, list(by_id))
+        for recipient in meant.order_by("-message_id", "id").iterator(chunk_size=1000):
+            writer.write(names.row(by_id[recipient.message_id], recipient, export.format))
+            export.rows += 1
+        writer.flush()
+    export.messages += len(messages)
+
+
+def _write_suppressions(suppressions: list[Suppression], export: MessageExport) -> None:
+    writer = Writer(export, PIECE_BYTES)
+    for suppression in suppressions:
+        writer.write(suppression_row(suppression, export.format))
+    export.rows += len(suppressions)
+    writer.flush()
 
 
 def _give_up(export: MessageExport) -> None:

@@ -16,8 +16,9 @@ from accounts.http import OrganizationRequest, member_required
 from accounts.permissions import Permission
 from relay.asked import Asked, in_a_sentence
 from relay.exporting import FORMATS, OneAtATime, end_export, pieces_of, progress_of, request_export
-from relay.models import ExportState, MessageExport
+from relay.models import ExportKind, ExportState, MessageExport
 from relay.saved_filters import NotSaved, remove_filter, save_filter
+from relay.suppressions import Filter
 
 SHOWN = 30
 
@@ -50,15 +51,7 @@ def filter_remove(request: OrganizationRequest, saved_filter_id: UUID) -> HttpRe
 def export_list(request: OrganizationRequest) -> HttpResponse:
     """The newest first. Polled by htmx while one is under way."""
     exports = list(MessageExport.objects.of(request.organization).order_by("-id")[:SHOWN])
-    rows = [
-        {
-            "export": one,
-            "filter": in_a_sentence(Asked.parse(one.query).values),
-            "progress": progress_of(one),
-            "list": _list_of(Asked.parse(one.query)),
-        }
-        for one in exports
-    ]
+    rows = [{"export": one, "progress": progress_of(one), **_what(one)} for one in exports]
     context = {"rows": rows, "is_moving": any(one.is_open for one in exports)}
     return render(request, "messages/exports_live.html" if request.htmx else "messages/exports.html", context)
 
@@ -91,7 +84,7 @@ def export_download(request: OrganizationRequest, message_export_id: UUID) -> Ht
         messages.warning(request, "That export has no file.")
         return redirect("message_exports")
     note(actor_of(request), "message_export.downloaded", export, organization_id=request.organization.pk)
-    name = f"messages-{slugify(request.organization.name) or 'organization'}-{export.created_at:%Y-%m-%d-%H%M}"
+    name = f"{export.kind}-{slugify(request.organization.name) or 'organization'}-{export.created_at:%Y-%m-%d-%H%M}"
     return StreamingHttpResponse(  # type: ignore[return-value]  # what goes for one goes for the other
         pieces_of(export),
         content_type=FORMATS[export.format],
@@ -119,6 +112,18 @@ def _export(request: OrganizationRequest, export_id: UUID) -> MessageExport:
     if export is None:
         raise Http404
     return export
+
+
+def _what(export: MessageExport) -> dict[str, str]:
+    """What it is of, in words, and where that is shown."""
+    if export.kind == ExportKind.SUPPRESSIONS:
+        wanted = Filter.parse(export.query)
+        return {
+            "filter": f"suppressions, {wanted.in_a_sentence}" if wanted else "all suppressions",
+            "list": f"{reverse('suppressions')}?{wanted.query}",
+        }
+    asked = Asked.parse(export.query)
+    return {"filter": in_a_sentence(asked.values), "list": _list_of(asked)}
 
 
 def _list_of(asked: Asked) -> str:

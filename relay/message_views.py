@@ -101,7 +101,7 @@ def render_live(request: OrganizationRequest, detail: MessageDetail, notice: Not
 def _live_context(request: OrganizationRequest, detail: MessageDetail) -> dict[str, Any]:
     page = Paginator(detail.recipients, RECIPIENTS_SHOWN).get_page(request.GET.get("page"))
     shown = timelines_of(request.organization, detail, list(page))
-    suppressions = suppressions_of(request.organization, list(page))
+    suppressions = suppressions_of(request.organization, list(page), detail.message.stream)
     now = timezone.now()
     possible = [possible_actions(recipient, now) for recipient in detail.recipients]
     scheduled = all(one.state == RecipientState.SCHEDULED for one in detail.recipients if one.next_attempt_at)
@@ -169,6 +169,7 @@ def told(
                 "transcript": _without_secret(event.transcript, event.detail) if to_stranger else event.transcript,
                 "reason": REASONS.get(event.reason),
                 "bounce_kind": bounce_kind(event.type, event.reason),
+                "why_suppressed": reason_title(event.detail.get("suppression", {}).get("reason", "")),
                 "phases": phases(event.detail.get("phases_ms") or {}, event.detail.get("duration_ms")),
             }
             for event in timeline.events

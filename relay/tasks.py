@@ -13,7 +13,18 @@ from django.utils import timezone
 
 from accounts.models import IdempotentAnswer
 from events.partitions import ensure_partitions
-from relay import deletion_hold, exporting, quotas, retention, scheduled, sender_loss, timeline_links, usage
+from relay import (
+    deletion_hold,
+    exporting,
+    importing,
+    quotas,
+    retention,
+    scheduled,
+    sender_loss,
+    soft_bounces,
+    timeline_links,
+    usage,
+)
 from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
@@ -24,6 +35,8 @@ SLICE_S = 10.0  # beat sends the next
 EXPORT_SLICE_S = 5.0
 _HOLDING = Lock()
 _EXPORTING = Lock()
+_HEEDING = Lock()
+_IMPORTING = Lock()
 
 
 @shared_task(name="relay.tasks.deliver")
@@ -107,6 +120,26 @@ def export_messages() -> None:
 @shared_task(name="relay.tasks.forget_exports")
 def forget_exports() -> None:
     exporting.forget_expired()
+
+
+@shared_task(name="relay.tasks.heed_soft_bounces")
+@in_turn(_HEEDING)
+def heed_soft_bounces() -> None:
+    soft_bounces.heed_bounces(SLICE_S)
+
+
+@shared_task(name="relay.tasks.import_suppressions")
+@in_turn(_IMPORTING)
+def import_suppressions() -> None:
+    """Goes on for some seconds, and hands over to itself behind what else waits."""
+    if importing.work_on_imports(EXPORT_SLICE_S):
+        import_suppressions.apply_async(retry=False, expires=60)
+
+
+@shared_task(name="relay.tasks.tidy_suppressions")
+def tidy_suppressions() -> None:
+    soft_bounces.forget_pardons()
+    importing.forget_old()
 
 
 @shared_task(name="relay.tasks.warn_of_quotas")

@@ -49,7 +49,12 @@ from relay.models import (
     Recipient,
     Retention,
     SavedFilter,
+    SoftBounceMark,
+    SoftBouncePardon,
+    SoftBounceRule,
     SourceAddress,
+    SuppressionImport,
+    SuppressionImportPiece,
     UsageCounter,
     UsageShare,
 )
@@ -65,7 +70,7 @@ from tests.factories import RAW, make_domain, make_message, make_smtp_user, make
 OURS = {"accounts", "domains", "events", "relay", "statistics", "sandbox", "plugsend"}
 OF_THE_PLATFORM: set[type[Model]] = {
     Plan, Erasure, ConnectKey, ExchangerGroup, IpPool, SourceAddress, MtaStsPolicy, ZoneRecord, ZoneFault, ReceivedMail,
-    Progress,
+    Progress, SoftBounceMark,
 }  # fmt: skip
 
 ATTACHED = (
@@ -162,6 +167,12 @@ def make_full_tenant(mark: str) -> FullTenant:
         organization=organization, domain_id=domain.pk, measure="hard_bounces", level="warn", count=3, of=100, days=1
     )
     suppress(organization, f"{mark}-gone@inbox.test", message_id=message.pk)
+    SoftBounceRule.objects.create(organization=organization, messages=3, days=1)
+    SoftBouncePardon.objects.create(organization=organization, address=f"{mark}-full@inbox.test")
+    imported = SuppressionImport.objects.create(
+        organization=organization, filename=f"{mark}.csv", size_bytes=9, pieces=1, requested_by=tenant.user.email
+    )
+    SuppressionImportPiece.objects.create(import_of=imported, number=0, content=mark.encode())
     share(Recipient.objects.of(organization).earliest("id"), timedelta(days=1))
     template = create_template(
         organization, f"{mark} template", TemplateContent(subject=f"{mark} subject", text=f"{mark} text"), alias=mark

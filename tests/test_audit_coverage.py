@@ -23,6 +23,7 @@ from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.forms import MultiWidget
 from django.http import HttpRequest
@@ -41,6 +42,7 @@ from plugsend.api_docs import document
 from relay import templates
 from relay.asked import Asked
 from relay.exporting import request_export, work_on_exports
+from relay.importing import request_import
 from relay.models import (
     ExchangerGroup,
     IpPool,
@@ -50,6 +52,7 @@ from relay.models import (
     Recipient,
     SavedFilter,
     Suppression,
+    SuppressionImport,
     Template,
     TimelineLink,
 )
@@ -82,6 +85,7 @@ class World:
     link: TimelineLink
     saved_filter: SavedFilter
     export: MessageExport
+    suppression_import: SuppressionImport
 
     def ids(self) -> dict[str, Any]:
         """By the name that an address has for it."""
@@ -93,6 +97,7 @@ class World:
             "saved_filter_id": self.saved_filter.pk, "message_export_id": self.export.pk,
             "organization_id": self.tenant.organization.pk, "zone": "acme.test", "provider_id": "plugsend.test",
             "service_id": "sending", "timeline_link_id": self.link.pk, "attachment_id": UUID(int=1),
+            "suppression_import_id": self.suppression_import.pk, "token": "x",
         }  # fmt: skip
 
 
@@ -120,6 +125,7 @@ def world() -> World:
         link=share(Recipient.objects.get(message_id=message.pk), timedelta(days=1)).link,
         saved_filter=save_filter(organization, "Deferred", Asked.parse("state=deferred")),
         export=request_export(organization, Asked(), "csv"),
+        suppression_import=request_import(organization, "list.csv", [b"ada@inbox.test\n"]),
     )
 
 
@@ -217,6 +223,15 @@ PAGES = {
     "timeline_link_revoke": Act({}, "timeline_link.revoked"),
     "suppression_add": Act({"address": "ada@inbox.test"}, "suppression.added"),
     "suppression_remove": Act({}, "suppression.removed"),
+    "suppression_export": Act(
+        {"format": "csv"}, "message_export.requested", before=lambda world: world.export.delete()
+    ),
+    "suppression_import": Act(
+        lambda world: {"file": SimpleUploadedFile("list.csv", b"ada@inbox.test")}, "suppression_import.requested",
+        before=lambda world: world.suppression_import.delete(),
+    ),
+    "suppression_import_cancel": Act({}, "suppression_import.cancelled"),
+    "soft_bounce_rule": Act({"messages": "3", "days": "1"}, "soft_bounce_rule.changed"),
     "api_key_create": Act({"name": "Kiosk", "scopes": ["send"], "expiry": "never"}, "api_key.created"),
     "api_key_change": Act({"name": "Kiosk"}, "api_key.renamed", ids=_api_key),
     "api_key_rotate": Act({"keep_old_hours": "0", "ends": "never"}, "api_key.rotated", ids=_api_key),
@@ -233,6 +248,7 @@ PAGES_WITHOUT_ENTRY = {
     "invitation_revoke": MEMBERS,
     "require_second_factor": MEMBERS,
     "account_delete": "leaves an entry in each organization, which tests/test_deletion.py reads",
+    "unsubscribe": "a recipient's act, which leaves the entries that tests/test_unsubscribing.py reads",
     "organization_open": "changes nothing but the session",
     "domain_check": "a look at DNS; what follows from it is noted by the look",
     "publish": "changes the sandbox's DNS, which is nobody's",

@@ -21,6 +21,7 @@ from accounts.models import Membership, Role, User
 from accounts.permissions import PERMISSIONS, PERMISSIONS_IN_WORDS, Permission
 from relay.asked import Asked
 from relay.exporting import request_export
+from relay.importing import request_import
 from relay.models import Recipient
 from relay.saved_filters import save_filter
 from relay.suppressions import suppress
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.django_db
 NOT_AN_ORGANIZATIONS = {
     "home", "healthz", "readyz", "favicon", "error_index", "error_help", "account", "account_delete", "account_data",
     "organization_create", "organization_open", "second_factor", "invitation", "invited_signup",
-    "shared_timeline", "sandbox:inbox", "sandbox:mail", "sandbox:mail_html", "sandbox:mail_raw",
+    "shared_timeline", "unsubscribe", "sandbox:inbox", "sandbox:mail", "sandbox:mail_html", "sandbox:mail_raw",
     "sandbox:dns_host_settings", "sandbox:dns_host_template", "sandbox:dns_host_apply",
 }  # fmt: skip
 OTHERS_OWN = ("accounts/", "admin/", "api/")  # allauth, Django's admin and REST guard themselves
@@ -54,6 +55,7 @@ def pages(
 SENT = {
     "audit_log_export": {"format": "csv"},
     "message_export_start": {"format": "csv"},
+    "suppression_export": {"format": "csv"},
 }
 
 
@@ -75,6 +77,7 @@ def test_each_role_gets_exactly_what_the_table_says() -> None:
         "action": "hold",
         "saved_filter_id": save_filter(tenant.organization, "Bounces", Asked.parse("state=bounced")).pk,
         "message_export_id": request_export(tenant.organization, Asked(), "csv").pk,
+        "suppression_import_id": request_import(tenant.organization, "list.csv", [b"ada@inbox.test"]).pk,
     }
     api_key = create_api_key(tenant.organization, "Web app").api_key
     clients = {role: client_of(tenant.organization, role) for role in Role}

@@ -6,12 +6,23 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import User
-from relay.models import ExchangerGroup, IpPool, PoolAssignment, Suppression
+from accounts.models import AuditEntry, User
+from relay.exporting import pieces_of, work_on_exports
+from relay.importing import work_on_imports
+from relay.models import (
+    ExchangerGroup,
+    IpPool,
+    MessageExport,
+    PoolAssignment,
+    Suppression,
+    SuppressionImport,
+    SuppressionImportPiece,
+)
 from relay.suppressions import AddressRefused, normalized, suppress, suppressions_of, suppressions_page, unsuppress
 from tests.factories import Tenant, add_recipient, make_domain, make_message, make_tenant
 
@@ -247,3 +258,117 @@ def test_an_operator_sets_weight_and_limits_of_an_organization(operator: Client,
     organization = tenant.organization
     assert (organization.delivery_weight, organization.message_size_limit) == (3, 1_000_000)
     assert (organization.outgoing_tls, organization.never_twice) == ("encrypted", True)
+
+
+# ---- Lists: filters, imports, exports --------------------------------------------------------------------------------
+
+
+def test_the_list_is_narrowed_by_origin_stream_and_days(tenant: Tenant) -> None:
+    for address, reason, stream in (
+        ("dead@inbox.test", "no_such_address", ""),
+        ("full@inbox.test", "soft_bounces", ""),
+        ("cross@inbox.test", "complaint", ""),
+        ("tired@inbox.test", "unsubscribe", "news"),
+        ("hand@inbox.test", "manual", "offers"),
+    ):
+        suppress(tenant.organization, address, reason=reason, stream=stream, note=f"note of {address}")
+    today = f"{timezone.now():%Y-%m-%d}"
+
+    def shown(query: str) -> set[str]:
+        return set(re.findall(r"break-all\">(\w+)@inbox\.test", page(tenant, f"/suppressions/?{query}")))
+
+    assert shown("origin=bounce") == {"dead", "full"}
+    assert shown("origin=unsubscribe") == shown("stream=news") == {"tired"}
+    assert shown(f"since={today}&until={today}&q=a") == {"dead", "hand"}
+    assert shown("until=2020-01-01") == set()
+    assert len(shown("stream=&origin=&since=x&q=")) == 5
+    assert "note of hand@inbox.test" in page(tenant)
+
+
+def imported(tenant: Tenant, content: bytes, **fields: str) -> SuppressionImport:
+    file = SimpleUploadedFile("list.csv", content)
+    answer = tenant.client.post("/suppressions/import/", {"file": file, "stream": "", "note": "", **fields})
+    assert answer.status_code == 302, html.unescape(answer.content.decode())
+    while work_on_imports(5):
+        pass
+    return SuppressionImport.objects.of(tenant.organization).latest("id")
+
+
+def test_a_list_is_imported_in_pieces_and_bad_lines_are_told(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.importing.PIECE_LINES", 3)
+    suppress(tenant.organization, "known@inbox.test", reason="no_such_address")
+    lines = ["Ada@Inbox.test", "", "known@inbox.test", "nobody", '"bob@bücher.example",', "ada@inbox.test"]
+    made = imported(tenant, "\r\n".join(lines).encode(), note="Moved here")
+
+    assert (made.state, made.lines, made.added, made.known, made.refused) == ("done", 5, 2, 2, 1)
+    assert made.refusals == [[3, "nobody", "no valid address"]]
+    assert "nobody" in page(tenant, f"/suppressions/import/{made.pk}/")
+    found = dict(Suppression.objects.of(tenant.organization).values_list("address", "reason"))
+    assert found == {
+        "ada@inbox.test": "manual",
+        "known@inbox.test": "no_such_address",
+        "bob@xn--bcher-kva.example": "manual",
+    }
+    one = Suppression.objects.get(address="ada@inbox.test")
+    assert (one.note, one.added_by) == ("Moved here", tenant.user.email)
+    assert not SuppressionImportPiece.objects.exists()
+    actions = AuditEntry.objects.filter(action__startswith="suppression_import").order_by("id")
+    assert list(actions.values_list("action", flat=True)) == [
+        "suppression_import.requested",
+        "suppression_import.finished",
+    ]
+
+
+def test_what_is_exported_can_be_imported_elsewhere(tenant: Tenant) -> None:
+    suppress(tenant.organization, "=cmd|x@inbox.test", reason="complaint", note="=1+1")
+    suppress(tenant.organization, "tired@inbox.test", reason="unsubscribe", stream="news", note='says "no", twice')
+    answer = tenant.client.post("/suppressions/export/", {"query": "", "format": "csv"})
+    assert answer.status_code == 302
+    while work_on_exports(5):
+        pass
+    export = MessageExport.objects.of(tenant.organization).get()
+    content = b"".join(pieces_of(export))
+    assert (export.state, export.rows) == ("done", 2)
+    assert b"'=cmd" in content
+    assert "2 addresses" in page(tenant, "/messages/exports/")
+
+    other = make_tenant("Other")
+    made = imported(other, content)
+    assert (made.added, made.refused) == (2, 0)
+    columns = ("address", "stream", "reason", "note")
+    kept = [set(Suppression.objects.of(one.organization).values_list(*columns)) for one in (tenant, other)]
+    assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "empty"),
+        (b"\n\n", "The file is empty"),
+        ("a@b.test\n".encode("utf-16"), "UTF-16"),
+        (b"name,phone\nAda,1\n", "no column “email”"),
+        (b"x" * 9000, "no list of addresses"),
+    ],
+)
+def test_what_is_no_list_is_refused(tenant: Tenant, content: bytes, told: str) -> None:
+    answer = tenant.client.post("/suppressions/import/", {"file": SimpleUploadedFile("list.csv", content)})
+    assert told in html.unescape(answer.content.decode())
+    assert not SuppressionImport.objects.exists()
+
+
+def test_one_import_at_a_time_and_it_can_be_cancelled(tenant: Tenant) -> None:
+    for _ in range(2):
+        answer = tenant.client.post(
+            "/suppressions/import/", {"file": SimpleUploadedFile("list.csv", b"ada@inbox.test\n")}
+        )
+    assert "Another import is under way" in answer.content.decode()
+    made = SuppressionImport.objects.get()
+    tenant.client.post(f"/suppressions/import/{made.pk}/cancel/")
+    assert not work_on_imports(1)
+    assert not Suppression.objects.exists()
+
+
+def test_a_removal_says_why_in_the_audit_log(tenant: Tenant) -> None:
+    suppression, _ = suppress(tenant.organization, "full@inbox.test", reason="soft_bounces")
+    tenant.client.post(f"/suppressions/{suppression.pk}/remove/", {"because": "Works again"})
+    assert AuditEntry.objects.get(action="suppression.removed").after == {"because": "Works again"}

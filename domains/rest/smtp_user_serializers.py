@@ -21,6 +21,7 @@ from domains.cidr import MOST_NETWORKS, read_networks
 from domains.models import (
     SmtpUser,
 )
+from domains.rest.stream_field import StreamField
 from domains.smtp_users import MOST_MESSAGES, Limits
 
 
@@ -55,6 +56,11 @@ class ChangeSmtpUserSerializer(StrictSerializer):
         help_text="Messages a day (UTC); null: no limit.",
     )
     allowed_networks = NetworksField()
+    stream = StreamField(
+        required=False,
+        allow_blank=True,
+        help_text="Of its mail that names none: recipients can unsubscribe from it by one click. Empty: none.",
+    )
 
     def limits(self) -> Limits:
         """Raises `Refused`."""
@@ -125,6 +131,7 @@ class SmtpUserSerializer(serializers.Serializer[Any]):
     allowed_networks = serializers.ListField(
         child=serializers.CharField(), help_text="From where it may be used (CIDR); empty: from anywhere."
     )
+    stream = serializers.CharField(help_text="Of its mail that names none; empty: none.")
 
     @extend_schema_field(ServerSerializer)
     def get_server(self, smtp_user: SmtpUser) -> dict[str, Any]:

@@ -49,6 +49,7 @@ SMTP_USER = {
     "hourly_limit": 500,
     "daily_limit": None,
     "allowed_networks": ["192.0.2.0/24"],
+    "stream": "",
 }
 LIMITS = {name: SMTP_USER[name] for name in ("hourly_limit", "daily_limit", "allowed_networks")}
 KEY = {
@@ -141,11 +142,12 @@ class SmtpUserView(APIView):
         examples=[
             OpenApiExample("Limits", LIMITS, request_only=True),
             OpenApiExample("No limit any more", {"hourly_limit": None}, request_only=True),
+            OpenApiExample("For a newsletter", {"stream": "news"}, request_only=True),
             OLD,
         ],
     )
     def patch(self, request: Request, smtp_user_id: UUID) -> Response:
-        """Change an SMTP user's limits. In effect within 5 seconds, in open sessions too."""
+        """Change an SMTP user's limits and stream. In effect within 5 seconds, in open sessions too."""
         smtp_user = _find(request, managing_organization(request), smtp_user_id)
         serializer = ChangeSmtpUserSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)

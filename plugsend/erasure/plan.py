@@ -39,8 +39,13 @@ from relay.models import (
     Retention,
     SavedFilter,
     ScheduledMessage,
+    SoftBounceMark,
+    SoftBouncePardon,
+    SoftBounceRule,
     SourceAddress,
     Suppression,
+    SuppressionImport,
+    SuppressionImportPiece,
     Template,
     TemplateVersion,
     TimelineLink,
@@ -117,6 +122,10 @@ AFTER_MAIL = [
     Step(MessageExportPiece, f"export_id IN (SELECT id FROM relay_messageexport WHERE {OWN})"),  # noqa: S608
     Step(MessageExport),
     Step(SavedFilter),
+    Step(SuppressionImportPiece, f"import_of_id IN (SELECT id FROM relay_suppressionimport WHERE {OWN})"),  # noqa: S608
+    Step(SuppressionImport),
+    Step(SoftBouncePardon),
+    Step(SoftBounceRule),
     Step(Suppression),
     Step(TimelineLink),
     Step(TemplateVersion, f"template_id IN (SELECT id FROM relay_template WHERE {OWN})"),  # noqa: S608
@@ -143,7 +152,7 @@ ERASED: frozenset[type[Model]] = frozenset(step.model for step in STEPS)
 KEPT: frozenset[type[Model]] = frozenset(
     {
         User, User.groups.through, User.user_permissions.through, Plan, Erasure, ConnectKey, ExchangerGroup, IpPool,
-        SourceAddress, MtaStsPolicy, Progress,
+        SourceAddress, MtaStsPolicy, Progress, SoftBounceMark,
     }
 )  # fmt: skip
 # Django's and django-allauth's: about people, how they sign in, their sessions and the admin. People keep their accounts; these

@@ -201,7 +201,11 @@ class _Delivery:
         messages, transaction = self._deliverer.messages, self._transaction
         if conversation.takes_8bit or letter.is_ascii:
             transaction.octets, transaction.is_8bit = letter.wire_octets, not letter.is_ascii
-            transaction.message = partial(messages.signed, letter, signer)
+            first = self._envelope.recipients[0]
+            if first.stream:
+                transaction.message = partial(messages.signed_for, letter, first, signer)
+            else:
+                transaction.message = partial(messages.signed, letter, signer)
             return
         converted = await messages.signed_in_seven_bit(self._envelope.recipients[0], signer)
         rest = "" if converted.isascii() else "; what cannot be converted is sent as it is"

@@ -195,11 +195,14 @@ class Channel:
         self._is_closing = False
 
     def add(self, recipients: Iterable[Claimed], route: Route, weight: int) -> None:
-        """Claimed recipients, those of one message and destination to be handed over together."""
+        """Claimed recipients, those of one message and destination to be handed over together.
+
+        Where they may unsubscribe from a stream each gets a link of its own, and so a transaction of its own.
+        """
         for claimed in recipients:
             key = (claimed.message_id, claimed.destination)
             envelope = self._by_message.get(key)
-            if envelope is None or len(envelope.recipients) >= MOST_RECIPIENTS:
+            if envelope is None or claimed.stream or len(envelope.recipients) >= MOST_RECIPIENTS:
                 envelope = Envelope(
                     claimed.message_id, claimed.domain_id, claimed.organization_id, claimed.destination, route, []
                 )

@@ -12,11 +12,12 @@ from relay.delivery.memory_budget import MemoryBudget
 from relay.delivery.outcome import CannotSign
 from relay.delivery.queue import SMALL_OCTETS, Claim, Claimed
 from relay.delivery.signing import Signer
+from relay.delivery.unsubscribe_fields import with_unsubscribe
 from relay.submission.content import to_seven_bit
 
 LARGE_OCTETS = 96 * 1024 * 1024  # of large messages that are being handed over
 OWN_THREAD_OCTETS = 512 * 1024  # signing more than that would hold up the loop
-SIGNATURE_OCTETS = 2048  # of two DKIM-Signature fields, generously
+SIGNATURE_OCTETS = 3072  # of two DKIM-Signature fields and those to unsubscribe by, generously
 _CONTENT = "SELECT raw FROM relay_content WHERE id = %s"
 
 
@@ -90,7 +91,7 @@ class Messages:
         return letter
 
     async def signed(self, letter: Letter, signer: Signer) -> bytes:
-        """An open message with its signatures."""
+        """An open message with its signatures, the same for all its recipients."""
         if letter.signed is None:
             assert letter.content is not None
             if letter.octets > OWN_THREAD_OCTETS:
@@ -100,12 +101,20 @@ class Messages:
         assert letter.signed is not None
         return letter.signed
 
+    async def signed_for(self, letter: Letter, claimed: Claimed, signer: Signer) -> bytes:
+        """An open message of a stream, signed for this recipient: with a link of their own to unsubscribe by."""
+        assert letter.content is not None
+        content = with_unsubscribe(letter.content, claimed, signer.domain)
+        if len(content) > OWN_THREAD_OCTETS:
+            return await asyncio.to_thread(signer.sign, content)
+        return signer.sign(content)
+
     async def signed_in_seven_bit(self, claimed: Claimed, signer: Signer) -> bytes:
         """An open message for an exchanger that takes no 8-bit content: converted, then signed in that form.
 
         Made anew each time and not kept: few exchangers need it. Raises `CannotSign`.
         """
-        content = await self._read(claimed.message_id)
+        content = with_unsubscribe(await self._read(claimed.message_id), claimed, signer.domain)
         if len(content) > OWN_THREAD_OCTETS:
             return await asyncio.to_thread(lambda: signer.sign(to_seven_bit(content)))
         return signer.sign(to_seven_bit(content))

@@ -54,11 +54,12 @@ _CLAIM = f"""
         WHERE r.id = ANY(ARRAY(SELECT id FROM due)) AND m.id = r.message_id AND {_OF_OPEN_DAYS}
         RETURNING r.id, r.message_id, r.organization_id, m.domain_id, r.address, r.destination, r.attempts, r.expires_at,
                   EXISTS (SELECT FROM relay_suppression s WHERE s.organization_id = r.organization_id
-                          AND s.address = lower(left(r.address, -strpos(reverse(r.address), '@'))) || '@' || r.destination)
+                          AND s.address = lower(left(r.address, -strpos(reverse(r.address), '@'))) || '@' || r.destination
+                          AND s.stream IN ('', m.stream))
                   AS is_suppressed,
-                  m.size_bytes)
+                  m.size_bytes, m.stream)
     SELECT c.id, c.message_id, c.organization_id, c.domain_id, c.address, c.destination, c.attempts, c.expires_at,
-           c.is_suppressed, c.size_bytes,
+           c.is_suppressed, c.size_bytes, c.stream,
            CASE WHEN c.size_bytes <= %(small)s AND row_number() OVER (PARTITION BY c.message_id ORDER BY c.id) = 1
                 THEN (SELECT raw FROM relay_content WHERE id = c.message_id) END
     FROM claimed c ORDER BY c.id
@@ -90,7 +91,7 @@ _SETTLE = f"""
 
 _SUPPRESS = """
     INSERT INTO relay_suppression (id, organization_id, address, reason, message_id, reply, created_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (organization_id, address) DO NOTHING
+    VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (organization_id, address, stream) DO NOTHING
 """
 
 # The attempt, too: meanwhile ours may have lapsed, and have become ours once more.
@@ -103,7 +104,7 @@ _RELEASE = """
 # Ours for a lease, as if we had claimed them; should we die too, they lapse again. One statement: it runs every few seconds.
 _TAKE_LAPSED = """
     WITH lapsed AS MATERIALIZED (
-        SELECT r.id, r.leased_by, m.domain_id, m.size_bytes, o.never_twice
+        SELECT r.id, r.leased_by, m.domain_id, m.size_bytes, m.stream, o.never_twice
         FROM relay_recipient r JOIN relay_message m ON m.id = r.message_id
         JOIN accounts_organization o ON o.id = r.organization_id
         WHERE r.leased_by IS NOT NULL AND r.next_attempt_at <= now()
@@ -111,7 +112,7 @@ _TAKE_LAPSED = """
     UPDATE relay_recipient r SET leased_by = %(worker)s, next_attempt_at = now() + %(lease)s
     FROM lapsed WHERE r.id = lapsed.id
     RETURNING r.id, r.message_id, r.organization_id, lapsed.domain_id, r.address, r.destination, r.attempts, r.expires_at,
-              false, lapsed.size_bytes, lapsed.never_twice
+              false, lapsed.size_bytes, lapsed.stream, lapsed.never_twice
 """
 
 # A loose index scan: one probe for each lane with open rows, whatever the length of its backlog.
@@ -162,6 +163,7 @@ class Claimed:
     expires_at: datetime
     is_suppressed: bool
     size_bytes: int
+    stream: str = ""  # from which its recipients may unsubscribe; empty: none
 
     @property
     def lane(self) -> Lane:

@@ -2,7 +2,15 @@
 
 from relay.models.counting import KeptLonger, Period, Retention, UsageCounter, UsageShare
 from relay.models.delivery import ExchangerGroup, IpPool, MtaStsPolicy, PoolAssignment, SourceAddress
-from relay.models.finding import OPEN_EXPORTS, ExportState, MessageExport, MessageExportPiece, SavedFilter, TimelineLink
+from relay.models.finding import (
+    OPEN_EXPORTS,
+    ExportKind,
+    ExportState,
+    MessageExport,
+    MessageExportPiece,
+    SavedFilter,
+    TimelineLink,
+)
 from relay.models.mail import (
     HAS_OUR_MESSAGE_ID,
     Content,
@@ -12,18 +20,32 @@ from relay.models.mail import (
     Recipient,
     RecipientState,
     ScheduledMessage,
+)
+from relay.models.suppressions import (
+    NOTE_LENGTH,
+    OPEN_IMPORTS,
+    ImportState,
+    SoftBounceMark,
+    SoftBouncePardon,
+    SoftBounceRule,
     Suppression,
+    SuppressionImport,
+    SuppressionImportPiece,
 )
 from relay.models.templates import Template, TemplateVersion
 
 __all__ = [
     "HAS_OUR_MESSAGE_ID",
+    "NOTE_LENGTH",
     "OPEN_EXPORTS",
+    "OPEN_IMPORTS",
     "Content",
     "Door",
     "ExchangerGroup",
+    "ExportKind",
     "ExportState",
     "IdempotencyKey",
+    "ImportState",
     "IpPool",
     "KeptLonger",
     "Message",
@@ -37,8 +59,13 @@ __all__ = [
     "Retention",
     "SavedFilter",
     "ScheduledMessage",
+    "SoftBounceMark",
+    "SoftBouncePardon",
+    "SoftBounceRule",
     "SourceAddress",
     "Suppression",
+    "SuppressionImport",
+    "SuppressionImportPiece",
     "Template",
     "TemplateVersion",
     "TimelineLink",

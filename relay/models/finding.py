@@ -61,10 +61,16 @@ class ExportState(models.TextChoices):
 OPEN_EXPORTS = (ExportState.WAITING, ExportState.RUNNING)
 
 
-class MessageExport(OrganizationOwned):
-    """What a filter of the message list finds, as a file that is made in the background (`relay.exporting`)."""
+class ExportKind(models.TextChoices):
+    MESSAGES = "messages"
+    SUPPRESSIONS = "suppressions"
 
-    query = models.TextField(blank=True, help_text="As in the list's address (relay.asked).")
+
+class MessageExport(OrganizationOwned):
+    """What a filter of a list finds, as a file that is made in the background (`relay.exporting`)."""
+
+    kind = models.CharField(max_length=16, choices=ExportKind, default=ExportKind.MESSAGES, db_default="messages")
+    query = models.TextField(blank=True, help_text="As in the list's address (relay.asked, relay.suppressions).")
     format = models.CharField(max_length=8, help_text="csv or jsonl.")
     state = models.CharField(max_length=16, choices=ExportState, default=ExportState.WAITING)
     since = models.UUIDField(null=True, help_text="The lowest id that is looked at; null: not known yet.")
@@ -96,7 +102,7 @@ class MessageExport(OrganizationOwned):
         ]
 
     def __str__(self) -> str:
-        return f"export of messages, {self.created_at:%Y-%m-%d %H:%M} UTC"
+        return f"export of {self.kind}, {self.created_at:%Y-%m-%d %H:%M} UTC"
 
     @property
     def is_open(self) -> bool:

@@ -13,11 +13,10 @@ from django.db.models import F
 from django.db.models.expressions import OrderBy
 from django.db.models.functions import Cast, Left, Lower
 from django.db.models.lookups import Exact
-from django.utils import timezone
 
 from accounts.ids import uuid7
 from accounts.row_security import Through
-from accounts.scoping import OrganizationOwned, OrganizationQuerySet
+from accounts.scoping import OrganizationQuerySet
 
 
 class Door(models.TextChoices):
@@ -64,6 +63,9 @@ class Message(models.Model):
     metadata = models.JSONField(default=dict)
     submitted_at = models.DateTimeField()
     scheduled_at = models.DateTimeField(null=True, help_text="Not to be delivered before.")
+    stream = models.CharField(
+        max_length=40, blank=True, db_default="", help_text="The kind of mail that its recipients may unsubscribe from."
+    )
     template_id = models.UUIDField(null=True, help_text="The template that it was rendered from.")
     template_version = models.PositiveSmallIntegerField(null=True)
 
@@ -203,23 +205,6 @@ class Recipient(models.Model):
                 condition=~models.Q(reason=""),
             ),
         ]
-
-    def __str__(self) -> str:
-        return self.address
-
-
-class Suppression(OrganizationOwned):
-    """An address that an organization's mail is not sent to any more."""
-
-    address = models.TextField(help_text="Lower case; the domain in A-label form.")
-    reason = models.CharField(max_length=40, help_text="From events.reasons, or: manual.")
-    message_id = models.UUIDField(null=True, help_text="The message whose bounce made it.")
-    reply = models.TextField(blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    class Meta(OrganizationOwned.Meta):
-        constraints = [models.UniqueConstraint(fields=["organization", "address"], name="suppressed_once")]
-        indexes = [models.Index(fields=["organization", "-id"], name="suppression_by_organization")]
 
     def __str__(self) -> str:
         return self.address

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -43,6 +43,8 @@ EMAILS, BATCH = "/api/v1/emails", "/api/v1/emails/batch"
 SILENT_S = 30.0  # a client that has begun its body and sends nothing more
 BODY_WITHIN_S = 600.0
 PAGE_OCTETS = 4 * 1024 * 1024  # of a body for Django: they are in memory while they wait for a thread
+# But for a list of addresses, which waits in a file and is handed on in parts.
+LIST_PATH, LIST_OCTETS, PART_OCTETS = "/suppressions/import/", 41 * 1024 * 1024, 256 * 1024
 REFUSAL_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 MEMORY_OCTETS = 64 * 1024 * 1024  # of large bodies that are worked off at the same time
 
@@ -73,24 +75,34 @@ class Door:
     async def body_for_django(self, scope: Scope, receive: Receive, send: Send) -> Receive | None:
         """What gives a request's whole body at once, so that no thread waits for a slow client. None: it was refused."""
         request = request_of(scope)
-        body = Body(request.META, receive, min(settings.API_BODY_LIMIT, PAGE_OCTETS), self._spool)
+        is_list = request.path == LIST_PATH
+        limit = LIST_OCTETS if is_list else min(settings.API_BODY_LIMIT, PAGE_OCTETS)
+        body = Body(request.META, receive, limit, self._spool)
         if body.is_none:
             return receive
         try:
             await body.arrive()
-            whole = [{"type": "http.request", "body": body.take(), "more_body": False}]
+            parts = body.parts(PART_OCTETS) if is_list else iter([body.take()])
         except Refused as refused:
             response = await self._shell.refuse(request, refused)
             is_told_as_page = response.status_code >= 400 and not request.path.startswith("/api/")
             await _send(_as_page(response) if is_told_as_page else response, send)
-            return None
-        finally:
             body.close()
+            return None
+        except BaseException:
+            body.close()
+            raise
+        is_told = False
 
-        async def receive_whole() -> Message:
-            return whole.pop() if whole else await receive()
+        async def receive_arrived() -> Message:
+            nonlocal is_told
+            if is_told:
+                return await receive()
+            part = next(parts, b"")
+            is_told = not (is_list and part)
+            return {"type": "http.request", "body": part, "more_body": not is_told}
 
-        return receive_whole
+        return receive_arrived
 
     async def _serve(self, request: ApiRequest, body: Body) -> HttpResponse:
         meta, is_batch = request.META, request.path == BATCH
@@ -161,6 +173,9 @@ class Body:
 
     def take(self) -> bytes:
         return self._arriving.take()
+
+    def parts(self, octets: int) -> Iterator[bytes]:
+        return self._arriving.parts(octets)
 
     def close(self) -> None:
         self._arriving.close()

@@ -39,7 +39,23 @@ EXAMPLES = [
             "tags": [{"name": "kind", "value": "receipt"}],
         },
     ),
+    OpenApiExample(
+        "A newsletter, which its recipients can unsubscribe from",
+        request_only=True,
+        value={
+            "from": "Ada <ada@example.com>",
+            "to": ["Bob <bob@example.net>"],
+            "subject": "What is new in March",
+            "text": "Hello Bob,",
+            "stream": "news",
+        },
+    ),
     OpenApiExample("Accepted", response_only=True, value=SENT_EXAMPLE),
+    OpenApiExample(
+        "Accepted, one recipient is suppressed",
+        response_only=True,
+        value=SENT_EXAMPLE | {"suppressed": ["gone@example.net"]},
+    ),
 ]
 
 

@@ -10,8 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 from accounts.rest.fields import ADDRESS_LENGTH
+from domains.streams import is_stream
 from relay.rest.serializers import HEADER_LENGTH, MOST_TO, SUBJECT_LENGTH
-from relay.submission.options import METADATA_KEYS, METADATA_VALUE_LENGTH, MOST_TAGS, TAG_WORD, is_metadata_key
+from relay.submission.options import (
+    METADATA_KEYS,
+    METADATA_VALUE_LENGTH,
+    MOST_TAGS,
+    TAG_WORD,
+    is_metadata_key,
+)
 
 _TAG_WORD = re.compile(TAG_WORD)
 _TAG = {"name", "value"}
@@ -79,6 +86,10 @@ def _metadata(value: Any) -> dict[str, str] | None:
     return value if all(_is_trimmed(text, METADATA_VALUE_LENGTH) for text in value.values()) else None
 
 
+def _stream(value: Any) -> str | None:
+    return value if type(value) is str and is_stream(value) else None
+
+
 def _is_text(value: Any) -> bool:
     return type(value) is str and "\0" not in value
 
@@ -99,4 +110,5 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "headers": _headers,
     "tags": _tags,
     "metadata": _metadata,
+    "stream": _stream,
 }

@@ -87,6 +87,7 @@ def options_of(asked: Mapping[str, Any], idempotency_key: str) -> Options:
         metadata=asked.get("metadata", {}),
         expires=None if seconds is None else timedelta(seconds=seconds),
         send_at=asked.get("scheduled_at"),
+        stream=asked.get("stream", ""),
     )
 
 

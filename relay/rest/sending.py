@@ -83,7 +83,10 @@ async def send_email(order: Order, data: Any, desk: Desk, *, is_light: bool) -> 
                 raise
         else:
             receipt = await desk.submit_draft(draft)
-    return Sent(202, {"id": str(receipt.message_id)}, receipt.is_repeat)
+    body: dict[str, Any] = {"id": str(receipt.message_id)}
+    if suppressed := receipt.suppressed:
+        body["suppressed"] = suppressed
+    return Sent(202, body, receipt.is_repeat)
 
 
 async def send_batch(order: Order, data: Any, desk: Desk, *, is_light: bool) -> Sent:
@@ -102,12 +105,12 @@ async def send_batch(order: Order, data: Any, desk: Desk, *, is_light: bool) -> 
         return Sent(200, receipt.answer, is_repeat=True)
     answer = batch.answer(is_permissive=order.is_permissive)
     if batch.accepted:
-        receipt = await desk.submit_together(Parcel(tuple(batch.accepted), once, answer if once else None))
+        receipt = await desk.submit_together(Parcel(tuple(batch.accepted), once, answer))
     else:  # nothing is stored, so no key is taken
         receipt = await desk.first_answer(order.credential, once) if once else None
     if receipt is not None and receipt.is_repeat:
         return Sent(200, receipt.answer, is_repeat=True)
-    return Sent(200, answer)
+    return Sent(200, receipt.answer if receipt and receipt.answer else answer)
 
 
 def _draft(data: Any, order: Order, limits: Limits, once: Once | None = None) -> Draft:

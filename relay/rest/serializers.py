@@ -19,6 +19,7 @@ from accounts.rest.fields import (
     StrictCharField,
     StrictSerializer,
 )
+from domains.rest.stream_field import StreamField
 from relay.delivery.retry import HORIZON
 from relay.rest.attachment_fields import AttachmentsField
 from relay.rest.template_serializers import TemplateOfEmailSerializer
@@ -83,6 +84,10 @@ class SendEmailSerializer(StrictSerializer):
     metadata = serializers.DictField(
         child=StrictCharField(allow_blank=True, max_length=METADATA_VALUE_LENGTH), required=False
     )
+    stream = StreamField(
+        required=False,
+        help_text="The kind of mail, such as `news`: recipients can unsubscribe from it by one click, and get all other mail.",
+    )
     attachments = AttachmentsField(required=False)
     scheduled_at = SendAtField(required=False, allow_null=True)
     expires_in = SecondsField(
@@ -118,6 +123,11 @@ class SendEmailSerializer(StrictSerializer):
 
 class SentEmailSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
+    suppressed = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="Recipients who are on your suppression list: nothing is sent to them. Missing where there are none.",
+    )
 
 
 class RefusedOfBatchSerializer(serializers.Serializer[Any]):

@@ -24,10 +24,13 @@ from accounts.rest.fields import (
 )
 from accounts.rest.idempotency import idempotent
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
-from relay.models import Suppression
+from domains.rest.stream_field import StreamField
+from relay.models import NOTE_LENGTH, Suppression
+from relay.search import SEARCH_S, TookTooLong, within
 from relay.suppressions import (
     ORIGINS,
     AddressRefused,
+    Filter,
     find_suppression,
     normalized,
     origin_of,
@@ -42,11 +45,20 @@ from relay.suppressions import (
 BATCH_MOST = 1000
 
 
-class AddSuppressionSerializer(StrictSerializer):
+class _HowSerializer(StrictSerializer):
+    stream = StreamField(
+        required=False, allow_blank=True, help_text="Whose mail is not sent any more. Empty or missing: all mail."
+    )
+    note = StrictCharField(
+        required=False, allow_blank=True, max_length=NOTE_LENGTH, help_text="For whoever reads the list."
+    )
+
+
+class AddSuppressionSerializer(_HowSerializer):
     email = StrictCharField(max_length=1000, help_text="Kept in lower case, its domain in A-label form.")
 
 
-class AddSuppressionsSerializer(StrictSerializer):
+class AddSuppressionsSerializer(_HowSerializer):
     emails = serializers.ListField(child=StrictCharField(max_length=1000), min_length=1, max_length=BATCH_MOST)
 
 
@@ -57,6 +69,9 @@ class RemoveSuppressionsSerializer(StrictSerializer):
         child=StrictCharField(max_length=1000), min_length=1, max_length=BATCH_MOST, required=False
     )
     ids = serializers.ListField(child=StrictUUIDField(), min_length=1, max_length=BATCH_MOST, required=False)
+    because = StrictCharField(
+        required=False, allow_blank=True, max_length=NOTE_LENGTH, help_text="Why; kept in the audit log."
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("emails" in attrs) == ("ids" in attrs):
@@ -68,7 +83,9 @@ class SuppressionListQuery(ListQuery):
     origin = serializers.ChoiceField(choices=ORIGINS, required=False, help_text="What made it, in Resend's words.")
     reason = serializers.CharField(required=False, max_length=40, help_text="Why, in PlugSend's words.")
     email = serializers.CharField(required=False, max_length=1000, help_text="An address, or a part of one.")
+    stream = StreamField(required=False, help_text="Those of a stream only.")
     since = MomentField(required=False, help_text="Made at that time or later.")
+    until = MomentField(required=False, help_text="Made before that time.")
 
 
 class SuppressionIdSerializer(serializers.Serializer[Any]):
@@ -81,11 +98,14 @@ class SuppressionSerializer(SuppressionIdSerializer):
 
     email = serializers.CharField(source="address")
     origin = serializers.SerializerMethodField()
-    source_id = serializers.UUIDField(source="message_id", allow_null=True, help_text="The email whose bounce made it.")
+    source_id = serializers.UUIDField(source="message_id", allow_null=True, help_text="The email that made it.")
     created_at = serializers.DateTimeField()
     reason = serializers.CharField()
     title = serializers.SerializerMethodField()
     reply = serializers.CharField(help_text="The receiver's.")
+    stream = serializers.CharField(help_text="Whose mail is not sent any more. Empty: all mail.")
+    note = serializers.CharField()
+    added_by = serializers.CharField(help_text="A member or an API key. Empty: PlugSend, because of `reason`.")
 
     @extend_schema_field(serializers.ChoiceField(choices=ORIGINS))
     def get_origin(self, suppression: Suppression) -> str:
@@ -134,6 +154,9 @@ SUPPRESSION = {
     "reason": "no_such_address",
     "title": "The address does not exist",
     "reply": "550 5.1.1 User unknown",
+    "stream": "",
+    "note": "",
+    "added_by": "",
 }
 BY_HAND = SUPPRESSION | {
     "origin": "manual",
@@ -141,6 +164,9 @@ BY_HAND = SUPPRESSION | {
     "reason": "manual",
     "title": "Added by hand",
     "reply": "",
+    "stream": "news",
+    "note": "Asked by phone",
+    "added_by": "API key CRM",
     "is_new": True,
 }
 REMOVED = {"object": "suppression", "id": SUPPRESSION["id"], "email": "gone@example.com", "deleted": True}
@@ -157,8 +183,13 @@ class SuppressionsView(APIView):
         """List suppressed addresses. The newest first."""
         organization = _reading(request)
         page, wanted = read_query(request, SuppressionListQuery)
-        found = suppressions_like(organization, search=wanted.pop("email", ""), **wanted)
-        rows, has_more = page.cut(found)
+        found = suppressions_like(organization, Filter(search=wanted.pop("email", ""), **wanted))
+        try:
+            with within(SEARCH_S) as check:
+                check()
+                rows, has_more = page.cut(found)
+        except TookTooLong:
+            raise Refused("search_took_too_long", seconds=f"{SEARCH_S:.0f}") from None
         return Response(list_answer(SuppressionSerializer(rows, many=True).data, has_more=has_more))
 
     @extend_schema(
@@ -167,6 +198,11 @@ class SuppressionsView(APIView):
         responses={201: AddedSuppressionSerializer, 200: AddedSuppressionSerializer},
         examples=[
             OpenApiExample("An address", {"email": "gone@example.com"}, request_only=True),
+            OpenApiExample(
+                "An address, for one stream",
+                {"email": "gone@example.com", "stream": "news", "note": "Asked by phone"},
+                request_only=True,
+            ),
             OpenApiExample("Added", BY_HAND, response_only=True, status_codes=["201"]),
             OpenApiExample("There already", SUPPRESSION | {"is_new": False}, response_only=True, status_codes=["200"]),
         ],
@@ -177,9 +213,10 @@ class SuppressionsView(APIView):
         organization = _managing(request)
         serializer = AddSuppressionSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        email = serializer.validated_data["email"]
+        how = serializer.validated_data
+        email = how.pop("email")
         try:
-            suppression, is_new = suppress(organization, email, by=actor_of(request))
+            suppression, is_new = suppress(organization, email, **how, by=actor_of(request))
         except AddressRefused:
             with at_field("email"):
                 raise Refused("invalid_recipient", address=email) from None
@@ -235,8 +272,9 @@ class AddSuppressionsView(APIView):
         organization = _managing(request)
         serializer = AddSuppressionsSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        keys, errors = _normalized(serializer.validated_data["emails"])
-        found = suppress_all(organization, keys.values(), by=actor_of(request))
+        how = serializer.validated_data
+        keys, errors = _normalized(how.pop("emails"))
+        found = suppress_all(organization, keys.values(), **how, by=actor_of(request))
         rows = [found[address][0] for address in dict.fromkeys(keys.values())]
         context = {"new": {one.pk for one, is_new in found.values() if is_new}}
         data = AddedSuppressionSerializer(rows, many=True, context=context).data
@@ -269,15 +307,15 @@ class RemoveSuppressionsView(APIView):
         serializer = RemoveSuppressionsSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         asked = serializer.validated_data
-        errors: list[dict[str, Any]] = []
+        because, errors = asked.get("because", ""), list[dict[str, Any]]()
         given: dict[int, Any]
         if "ids" in asked:
             given = dict(enumerate(asked["ids"]))
-            removed = remove_suppressions(organization, ids=given.values(), by=actor_of(request))
+            removed = remove_suppressions(organization, ids=given.values(), because=because, by=actor_of(request))
             gone: set[Any] = {one.pk for one in removed}
         else:
             given, errors = _normalized(asked["emails"])
-            removed = remove_suppressions(organization, addresses=given.values(), by=actor_of(request))
+            removed = remove_suppressions(organization, addresses=given.values(), because=because, by=actor_of(request))
             gone = {one.address for one in removed}
         errors += [_error(n, f"{key} is not suppressed.") for n, key in given.items() if key not in gone]
         data = RemovedSuppressionSerializer(removed, many=True).data

@@ -104,6 +104,7 @@ class Accepted:
     submitted_at: datetime
     expires_at: datetime
     scheduled_at: datetime | None = None  # None: it is due at once
+    stream: str = ""
 
     def lanes(self) -> set[Lane]:
         """Those with something due now."""
@@ -116,8 +117,8 @@ class Accepted:
 class Parcel(NamedTuple):
     """Messages that are committed together or not at all: one, or those of a batch request.
 
-    `once` is the parcel's; what its messages themselves say of it does not count. `answer`: JSON that is kept with the key
-    and given to repeats.
+    `once` is the parcel's; what its messages themselves say of it does not count. `answer`: of a batch, JSON that is kept with
+    the key and given to repeats.
     """
 
     messages: tuple[Accepted, ...]  # at least one, all by one credential
@@ -281,6 +282,7 @@ def accept(
         submitted_at=now,
         expires_at=draft.options.expires_at(scheduled_at or now),
         scheduled_at=scheduled_at,
+        stream=draft.options.stream_of(submission.credential),
     )
 
 

@@ -34,7 +34,7 @@ _CREDENTIAL_COLUMNS = """
     k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend,
     o.show_client_address, o.message_size_limit, o.api_rate_limit, o.deletion_requested_at IS NOT NULL, k.name,
     k.revoked_at IS NOT NULL, k.expires_at, coalesce(u.allowed_networks, k.allowed_networks), u.address,
-    u.disabled_at IS NOT NULL, u.hourly_limit, u.daily_limit, p.messages_per_day, p.messages_per_month,
+    u.disabled_at IS NOT NULL, u.stream, u.hourly_limit, u.daily_limit, p.messages_per_day, p.messages_per_month,
     p.messages_per_second, p.recipients_per_message
 """
 
@@ -218,7 +218,8 @@ def _at_and_above(name: str) -> list[str]:
 def _credential(row: tuple[Any, ...]) -> Credential:
     organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain, *wishes = row
     safe_resend, show_client, message_octets, api_rate_limit, is_being_deleted, *wishes = wishes
-    key_name, is_revoked, expires_at, networks, address, is_disabled, hourly, daily, *plan = wishes
+    key_name, is_revoked, expires_at, networks, address, is_disabled, stream, *wishes = wishes
+    hourly, daily, *plan = wishes
     per_day, per_month, per_second, per_message = plan
     allowances = [organization_allowance(organization_id, per_day, per_month)]
     if hourly is not None or daily is not None:
@@ -243,6 +244,7 @@ def _credential(row: tuple[Any, ...]) -> Credential:
         messages_per_second=per_second,
         user_name=address or "",
         is_disabled=is_disabled,
+        stream=stream or "",
         allowances=tuple(allowances),
     )
 

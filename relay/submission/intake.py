@@ -30,15 +30,16 @@ from psycopg.errors import CheckViolation, DeadlockDetected
 from psycopg.types.json import Jsonb
 
 from accounts.catalogue import Refused
+from accounts.ids import uuid7
 from events import log as event_log
 from events.models import EventType
-from events.rows import TEXTS, Row, Rows, Table, copy_rows, insert_rows
+from events.rows import TEXTS, Row, Rows, Sought, Table, copy_rows, insert_rows
 from relay.lanes import Lane
 from relay.models import RecipientState
 from relay.nudges import NUDGE, nudge, nudge_terms
 from relay.submission.accept import Accepted, Parcel
 from relay.submission.metering import SHARES, Account, Meter, Metered
-from relay.submission.repeats import Receipt, recognise, release
+from relay.submission.repeats import Receipt, recognise, release, tell_repeats, with_suppressed
 from relay.vital import vital
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,13 @@ COMMIT_TIMEOUT_S = 30
 KEY_PAUSES_S = (0.005, 0.01, 0.02, 0.04, *[0.1] * 9)
 SELDOM_S = 0.005  # between one commit and the next
 COPIED_OCTETS = 256 * 1024  # contents of a batch from which COPY is cheaper
+# The same few statements over and over: planning one costs more than running it, and suppressions go by index at any size.
+PLANNING = (
+    "plan_cache_mode = force_generic_plan",
+    "enable_seqscan = off",
+    "enable_hashjoin = off",
+    "enable_mergejoin = off",
+)
 TAKEN_BACK = (CheckViolation, DeadlockDetected)  # a share by another process, or one of those being taken
 UNFIT = (psycopg.DataError, ValueError)  # a value that PostgreSQL or psycopg cannot take
 
@@ -77,30 +85,60 @@ _MESSAGES = Table(
         "scheduled_at": "timestamptz",
         "template_id": "uuid",
         "template_version": "int2",
+        "stream": "text",
     },
 )
 _SCHEDULED = Table(
     "relay_scheduledmessage", {"message_id": "uuid", "organization_id": "uuid", "send_at": "timestamptz"}
 )
 _CONTENTS = Table("relay_content", {"id": "uuid", "raw": "bytea"})
-_RECIPIENTS = Table(
-    "relay_recipient",
-    {
-        "id": "uuid",
-        "message_id": "uuid",
-        "organization_id": "uuid",
-        "address": "text",
-        "destination": "text",
-        "state": "text",
-        "attempts": "int2",
-        "next_attempt_at": "timestamptz",
-        "expires_at": "timestamptz",
-        "leased_by": "uuid",
-        "reason": "text",
-        "last_reply": "text",
-        "state_at": "timestamptz",
-    },
+_RECIPIENT_COLUMNS = {
+    "id": "uuid",
+    "message_id": "uuid",
+    "organization_id": "uuid",
+    "address": "text",
+    "destination": "text",
+    "state": "text",
+    "attempts": "int2",
+    "next_attempt_at": "timestamptz",
+    "expires_at": "timestamptz",
+    "leased_by": "uuid",
+    "reason": "text",
+    "last_reply": "text",
+    "state_at": "timestamptz",
+}
+# Each recipient's suppression is looked up by the statement that stores it: one probe of an index, whatever the list's length.
+# Who has one enters the queue in no moment.
+_HIDDEN = {"state": "'suppressed'", "next_attempt_at": "NULL", "reason": "'suppressed'"}
+_RECIPIENTS = Sought(
+    "recipients",
+    _RECIPIENT_COLUMNS | {"suppressible": "text", "stream": "text", "event_id": "uuid"},
+    query="""
+        SELECT r.*, s.id AS suppression_id, s.reason AS why, s.stream AS whose, s.created_at AS since
+        FROM {rows} LEFT JOIN LATERAL (
+            SELECT id, reason, stream, created_at FROM relay_suppression
+            WHERE organization_id = r.organization_id AND address = r.suppressible AND stream IN ('', r.stream)
+            LIMIT 1) s ON true""",
+    insert_of=f"""
+        INSERT INTO relay_recipient ({", ".join(_RECIPIENT_COLUMNS)})
+        SELECT {
+        ", ".join(
+            f"CASE WHEN suppression_id IS NULL THEN {name} ELSE {_HIDDEN[name]} END" if name in _HIDDEN else name
+            for name in _RECIPIENT_COLUMNS
+        )
+    } FROM recipients""",  # noqa: S608
 )
+_EVENTS = replace(
+    event_log.TABLE,
+    further="""
+        SELECT event_id, organization_id, message_id, id, address, 'suppressed', state_at, 0, 'suppressed',
+               jsonb_build_object('suppression', jsonb_build_object(
+                   'id', suppression_id, 'reason', why, 'stream', whose, 'since', since)), ''
+        FROM recipients WHERE suppression_id IS NOT NULL""",
+)
+_SUPPRESSED = "SELECT message_id, address FROM recipients WHERE suppression_id IS NOT NULL"
+_SUPPRESSED_AND_NUDGE = f"{_SUPPRESSED} UNION ALL SELECT NULL, NULL FROM ({NUDGE}) n"  # noqa: S608
+Suppressed = Mapping[UUID, list[str]]  # addresses by message
 _Waiting = tuple[Parcel, "asyncio.Future[Receipt | None]"]  # None: its key is in other hands
 
 
@@ -193,6 +231,8 @@ class Intake:
     async def _connect(self) -> AsyncConnection:
         connection = await AsyncConnection.connect(self._database_url, connect_timeout=5, autocommit=True)
         await connection.execute(f"SET idle_in_transaction_session_timeout = '{HELD_COUNTERS_S}s'")
+        for setting in PLANNING:
+            await connection.execute(f"SET {setting}")
         return connection
 
     async def _commit_batch(
@@ -229,7 +269,7 @@ class Intake:
             return
         self._committed_at = time.monotonic()
         _answer(batch, answers)
-        new = [parcel for parcel, _ in batch if answers[parcel.id] == Receipt(parcel.id)]
+        new = [parcel for parcel, _ in batch if _is_new(answers[parcel.id])]
         lanes = {lane for parcel in new for accepted in parcel.messages for lane in accepted.lanes()} - {nudged}
         if lanes:
             await nudge(connection, self._wakers.send(lanes))
@@ -277,6 +317,7 @@ async def _write(
     `short`: what cannot be counted in the meter's shares. Raises TAKEN_BACK, with nothing stored, where those are gone.
     """
     answers: dict[UUID, Receipt | Refused | None] = {}
+    suppressed: Suppressed
     new = batch
     async with connection.cursor() as cursor:
         if short or any(one.parcel.once for one in batch):
@@ -287,14 +328,42 @@ async def _write(
                     await release(cursor, [one.parcel for one in new if one.parcel.id in over])
                     answers |= {parcel_id: _or_refused(answer, over) for parcel_id, answer in answers.items()} | over
                     new = [one for one in new if one.parcel.id not in over]
-                await _store(cursor, _messages(new), meter.rows(new, short))
+                suppressed = await _store(cursor, _messages(new), meter.rows(new, short))
+                told = _told([one.parcel for one in new], suppressed)
+                await tell_repeats(cursor, told)
+                answers |= {
+                    parcel_id: replace(answer, answer=told[answer.message_id])
+                    for parcel_id, answer in answers.items()
+                    if isinstance(answer, Receipt) and answer.message_id in told  # a repeat in the same batch
+                }
         elif _is_large(messages := _messages(batch)):
             async with connection.transaction():
-                await _store(cursor, messages, meter.rows(batch, short), nudged)
+                suppressed = await _store(cursor, messages, meter.rows(batch, short), nudged)
+            told = _told([one.parcel for one in new], suppressed)
         else:  # one statement, which is a transaction by itself
-            await _store(cursor, messages, meter.rows(batch, short), nudged)
+            suppressed = await _store(cursor, messages, meter.rows(batch, short), nudged)
+            told = _told([one.parcel for one in new], suppressed)
     meter.spend(new, short)
-    return {one.parcel.id: answers.get(one.parcel.id, Receipt(one.parcel.id)) for one in batch}
+    return {
+        one.parcel.id: answers.get(one.parcel.id, Receipt(one.parcel.id, answer=told.get(one.parcel.id)))
+        for one in batch
+    }
+
+
+def _is_new(answer: Receipt | Refused | None) -> bool:
+    return isinstance(answer, Receipt) and not answer.is_repeat
+
+
+def _told(parcels: Iterable[Parcel], suppressed: Suppressed) -> dict[UUID, Any]:
+    """By parcel: what is told of its recipients that are suppressed, where there are such."""
+    if not suppressed:
+        return {}
+    told = {}
+    for parcel in parcels:
+        of_parcel = {message.id: suppressed[message.id] for message in parcel.messages if message.id in suppressed}
+        if of_parcel:
+            told[parcel.id] = with_suppressed(parcel.answer, of_parcel)
+    return told
 
 
 def _or_refused(answer: Receipt | Refused | None, over: Mapping[UUID, Refused]) -> Receipt | Refused | None:
@@ -308,22 +377,31 @@ def _messages(batch: Iterable[Metered]) -> list[Accepted]:
 
 async def _store(
     cursor: AsyncCursor[Any], batch: list[Accepted], shares: list[Row], nudged: Lane | None = None
-) -> None:
-    """In the caller's transaction; needs none when the batch is not large."""
+) -> Suppressed:
+    """In the caller's transaction; needs none when the batch is not large. Returns who is suppressed."""
+    if not batch:
+        await insert_rows(cursor, (SHARES, shares))
+        return {}
+    events = [event_log.as_row(e) for message in batch for e in _first_events(message)]
     contents: list[Row] = [(message.id, message.content) for message in batch]
     rest: list[Rows] = [
         (SHARES, shares),
         (_MESSAGES, [_message_row(message) for message in batch]),
         (_RECIPIENTS, [row for message in batch for row in _recipient_rows(message)]),
-        (event_log.TABLE, [event_log.as_row(e) for message in batch for e in _first_events(message)]),
+        (_EVENTS, events),
         (_SCHEDULED, [_scheduled_row(message) for message in batch if message.scheduled_at]),
     ]
-    then, terms = (NUDGE, nudge_terms(nudged)) if nudged else ("", ())
+    then, terms = (_SUPPRESSED_AND_NUDGE, nudge_terms(nudged)) if nudged else (_SUPPRESSED, ())
     if _is_large(batch):
         await copy_rows(cursor, _CONTENTS, contents)
         await insert_rows(cursor, *rest, then=then, terms=terms)
     else:
         await insert_rows(cursor, (_CONTENTS, contents), *rest, then=then, terms=terms)
+    suppressed: dict[UUID, list[str]] = {}
+    for message_id, address in await cursor.fetchall():
+        if message_id:
+            suppressed.setdefault(message_id, []).append(address)
+    return suppressed
 
 
 def _is_large(batch: list[Accepted]) -> bool:
@@ -351,6 +429,7 @@ def _message_row(message: Accepted) -> Row:
         message.scheduled_at,
         template.template_id if template else None,
         template.version if template else None,
+        message.stream,
     )
 
 
@@ -375,6 +454,9 @@ def _recipient_rows(message: Accepted) -> Iterable[Row]:
             "",
             "",
             message.submitted_at,
+            f"{recipient.address.rpartition('@')[0].lower()}@{recipient.destination}",
+            message.stream,
+            uuid7(),  # of the event that tells of its suppression, should there be one: after its others
         )
 
 

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from accounts.catalogue import Refused
+from accounts.credentials import Credential
+from domains.streams import NO_STREAM, STREAM_RULE, is_stream
 from relay.delivery.retry import HORIZON
 from relay.submission.headers import OPTION_PREFIX, Parsed
 from relay.submission.send_at import KEYED_LATE, SLACK, read_send_at, scheduled_for
@@ -40,7 +42,8 @@ class Options:
     """What a submission asks for beside being sent. A tag is `name` or `name:value`.
 
     `expires`: when to give up, as a time or counted from when it is to be sent; None: after the usual horizon.
-    `send_at`: not before; None: at once.
+    `send_at`: not before; None: at once. `stream`: the kind of mail that its recipients may unsubscribe from; empty: the
+    credential's.
     """
 
     idempotency_key: str = ""
@@ -48,7 +51,13 @@ class Options:
     metadata: Mapping[str, str] = field(default_factory=dict)
     expires: timedelta | datetime | None = None
     send_at: datetime | None = None
+    stream: str = ""
     template: TemplateCall | None = None  # by which the desk is to fill in the message; REST's are filled in already
+
+    def stream_of(self, credential: Credential) -> str:
+        """Empty: none, and nobody can unsubscribe from it."""
+        stream = self.stream or credential.stream
+        return "" if stream == NO_STREAM else stream
 
     def scheduled_at(self, submitted_at: datetime) -> datetime | None:
         """None: at once. Raises `Refused` for a time in the past or too far ahead."""
@@ -94,6 +103,7 @@ def read_options(parsed: Parsed) -> Options:
         metadata=given.get("Metadata", {}),
         expires=given.get("Expires"),
         send_at=given.get("Send-At"),
+        stream=given.get("Stream", ""),
         template=TemplateCall(given["Template"], given.get("Variables", {})) if "Template" in given else None,
     )
 
@@ -169,6 +179,12 @@ def _variables(value: str) -> dict[str, Any]:
     return variables
 
 
+def _stream(value: str) -> str:
+    if not is_stream(value):
+        raise _malformed("Stream", STREAM_RULE)
+    return value
+
+
 def is_metadata_key(name: str) -> bool:
     return name.isprintable() and 1 <= len(name) <= METADATA_KEY_LENGTH
 
@@ -187,6 +203,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "Metadata": _metadata,
     "Expires": _expires,
     "Send-At": _send_at,
+    "Stream": _stream,
     "Template": _template,
     "Variables": _variables,
 }

@@ -7,6 +7,7 @@ advisory lock on it, and whoever finds that taken has no answer yet and comes ag
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -52,12 +53,39 @@ _Key = tuple[UUID, str, str]  # organization, scope, key
 class Receipt:
     """The answer to a submission. `is_repeat`: the message was accepted before, and nothing is sent again.
 
-    `answer`: to a batch that is a repeat, whose first message `message_id` is.
+    `answer`: the JSON of a batch, whose first message `message_id` is; of a message alone what is told beside its id.
+    Of what is no repeat: only where recipients are suppressed.
     """
 
     message_id: UUID
     is_repeat: bool = False
     answer: Any = None
+
+    @property
+    def suppressed(self) -> list[str]:
+        """Of a message alone: the recipients to whom it is not sent."""
+        found: list[str] = self.answer.get("suppressed", []) if self.answer else []
+        return found
+
+
+def with_suppressed(answer: Any, suppressed: Mapping[UUID, list[str]]) -> Any:
+    """`answer` as of a parcel, with the addresses that are suppressed, by message."""
+    if answer is None:
+        return {"suppressed": [address for addresses in suppressed.values() for address in addresses]}
+    items = [
+        item | ({"suppressed": found} if (found := suppressed.get(UUID(item["id"]))) else {}) for item in answer["data"]
+    ]
+    return answer | {"data": items}
+
+
+async def tell_repeats(cursor: AsyncCursor[Any], answers: Mapping[UUID, Any]) -> None:
+    """What these parcels were told belongs to the keys that they took in this transaction."""
+    if answers:
+        await cursor.execute(
+            "UPDATE relay_idempotencykey k SET answer = a.answer FROM unnest(%s::uuid[], %s::jsonb[]) AS a (id, answer)"
+            " WHERE k.message_id = a.id",
+            (list(answers), [Jsonb(answer) for answer in answers.values()]),
+        )
 
 
 async def recognise(cursor: AsyncCursor[Any], batch: list[Parcel]) -> dict[UUID, Receipt | Refused | None]:

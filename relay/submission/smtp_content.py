@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -64,6 +65,18 @@ class Arriving:
             whole = self._file.read() + self._kept
         self.close()
         return without_dots(whole) if self.has_dots else whole
+
+    def parts(self, octets: int) -> Iterator[bytes]:
+        """The same in parts of so many, which need not be in memory together; dots stay in."""
+        if self._file is None:
+            yield self.take()
+            return
+        self._file.write(self._kept)
+        self._kept.clear()
+        self._file.seek(0)
+        while self._file and (part := self._file.read(octets)):
+            yield part
+        self.close()
 
     def close(self) -> None:
         self._first = b""

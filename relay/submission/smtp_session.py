@@ -25,6 +25,7 @@ from relay.submission.accept import (
     size_limit,
     too_large,
 )
+from relay.submission.repeats import Receipt
 from relay.submission.smtp_arguments import (
     Malformed,
     check_no_parameters,
@@ -309,7 +310,7 @@ class SubmissionSession(Authentication):
             receipt = await desk.submit(submission)
         self._messages += 1
         self.deadline = self.loop.time() + self.reception.limits.idle_s
-        self.reply(f"250 2.0.0 Ok: queued as {receipt.message_id}")
+        self.reply(f"250 2.0.0 Ok: queued as {receipt.message_id}{_in_words(receipt, len(submission.recipients))}")
 
     def _protocol(self) -> str:
         """RFC 3848; RFC 6531, 4.3. Whoever gets this far is under TLS and signed in, but may have said HELO again."""
@@ -370,6 +371,17 @@ SubmissionSession.commands = {
     for name in dir(SubmissionSession)
     if name.startswith("smtp_")
 }
+
+
+def _in_words(receipt: Receipt, recipients: int) -> str:
+    """What is to be said of those who get nothing."""
+    suppressed = len(receipt.suppressed)
+    if not suppressed:
+        return ""
+    if suppressed >= recipients:
+        who = "its recipient is" if recipients == 1 else f"all {recipients} recipients are"
+        return f"; {who} on your suppression list, nothing is sent"
+    return f"; not sent to {suppressed} of {recipients} recipients, on your suppression list"
 
 
 def _check_script(address: str, *, is_utf8: bool) -> None:
