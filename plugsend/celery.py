@@ -28,6 +28,7 @@ app.conf.beat_schedule = {
     "forget-counts": {"task": "relay.numbers.tasks.forget_counts", "schedule": 3600.0},
     "export-messages": {"task": "relay.tasks.export_messages", "schedule": 5.0, "options": {"expires": 5}},
     "forget-exports": {"task": "relay.tasks.forget_exports", "schedule": 300.0, "options": {"expires": 300}},
+    "forget-returns": {"task": "relay.tasks.forget_returns", "schedule": 3600.0},
     "warn-of-quotas": {"task": "relay.tasks.warn_of_quotas", "schedule": 60.0, "options": {"expires": 60}},
     "forget-exchangers": {"task": "relay.tasks.forget_exchangers", "schedule": 3600.0},
     "send-notices": {"task": "accounts.tasks.send_notices", "schedule": 30.0, "options": {"expires": 60}},

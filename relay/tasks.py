@@ -18,6 +18,7 @@ from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
 from relay.models import ExchangerGroup, IdempotencyKey
+from relay.returns import record
 from relay.upkeep import LONG_WORK, in_turn
 
 SLICE_S = 10.0  # beat sends the next
@@ -107,6 +108,11 @@ def export_messages() -> None:
 @shared_task(name="relay.tasks.forget_exports")
 def forget_exports() -> None:
     exporting.forget_expired()
+
+
+@shared_task(name="relay.tasks.forget_returns")
+def forget_returns() -> None:
+    record.forget_old()
 
 
 @shared_task(name="relay.tasks.warn_of_quotas")

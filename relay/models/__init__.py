@@ -14,6 +14,7 @@ from relay.models.mail import (
     ScheduledMessage,
     Suppression,
 )
+from relay.models.returns import ReturnCount, ReturnedMessage, ReturnKind, ReturnOutcome
 from relay.models.templates import Template, TemplateVersion
 
 __all__ = [
@@ -35,6 +36,10 @@ __all__ = [
     "Recipient",
     "RecipientState",
     "Retention",
+    "ReturnCount",
+    "ReturnKind",
+    "ReturnOutcome",
+    "ReturnedMessage",
     "SavedFilter",
     "ScheduledMessage",
     "SourceAddress",

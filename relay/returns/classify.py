@@ -25,7 +25,9 @@ from relay.returns.unlike import find_failures, looks_like_failure
 Kind = Literal["bounce", "delay", "complaint", "feedback", "auto_reply", "delivered", "unknown"]
 
 _OUR_PATH = re.compile(r"[bm]\+[a-z2-7]{26}\.[a-z2-7]{8}@", re.I)
-_OUR_MESSAGE_ID = re.compile(r"^message-id:[ \t]*<([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})@", re.I | re.M)
+_OUR_MESSAGE_ID = re.compile(
+    r"^message-id:[ \t]*<([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})@", re.I | re.M
+)
 PATHS_READ = 20
 EXCERPT = 1000  # characters
 
@@ -99,7 +101,9 @@ def _of_notification(notification: Notification, mail: Mail) -> _Understood | No
         by_action.setdefault(_action_of(one), []).append(one)
     if failed := by_action.get("failed"):
         text = mail.text if len(notification.recipients) == 1 else ""
-        findings = [_with_reported(_failed(_address_of(one, mail), one.diagnostic, one.status, text), one) for one in failed]
+        findings = [
+            _with_reported(_failed(_address_of(one, mail), one.diagnostic, one.status, text), one) for one in failed
+        ]
         return "bounce", findings, notification.reporter, ""
     for action, kind in _KINDS.items():
         if told := by_action.get(action):
@@ -110,7 +114,12 @@ def _of_notification(notification: Notification, mail: Mail) -> _Understood | No
     return None
 
 
-_KINDS: dict[str, Kind] = {"delayed": "delay", "delivered": "delivered", "relayed": "delivered", "expanded": "delivered"}
+_KINDS: dict[str, Kind] = {
+    "delayed": "delay",
+    "delivered": "delivered",
+    "relayed": "delivered",
+    "expanded": "delivered",
+}
 
 
 def _action_of(one: Reported) -> str:

@@ -10,9 +10,13 @@ from events.vocabulary import BounceKind
 from relay.delivery.replies import Reply, deciding_row
 from relay.returns.words import ON_THE_WAY, PHRASES
 
-_CODE = re.compile(r"(?<![\w.#-])([245][0-5]\d)(?=[\s\-,:;)#]|$)(?!\s*(?:kb|mb|bytes|hours|days|seconds|times)\b)", re.I)
+_CODE = re.compile(
+    r"(?<![\w.#-])([245][0-5]\d)(?=[\s\-,:;)#]|$)(?!\s*(?:kb|mb|bytes|hours|days|seconds|times)\b)", re.I
+)
 _ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
-_QUOTED_REPLY = re.compile(r"(?:said|says|replied|response was|error (?:is|was)|answered|returned|responded)[^:\n]{0,60}:\s*", re.I)
+_QUOTED_REPLY = re.compile(
+    r"(?:said|says|replied|response was|error (?:is|was)|answered|returned|responded)[^:\n]{0,60}:\s*", re.I
+)
 _VAGUE = ("permanent_failure", "temporary_failure", "policy", "message_malformed")
 # Of these the advice is right also when the receiver gave up by itself; of others only that time ran out is known.
 _LASTING = {"mailbox_full", "mailbox_busy", "recipient_restricted", "message_too_large", "mail_loop", "spam_suspected",

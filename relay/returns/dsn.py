@@ -49,7 +49,10 @@ def read_notification(mail: Mail) -> Notification | None:
     for block in re.split(r"\n[ \t]*\n", decode(part.octets, part.charset).strip())[: RECIPIENTS_MOST + 1]:
         fields = fields_of(block.strip("\n").encode())
         reporter = reporter or _after_type(fields.get("reporting-mta"))
-        if any(name in fields for name in ("final-recipient", "original-recipient", "action", "status", "x-actual-recipient")):
+        if any(
+            name in fields
+            for name in ("final-recipient", "original-recipient", "action", "status", "x-actual-recipient")
+        ):
             recipients.append(_reported(fields))
     return Notification(reporter[:255], recipients)
 

@@ -138,9 +138,9 @@ def decoded_words(value: str) -> str:
         pieces = decode_header(value[:ENCODED_MOST])
     except (HeaderParseError, ValueError, binascii.Error):
         return value[:FIELD_MOST]
-    return "".join(
-        piece if isinstance(piece, str) else decode(piece, charset or "") for piece, charset in pieces
-    )[:FIELD_MOST]
+    return "".join(piece if isinstance(piece, str) else decode(piece, charset or "") for piece, charset in pieces)[
+        :FIELD_MOST
+    ]
 
 
 def decode(octets: bytes, charset: str) -> str:

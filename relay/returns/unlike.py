@@ -36,7 +36,9 @@ _ORIGINAL_BELOW = re.compile(
 _ENDS_WITH_OWN_HEADER = re.compile(r"^(return-path|received|message-id|dkim-signature|x-mailer|mime-version):", re.I)
 _AT_LINE_START = re.compile(
     r"^[\s>*•\-.\d()]{0,12}(?:(?:to|recipient|address|e-?mail|final-recipient|failed recipient|user|an|für|à|destinatario|destinatário|destinataire|empfänger|収件人|宛先|收件人|rcpt to|delivery to|mailbox)\s*[:：]?\s*)?"
-    r"(?:SMTP:|rfc822;\s*|mailto:)?[<\"'(\[«]{0,2}(?P<address>" + ADDRESS.pattern + r")[>\"')\]»]{0,2}(?P<rest>.{0,600})$",
+    r"(?:SMTP:|rfc822;\s*|mailto:)?[<\"'(\[«]{0,2}(?P<address>"
+    + ADDRESS.pattern
+    + r")[>\"')\]»]{0,2}(?P<rest>.{0,600})$",
     re.I,
 )
 
@@ -55,7 +57,11 @@ def looks_like_failure(mail: Mail) -> bool:
     sender, subject = mail.fields.get("from"), mail.fields.get("subject")
     if "x-failed-recipients" in mail.fields:
         return True
-    signs = bool(DAEMON.search(sender)) + bool(FAILURE_SUBJECT.search(subject)) + bool(FAILURE_WORDS.search(mail.text[:6000]))
+    signs = (
+        bool(DAEMON.search(sender))
+        + bool(FAILURE_SUBJECT.search(subject))
+        + bool(FAILURE_WORDS.search(mail.text[:6000]))
+    )
     return signs >= 2
 
 
@@ -63,7 +69,9 @@ def looks_like_delay(mail: Mail) -> bool:
     text, subject = mail.text[:6000], mail.fields.get("subject")
     if DELAY_WORDS.search(text) and not re.search(r"(giving up|given up|permanent|5\.\d\.\d|\b55\d\b)", text):
         return True
-    return bool(DELAY_SUBJECT.search(subject)) and not re.search(r"fail(ed|ure)? (?!temp)|returned|undeliver", subject, re.I)
+    return bool(DELAY_SUBJECT.search(subject)) and not re.search(
+        r"fail(ed|ure)? (?!temp)|returned|undeliver", subject, re.I
+    )
 
 
 def find_failures(mail: Mail) -> list[Found]:
@@ -145,7 +153,9 @@ def _by_flufl(mail: Mail) -> list[str]:
         temporary, permanent = all_failures(message)
     except Exception:  # its detectors raise at what they do not expect, of whatever kind
         return []
-    decoded = [one.decode("ascii", "replace") if isinstance(one, bytes) else str(one) for one in (*permanent, *temporary)]
+    decoded = [
+        one.decode("ascii", "replace") if isinstance(one, bytes) else str(one) for one in (*permanent, *temporary)
+    ]
     return sorted(filter(None, map(address_in, decoded)))[:FOUND_MOST]
 
 
