@@ -165,8 +165,9 @@ def make_full_tenant(mark: str) -> FullTenant:
     )
     ReturnedMessage.objects.create(
         organization=organization, message_id=message.pk, recipient_id=Recipient.objects.of(organization).earliest("id").pk,
-        address=f"{mark}-back@inbox.test", kind="unknown", outcome="noted", reported_by=f"{mark} daemon", subject=f"{mark} came back",
-        diagnostic=f"{mark} said", size_bytes=9, raw=mark.encode(), fingerprint=mark.encode().ljust(32), received_at=now,
+        address=f"{mark}-back@inbox.test", kind="unknown", outcome="noted", reported_by=f"{mark} daemon",
+        subject=f"{mark} came back", diagnostic=f"{mark} said", size_bytes=9, raw=mark.encode(),
+        fingerprint=mark.encode().ljust(32), received_at=now,
     )  # fmt: skip
     suppress(organization, f"{mark}-gone@inbox.test", message_id=message.pk)
     share(Recipient.objects.of(organization).earliest("id"), timedelta(days=1))

@@ -65,16 +65,20 @@ def complaint(return_path: str, recipient: str = "", kind: str = "abuse") -> byt
     """RFC 5965; without `recipient` as most providers send it."""
     named = f"Original-Rcpt-To: <{recipient}>\r\n" if recipient else ""
     return (
-        f"From: <fbl@provider.test>\r\nTo: <fbl@returns.plugsend.test>\r\nSubject: Email Feedback Report\r\nMIME-Version: 1.0\r\n"
+        f"From: <fbl@provider.test>\r\nTo: <fbl@returns.plugsend.test>\r\nSubject: Email Feedback Report\r\n"
+        f"MIME-Version: 1.0\r\n"
         f'Content-Type: multipart/report; report-type=feedback-report; boundary="B"\r\n\r\n'
         f"--B\r\nContent-Type: text/plain\r\n\r\nThis is an email abuse report.\r\n"
-        f"--B\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: {kind}\r\nUser-Agent: Provider-FBL/1.0\r\nVersion: 1\r\n"
+        f"--B\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: {kind}\r\n"
+        f"User-Agent: Provider-FBL/1.0\r\nVersion: 1\r\n"
         f"Original-Mail-From: <{return_path}>\r\n{named}"
-        f"--B\r\nContent-Type: message/rfc822\r\n\r\nFrom: ada@acme.test\r\nTo: redacted@provider.test\r\nSubject: x\r\n\r\nHi\r\n--B--\r\n"
+        f"--B\r\nContent-Type: message/rfc822\r\n\r\nFrom: ada@acme.test\r\nTo: redacted@provider.test\r\n"
+        f"Subject: x\r\n\r\nHi\r\n--B--\r\n"
     ).encode()
 
 
 AUTO_REPLY = (
-    b"From: bob@inbox.test\r\nTo: x@psrp.acme.test\r\nSubject: Automatic reply: Your receipt\r\nAuto-Submitted: auto-replied\r\n\r\n"
+    b"From: bob@inbox.test\r\nTo: x@psrp.acme.test\r\nSubject: Automatic reply: Your receipt\r\n"
+    b"Auto-Submitted: auto-replied\r\n\r\n"
     b"I am on holiday until Monday.\r\n"
 )

@@ -211,9 +211,6 @@ def test_a_bounce_meets_each_state(
         make_domain(tenant.organization), state=state, events=events, reason="policy" if state == "bounced" else ""
     )
     recipient = only(message)
-    if state in ("suppressed", "cancelled"):
-        Recipient.objects.update(attempts=0)
-        Event.objects.all()
     assert bring(server, path_of(recipient), bounce("bob@inbox.test"))[0] == 250
     recipient.refresh_from_db()
     assert (recipient.state, recipient.next_attempt_at is None) == (
@@ -264,8 +261,8 @@ def test_all_but_authentic_addresses_are_refused_at_rcpt(server: ReturnsServer, 
     local, _, domain = genuine.partition("@")
     forged = f"{local[:-1]}{'a' if local[-1] != 'a' else 'b'}"
     refused = [
-        f"{forged}@{domain}", f"{local}@acme.test", "postmaster@psrp.acme.test", "bob@inbox.test", f"b+.@{domain}", f"b+ä.ö@{domain}",
-        f"b+{'a' * 60}@{domain}", "fbl@acme.test", f"{'b+' + 'a' * 26}.{'a' * 8}@{domain}",
+        f"{forged}@{domain}", f"{local}@acme.test", "postmaster@psrp.acme.test", "bob@inbox.test", f"b+.@{domain}",
+        f"b+ä.ö@{domain}", f"b+{'a' * 60}@{domain}", "fbl@acme.test", f"{'b+' + 'a' * 26}.{'a' * 8}@{domain}",
     ]  # fmt: skip
     with client_of(server) as client:
         client.ehlo()
@@ -282,10 +279,9 @@ def test_whoever_guesses_is_hung_up_on_and_counted(message: Message) -> None:
         with client_of(server) as client:
             client.ehlo()
             client.mail("")
-            codes = []
+            codes = [client.rcpt("b+guess.guess@psrp.acme.test")[0] for _ in range(server_module.REFUSED_MOST)]
             with pytest.raises(smtplib.SMTPServerDisconnected):
-                while True:
-                    codes.append(client.rcpt("b+guess.guess@psrp.acme.test")[0])
+                client.noop()
         assert codes == [550] * (server_module.REFUSED_MOST - 1) + [421]
     assert counted() == {("", "refused"): server_module.REFUSED_MOST}
 
@@ -355,7 +351,7 @@ def test_nothing_is_said_to_be_taken_that_is_not_committed(
                 client.rcpt(path_of(recipient))
                 assert client.data(bounce("bob@inbox.test"))[0] == 451, name
         assert course(recipient) == ["submitted", "delivered"]
-        assert not (ReturnedMessage.objects.exists() or Suppression.objects.exists() or ReturnCount.objects.exists())
+        assert not any(model.objects.exists() for model in (ReturnedMessage, Suppression, ReturnCount))
     with connection.cursor() as cursor:  # and when it is really away
         cursor.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
@@ -387,7 +383,6 @@ def test_many_reports_of_the_same_at_once_are_one(server: ReturnsServer, message
 
 def test_numbers_count_it_as_delivered_and_as_bounced(server: ReturnsServer, message: Message) -> None:
     bring(server, path_of(only(message)), bounce("bob@inbox.test"))
-    Event.objects.filter(pk=UUID(int=0))
     wait_for(lambda: _counted_rows(), "the horizon has passed")
     totals = Rollup.objects.get(dimension="all", step="day")
     assert (totals.submitted, totals.delivered, totals.bounced_hard) == (1, 1, 1)

@@ -1,8 +1,9 @@
 """What came back by mail, kept for some days, and how much of it."""
 
-import accounts.ids
 import django.db.models.deletion
 from django.db import migrations, models
+
+import accounts.ids
 
 
 class Migration(migrations.Migration):

@@ -7,7 +7,7 @@ soft as a refusal would have been.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from uuid import UUID
 
@@ -16,10 +16,10 @@ from relay.delivery.replies import Reply
 from relay.delivery.return_path import message_of, recipient_of
 from relay.returns.arf import read_feedback
 from relay.returns.auto_reply import is_auto_reply
-from relay.returns.diagnosis import diagnose
+from relay.returns.diagnosis import VAGUE, diagnose
 from relay.returns.dsn import Notification, Reported, read_notification
-from relay.returns.parts import Mail, Part, decode, fields_of, read_mail
-from relay.returns.unlike import find_failures, looks_like_failure
+from relay.returns.parts import HEAD_MOST, Mail, Part, decode, fields_of, read_mail
+from relay.returns.unlike import find_failures, looks_like_failure, report_text
 
 # feedback: a report that is no complaint, such as not-spam (RFC 6430).
 Kind = Literal["bounce", "delay", "complaint", "feedback", "auto_reply", "delivered", "unknown"]
@@ -61,7 +61,7 @@ class Returned:
 
 def classify(raw: bytes) -> Returned:
     mail = read_mail(raw)
-    returned = _understood(mail) or _inner(mail) or ("unknown", [], "", "")
+    returned = _understood(mail) or ("unknown", [], "", "")
     kind, findings, reporter, feedback_type = returned
     recipient_id, message_id = ours_in(mail)
     return Returned(
@@ -73,12 +73,14 @@ def classify(raw: bytes) -> Returned:
 _Understood = tuple[Kind, list[Finding], str, str]
 
 
-def _understood(mail: Mail) -> _Understood | None:
+def _understood(mail: Mail, depth: int = 0) -> _Understood | None:
     if feedback := read_feedback(mail):
         kind: Kind = "complaint" if feedback.is_complaint else "feedback"
         return kind, [Finding(address) for address in feedback.recipients], feedback.reporter, feedback.type
     if (notification := read_notification(mail)) and (told := _of_notification(notification, mail)):
         return told
+    if inner := _inner(mail, depth):
+        return inner
     if mail.first("message/disposition-notification"):
         return "auto_reply", [], "", ""
     is_failure = looks_like_failure(mail)
@@ -89,9 +91,9 @@ def _understood(mail: Mail) -> _Understood | None:
     found = find_failures(mail)
     if found and all(one.is_delay for one in found):
         return "delay", [Finding(one.address, "delayed", diagnostic=one.said[:EXCERPT]) for one in found], "", ""
-    text = mail.text
-    findings = [_failed(one.address, one.said, "", "" if len(found) > 1 else text) for one in found]
-    return "bounce", findings or [_failed("", text, "", "")], "", ""
+    text = report_text(mail)
+    findings = [_told(one.address, one.said, text if len(found) == 1 else "") for one in found]
+    return "bounce", findings or [_told("", text, "")], "", ""
 
 
 def _of_notification(notification: Notification, mail: Mail) -> _Understood | None:
@@ -100,10 +102,12 @@ def _of_notification(notification: Notification, mail: Mail) -> _Understood | No
     for one in notification.recipients:
         by_action.setdefault(_action_of(one), []).append(one)
     if failed := by_action.get("failed"):
-        text = mail.text if len(notification.recipients) == 1 else ""
-        findings = [
-            _with_reported(_failed(_address_of(one, mail), one.diagnostic, one.status, text), one) for one in failed
-        ]
+        text = report_text(mail) if len(notification.recipients) == 1 else ""
+        said = {} if all(one.diagnostic for one in failed) else {one.address: one.said for one in find_failures(mail)}
+        findings = []
+        for one in failed:
+            diagnostic = one.diagnostic or said.get(one.address, "")
+            findings.append(_with_reported(_failed(_address_of(one, mail), diagnostic, one.status, text), one))
         return "bounce", findings, notification.reporter, ""
     for action, kind in _KINDS.items():
         if told := by_action.get(action):
@@ -143,21 +147,31 @@ def _failed(address: str, diagnostic: str, status: str, text: str) -> Finding:
     )  # fmt: skip
 
 
+def _told(address: str, said: str, text: str) -> Finding:
+    """Where what is said of the recipient tells nothing, all that is said does."""
+    finding = _failed(address, said, "", "")
+    if finding.reason in VAGUE and text:
+        further = _failed(address, f"{said} {text}", "", "")
+        if further.reason not in VAGUE:
+            return replace(further, diagnostic=finding.diagnostic or further.diagnostic)
+    return finding
+
+
 def _with_reported(finding: Finding, one: Reported) -> Finding:
     if not one.final or one.final.casefold() == finding.address.casefold():
         return finding
-    return Finding(
-        finding.address, finding.action, finding.status, finding.bounce, finding.reason, finding.diagnostic, one.final,
-        finding.reply,
-    )  # fmt: skip
+    return replace(finding, final_address=one.final)
 
 
-def _inner(mail: Mail) -> _Understood | None:
+def _inner(mail: Mail, depth: int) -> _Understood | None:
     """A report that somebody passed on as an attachment."""
     part = mail.first("message/rfc822")
-    if part is None or not re.search(rb"multipart/report|x-failed-recipients", part.octets[:8192], re.I):
+    if part is None or depth >= 2:
         return None
-    return _understood(read_mail(part.octets))
+    head = part.octets.lstrip(b"\n")[:HEAD_MOST].partition(b"\n\n")[0]
+    if not re.search(rb"multipart/report|^x-failed-recipients:", head, re.I | re.M):
+        return None
+    return _understood(read_mail(part.octets), depth + 1)
 
 
 # ---- Whose mail it was -----------------------------------------------------------------------------------------------

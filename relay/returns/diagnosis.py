@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from events.reasons import REASONS, suppresses
+from events.reasons import suppresses
 from events.vocabulary import BounceKind
 from relay.delivery.replies import Reply, deciding_row
-from relay.returns.words import ON_THE_WAY, PHRASES
+from relay.returns.words import ON_THE_WAY, PHRASES, QUIRKS
 
 _CODE = re.compile(
     r"(?<![\w.#-])([245][0-5]\d)(?=[\s\-,:;)#]|$)(?!\s*(?:kb|mb|bytes|hours|days|seconds|times)\b)", re.I
@@ -17,12 +17,15 @@ _ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
 _QUOTED_REPLY = re.compile(
     r"(?:said|says|replied|response was|error (?:is|was)|answered|returned|responded)[^:\n]{0,60}:\s*", re.I
 )
-_VAGUE = ("permanent_failure", "temporary_failure", "policy", "message_malformed")
+# These tell nothing of the cause.
+VAGUE = ("permanent_failure", "temporary_failure", "policy", "message_malformed")
 # Of these the advice is right also when the receiver gave up by itself; of others only that time ran out is known.
 _LASTING = {"mailbox_full", "mailbox_busy", "recipient_restricted", "message_too_large", "mail_loop", "spam_suspected",
             "virus_suspected", "content_rejected", "authentication_failed", "sender_rejected", "policy", "relay_denied",
             "message_malformed", "domain_listed", "ip_listed", "no_smtputf8", "our_name_rejected"}  # fmt: skip
 TEXT_READ = 1500
+WORDS_TELLING = 3  # a diagnostic of fewer words has not told
+_WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,9 @@ def diagnose(diagnostic: str, status: str = "", text: str = "") -> Diagnosis:
     reply = reply_in(diagnostic, status)
     lasted = reply.code < 500  # the reporter tried for long
     reason = _reason_of(reply, diagnostic)
-    if reason in _VAGUE and text:
-        said = " ".join(text[:TEXT_READ].split())
-        further = _phrase(said) if not diagnostic or reason in ("permanent_failure", "temporary_failure") else ""
-        reason = further if further and further not in _VAGUE else reason
+    if reason in VAGUE and text and len(_WORD.findall(diagnostic)) < WORDS_TELLING:
+        further = _phrase(" ".join(text[:TEXT_READ].split()))
+        reason = further if further and further not in VAGUE else reason
     if lasted and reason not in _LASTING:
         reason = "expired"
     elif not lasted and reason in ("temporary_failure", "unreachable", "connection_lost", "dns_failure"):
@@ -73,19 +75,31 @@ def reply_in(diagnostic: str, status: str = "") -> Reply:
             number = 450
     elif told and int(told[0]) != number // 100:
         told = enhanced[1] if enhanced and int(enhanced[1][0]) == number // 100 else f"{number // 100}{told[1:]}"
-    return Reply(number, told, diagnostic)
+    at = code.start() if code and code.start() in (0, start) else -1
+    return Reply(number, told, _text_of(diagnostic[at:], number, told) if at >= 0 else diagnostic)
+
+
+def _text_of(said: str, code: int, enhanced: str) -> str:
+    """Of a reply whose lines were joined, each with its codes: without them."""
+    codes = (
+        rf"(?:^|(?<=\s)){code}[ -]+(?:{re.escape(enhanced)}(?=\s|$))?[ ]*" if enhanced else rf"(?:^|(?<=\s)){code}[ -]+"
+    )
+    return re.sub(codes, "", said).strip() or said
 
 
 def _reason_of(reply: Reply, diagnostic: str) -> str:
+    if quirk := next((reason for reason, words in QUIRKS if words.search(diagnostic)), ""):
+        return quirk
     row = deciding_row(reply)
     reason = row.reason if row else ""
-    if not reason or reason in _VAGUE or (not _CODE.search(diagnostic) and reason not in REASONS):
+    if not reason or reason in VAGUE:
         reason = _phrase(diagnostic) or reason
     return reason or ("permanent_failure" if reply.code >= 500 else "temporary_failure")
 
 
 def _phrase(text: str) -> str:
     """Empty: no phrase of theirs is in it."""
+    text = text.replace("\u2019", "'")
     plain = re.sub(r"[^\s<>()\[\]:;,]{1,200}@[^\s<>()\[\]:;,]{1,255}", "@", text)
     return next((reason for reason, words in PHRASES if words.search(plain)), "")
 

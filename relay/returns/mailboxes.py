@@ -1,7 +1,7 @@
 """The addresses at which mail may come back. No I/O.
 
-A return path proves itself by its tag. Its domain does not matter for that: some servers rewrite `psrp.<domain>`, a CNAME, to what
-it points to (RFC 1123, 5.2.2).
+A return path proves itself by its tag. Its domain does not matter for that: some servers rewrite `psrp.<domain>`, a CNAME, to
+what it points to (RFC 1123, 5.2.2).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A mail that came back, taken apart. What comes in was written by anyone: nothing raises, and time and memory are linear. No I/O.
+"""A mail that came back, taken apart. It was written by anyone: nothing raises, and time and memory are linear. No I/O.
 
-The `email` package's parser has its traps (deep nesting, codecs that are no charsets, errors in odd headers), so this one takes no
-more than what returns need: fields, parts in their order, decoded text.
+The `email` package's parser has its traps (deep nesting, codecs that are no charsets, errors in odd headers), so this one takes
+no more than what returns need: fields, parts in their order, decoded text.
 """
 
 from __future__ import annotations
@@ -145,6 +145,8 @@ def decoded_words(value: str) -> str:
 
 def decode(octets: bytes, charset: str) -> str:
     """By the charset that is named, or what it may be. No NUL, which PostgreSQL's texts cannot hold."""
+    if not charset and b"\x1b$" in octets:  # RFC 1468: it tells itself
+        charset = "iso-2022-jp"
     name = _OTHER_NAMES.get(charset.strip().lower(), charset.strip().lower())
     for candidate in (name, "utf-8"):
         if candidate and candidate.replace("-", "_") not in _NO_CHARSETS and candidate.isascii():

@@ -1,7 +1,7 @@
 """What came back becomes events: state, event, suppression, the row that tells of it and its count, in one transaction.
 
-It is told apart by the recipient's state, under its row's lock, what a report may still change; so the same report a second time
-changes nothing, and neither does one of a recipient to whom nothing ever left.
+It is told apart by the recipient's state, under its row's lock, what a report may still change; so the same report a second
+time changes nothing, and neither does one of a recipient to whom nothing ever left.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from accounts.models import Organization
 from accounts.scoping import OrganizationQuerySet
 from events.log import Detail, Exchanger
 from events.models import Event, EventType
-from relay.delivery.replies import Reply
 from relay.models import Recipient, RecipientState, ReturnCount, ReturnedMessage, ReturnKind, ReturnOutcome
 from relay.returns.classify import Finding, Returned, classify
 from relay.returns.mailboxes import Mailbox
@@ -175,9 +174,8 @@ def _bounce(recipient: Recipient, told: Returned, finding: Finding) -> ReturnOut
     said = finding.diagnostic
     detail: Detail = {"reported_by": told.reporter}
     if reply:
-        text = _without_codes(reply)
-        detail["reply"] = {"code": reply.code, "enhanced": reply.enhanced, "text": text}
-        said = " ".join(filter(None, [str(reply.code), reply.enhanced, text]))
+        said = str(reply)
+        detail["reply"] = {"code": reply.code, "enhanced": reply.enhanced, "text": reply.text}
     elif finding.diagnostic:
         detail["error"] = finding.diagnostic
     reached = finding.final_address or finding.address
@@ -247,14 +245,6 @@ def _suppress(recipient: Recipient, reason: str, reply: str) -> None:
         return  # it was taken once; addresses that no rule of today takes are sent nothing either
 
 
-def _without_codes(reply: Reply) -> str:
-    """The text of `550 5.1.1 User unknown`: both codes stand apart."""
-    text = reply.text
-    for code in filter(None, (str(reply.code), reply.enhanced)):
-        text = text.removeprefix(code).lstrip(" -")
-    return text
-
-
 # ---- What is kept ----------------------------------------------------------------------------------------------------
 
 
@@ -291,7 +281,8 @@ def _keep(arrival: Arrival, told: Returned, outcome: ReturnOutcome, recipients: 
 
 
 def _may_keep_raw(organization_id: UUID | None) -> bool:
-    kept = ReturnedMessage.objects.filter(organization_id=organization_id, raw__isnull=False)
+    kept = ReturnedMessage.objects.filter(raw__isnull=False)
+    kept = kept.filter(organization_id=organization_id) if organization_id else kept.filter(organization=None)
     return kept[:RAW_MOST].count() < RAW_MOST
 
 

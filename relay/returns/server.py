@@ -1,7 +1,7 @@
 """The return-path server: real SMTP for bounces, complaints and whatever else comes to our return paths (RFC 5321).
 
-It takes mail for authentic addresses only and answers 550 to RCPT for all else; it never sends anything, so nobody gets a bounce
-from it. 250 to the final dot means that what the mail tells is committed, or that nothing follows from it. aiosmtpd's session
+It takes mail for authentic addresses only and answers 550 to RCPT for all else; it never sends anything, so nobody gets a
+bounce from it. 250 to the final dot means that what the mail tells is committed, or that nothing follows. aiosmtpd's session
 serves: returns are few beside what is submitted.
 """
 
@@ -86,9 +86,10 @@ class ReturnsServer:
         """Mail in hand is taken to its end for so long."""
         if self._server:
             self._server.close()
-        deadline = asyncio.get_running_loop().time() + drain_s
-        while any(session.is_taking for session in self.sessions) and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.02)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain_s):
+                for session in list(self.sessions):
+                    await session.is_idle.wait()
         for session in list(self.sessions):
             session.hang_up()
         if self._writer:
@@ -175,7 +176,8 @@ class ReturnsSession(SMTP):
         )
         self._returns = server
         self._address = ""
-        self.is_taking = False
+        self.is_idle = asyncio.Event()  # no mail is in hand
+        self.is_idle.set()
         self.refused = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -219,7 +221,7 @@ class ReturnsSession(SMTP):
             await self.push("503 5.5.1 RCPT comes first")
             return
         await self.push("354 End data with <CR><LF>.<CR><LF>")
-        self.is_taking = True
+        self.is_idle.clear()
         try:
             async with asyncio.timeout(TRANSFER_S):
                 content, size = await self._read_content()
@@ -237,7 +239,7 @@ class ReturnsSession(SMTP):
             await self.push("421 4.4.2 That took too long")
             self.hang_up()
         finally:
-            self.is_taking = False
+            self.is_idle.set()
 
     async def _read_content(self) -> tuple[bytes, int]:
         """The beginning of what stands before the final dot, without transparency dots (RFC 5321, 4.5.2), and how many octets

@@ -27,20 +27,29 @@ FOUND_MOST = 100
 FLUFL_READ = 64 * 1024  # characters
 # From here on it is the copy of our mail.
 _ORIGINAL_BELOW = re.compile(
-    r"^\W{0,3}(-{2,}|={2,}|_{2,}|\*{2,}|>{1,3} )? ?(below this line is a copy|this is a copy of|copy of (the )?(original|message|mail)"
-    r"|(the )?(original|unsent|returned|rejected|failed|your|header of (the )?) ?(message|mail|text|e-mail|headers?)( follows| text| header| below| is| was)?"
-    r"|included is a copy|message headers?( follow|:)?|headers of (the )?original|begin (of )?(included|returned) message|start of forwarded|message body follows"
-    r"|ursprüngliche nachricht|originalnachricht|message d['’]origine|mensaje original|mensagem original|messaggio originale|исходное сообщение|元のメール|原邮件|forwarded message)",
+    r"^\W{0,3}(-{2,}|={2,}|_{2,}|\*{2,}|>{1,3} )? ?(below this line is a copy|this is a copy of"
+    r"|copy of (the )?(original|message|mail)"
+    r"|((the )?headers? of )?(the |your )?(original|unsent|returned|rejected|failed|undelivered) ?(message|mail|text"
+    r"|e-mail|headers?)"
+    r"( is| was)?( follow(s|ing)| text| headers?| below)*\W*$"
+    r"|included is a copy|message headers?( follow|:)?|headers of (the )?original|begin (of )?(included"
+    r"|returned) message|start of forwarded|message body follows"
+    r"|ursprüngliche nachricht|originalnachricht|message d['’]origine|mensaje original|mensagem original"
+    r"|messaggio originale|исходное сообщение|元のメール|原邮件|forwarded message)",
     re.I,
 )
 _ENDS_WITH_OWN_HEADER = re.compile(r"^(return-path|received|message-id|dkim-signature|x-mailer|mime-version):", re.I)
 _AT_LINE_START = re.compile(
-    r"^[\s>*•\-.\d()]{0,12}(?:(?:to|recipient|address|e-?mail|final-recipient|failed recipient|user|an|für|à|destinatario|destinatário|destinataire|empfänger|収件人|宛先|收件人|rcpt to|delivery to|mailbox)\s*[:：]?\s*)?"
+    r"^[\s>*•\-]{0,12}(?:\(?\d{1,2}[.)]\s+)?(?P<code>[45]\d\d[ \-](?:[45]\.\d{1,3}\.\d{1,3} )?)?(?:(?:to|recipient"
+    r"|address|e-?mail|final-recipient|failed recipient|user|an|für|à|destinatario|destinatário|destinataire"
+    r"|empfänger|収件人|宛先|收件人|rcpt to|delivery to|mailbox)(?:\s*[:：]\s*|\s+))?"
     r"(?:SMTP:|rfc822;\s*|mailto:)?[<\"'(\[«]{0,2}(?P<address>"
     + ADDRESS.pattern
     + r")[>\"')\]»]{0,2}(?P<rest>.{0,600})$",
     re.I,
 )
+
+_FOLLOWING = re.compile(r"(did not|not|n['’]t|could|fail)[^:\n]{0,60}following (recipient|address|user)", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +86,7 @@ def looks_like_delay(mail: Mail) -> bool:
 def find_failures(mail: Mail) -> list[Found]:
     """In the order in which they stand; at most FOUND_MOST."""
     is_delay = looks_like_delay(mail)
-    lines = _report_lines(mail.text)
-    whole = " ".join(" ".join(lines).split())[:1500]
+    lines, whole = _report_lines(mail.text), report_text(mail)
     ours = {address_in(mail.fields.get(name)).casefold() for name in ("from", "to", "reply-to", "sender")}
     named = [address for value in mail.fields.all("x-failed-recipients") for address in ADDRESS.findall(value)]
     found = _at_line_starts(lines, ours - {one.casefold() for one in named})
@@ -92,6 +100,11 @@ def find_failures(mail: Mail) -> list[Found]:
     if not found:
         found = _of_the_original(mail, whole)
     return [Found(one.address, one.said or whole, is_delay) for one in _once(found)[:FOUND_MOST]]
+
+
+def report_text(mail: Mail) -> str:
+    """What the report itself says, without a copy of our mail below it; its beginning."""
+    return " ".join(" ".join(_report_lines(mail.text)).split())[:1500]
 
 
 def _report_lines(text: str) -> list[str]:
@@ -108,17 +121,21 @@ def _at_line_starts(lines: list[str], ours: set[str]) -> list[Found]:
     for number, line in enumerate(lines):
         match = _AT_LINE_START.match(line)
         if not match or match["address"].casefold() in ours or DAEMON.search(match["address"]):
+            if _FOLLOWING.search(line):  # what stands above are fields of our mail
+                found.clear()
             continue
-        rest = match["rest"].strip(" :;,-\t")
-        said = [rest] if rest else []
+        address = match["address"].rstrip(".-")
+        if found and same(found[-1].address, address):
+            continue  # what is said of it names it again
+        said = [(match["code"] or "") + match["rest"].strip(" :;,-\t")]
         for further in lines[number + 1 : number + 1 + SAID_LINES]:
-            if _AT_LINE_START.match(further) or (not further.strip() and (said or found)):
+            another = _AT_LINE_START.match(further)
+            is_another = another and not same(another["address"].rstrip(".-"), address)
+            if is_another or (not further.strip() and (said[0] or len(said) > 1 or found)):
                 break
             said.append(further.strip())
-        text = " ".join(part for part in said if part)
-        found.append(Found(match["address"].rstrip(".-"), text))
-    # Lists of addresses stand above one explanation.
-    return [Found(one.address, one.said) for one in found]
+        found.append(Found(address, " ".join(filter(None, said))))
+    return found
 
 
 def _anywhere(lines: list[str], ours: set[str], whole: str) -> list[Found]:
@@ -142,7 +159,7 @@ def _of_the_original(mail: Mail, whole: str) -> list[Found]:
 
 
 def _by_flufl(mail: Mail) -> list[str]:
-    """It reads messages of the `email` package: it gets one with the text alone, so that none of that package's traps is met."""
+    """It reads messages of the `email` package; it gets one with the text alone, so none of that package's traps is met."""
     message = email.message.Message(policy=email.policy.compat32)
     for name, value in mail.fields.pairs[:100]:
         if name in {"from", "to", "subject", "x-mailer", "x-failed-recipients", "date"}:

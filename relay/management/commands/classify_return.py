@@ -11,7 +11,7 @@ from relay.returns.classify import Returned, classify
 
 
 class Command(BaseCommand):
-    help = "Reads one raw message on standard input and prints what it is taken for: a bounce, a complaint, an automatic reply …"
+    help = "Reads one raw message on standard input and prints what it is taken for: a bounce, a complaint, a reply …"
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
