@@ -40,8 +40,8 @@ class Migration(migrations.Migration):
                         choices=[
                             ("recorded", "Became an event"),
                             ("repeated", "Known already"),
-                            ("noted", "Changes nothing"),
-                            ("unexpected", "Nothing had left that it could be about"),
+                            ("noted", "Noted, changes nothing"),
+                            ("unexpected", "Ignored: nothing had left"),
                             ("unattributed", "Does not say whose it is"),
                             ("forgotten", "The message is no longer kept"),
                             ("refused", "Refused: no address of ours"),
@@ -83,8 +83,8 @@ class Migration(migrations.Migration):
                         choices=[
                             ("recorded", "Became an event"),
                             ("repeated", "Known already"),
-                            ("noted", "Changes nothing"),
-                            ("unexpected", "Nothing had left that it could be about"),
+                            ("noted", "Noted, changes nothing"),
+                            ("unexpected", "Ignored: nothing had left"),
                             ("unattributed", "Does not say whose it is"),
                             ("forgotten", "The message is no longer kept"),
                             ("refused", "Refused: no address of ours"),

@@ -23,8 +23,8 @@ class ReturnOutcome(models.TextChoices):
 
     RECORDED = "recorded", "Became an event"
     REPEATED = "repeated", "Known already"
-    NOTED = "noted", "Changes nothing"
-    UNEXPECTED = "unexpected", "Nothing had left that it could be about"
+    NOTED = "noted", "Noted, changes nothing"
+    UNEXPECTED = "unexpected", "Ignored: nothing had left"
     UNATTRIBUTED = "unattributed", "Does not say whose it is"
     FORGOTTEN = "forgotten", "The message is no longer kept"
     REFUSED = "refused", "Refused: no address of ours"

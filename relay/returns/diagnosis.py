@@ -55,8 +55,7 @@ def diagnose(diagnostic: str, status: str = "", text: str = "") -> Diagnosis:
         reason = "expired"
     elif not lasted and reason in ("temporary_failure", "unreachable", "connection_lost", "dns_failure"):
         reason = "permanent_failure"
-    has_reply = bool(_CODE.search(diagnostic)) or bool(_ENHANCED.search(diagnostic))
-    return Diagnosis(reason, reply.enhanced or status, reply if has_reply else None)
+    return Diagnosis(reason, reply.enhanced or status, reply if _CODE.search(diagnostic) else None)
 
 
 def reply_in(diagnostic: str, status: str = "") -> Reply:

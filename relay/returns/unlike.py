@@ -49,6 +49,8 @@ _AT_LINE_START = re.compile(
     re.I,
 )
 
+_DAEMONS = re.compile(r"mail(er)?-?daemon@", re.I)
+_POSTMASTERS = re.compile(r"(mail(er)?-?daemon|post[_-]?master|abuse|support|help)@", re.I)  # to be asked, mostly
 _FOLLOWING = re.compile(r"(did not|not|n['’]t|could|fail)[^:\n]{0,60}following (recipient|address|user)", re.I)
 
 
@@ -120,7 +122,7 @@ def _at_line_starts(lines: list[str], ours: set[str]) -> list[Found]:
     found: list[Found] = []
     for number, line in enumerate(lines):
         match = _AT_LINE_START.match(line)
-        if not match or match["address"].casefold() in ours or DAEMON.search(match["address"]):
+        if not match or match["address"].casefold() in ours or _DAEMONS.match(match["address"]):
             if _FOLLOWING.search(line):  # what stands above are fields of our mail
                 found.clear()
             continue
@@ -141,7 +143,7 @@ def _at_line_starts(lines: list[str], ours: set[str]) -> list[Found]:
 def _anywhere(lines: list[str], ours: set[str], whole: str) -> list[Found]:
     for line in lines:
         for address in ADDRESS.findall(line)[:20]:
-            if address.casefold() not in ours and not DAEMON.search(address):
+            if address.casefold() not in ours and not _POSTMASTERS.match(address):
                 return [Found(address.rstrip(".-"), whole)]
     return []
 
