@@ -1,8 +1,11 @@
 """What came back by mail: kept for some days, and counted."""
 
+from typing import ClassVar
+
 from django.db import models
 
 from accounts.ids import uuid7
+from accounts.row_security import CLOSED, Belonging
 from accounts.scoping import OrganizationQuerySet
 
 
@@ -63,6 +66,7 @@ class ReturnedMessage(models.Model):
     received_at = models.DateTimeField()
 
     objects = OrganizationQuerySet.as_manager()
+    belonging: ClassVar[Belonging] = Belonging("organization_id = {organization}", "SELECT")
 
     class Meta:
         indexes = [
@@ -81,6 +85,8 @@ class ReturnCount(models.Model):
     kind = models.CharField(max_length=12, choices=ReturnKind, blank=True)
     outcome = models.CharField(max_length=12, choices=ReturnOutcome)
     count = models.PositiveBigIntegerField()
+
+    belonging: ClassVar[Belonging] = CLOSED
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["day", "kind", "outcome"], name="return_count_once")]
