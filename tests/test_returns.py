@@ -14,6 +14,8 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.ids import uuid7
@@ -31,6 +33,7 @@ from relay.returns import server as server_module
 from relay.returns.parts import READ_MOST
 from relay.returns.record import forget_old
 from relay.returns.server import ReturnsLimits, ReturnsServer
+from relay.timeline_links import share
 from tests.factories import Tenant, add_recipient, make_domain, make_message, make_tenant
 from tests.platform import wait_for
 from tests.returning import AUTO_REPLY, bounce, bring, client_of, complaint, running_returns
@@ -392,6 +395,42 @@ def test_numbers_count_it_as_delivered_and_as_bounced(server: ReturnsServer, mes
 def _counted_rows() -> bool:
     count_again((timezone.now() - timedelta(days=1)).date())
     return Rollup.objects.filter(dimension="all", bounced_hard=1).exists()
+
+
+def test_page_tells_that_it_bounced_after_it_had_been_delivered(
+    server: ReturnsServer, tenant: Tenant, message: Message
+) -> None:
+    recipient = only(message)
+    page = reverse("message", args=[message.pk])
+    assert "came back" not in tenant.client.get(page).content.decode()
+    bring(server, path_of(recipient), AUTO_REPLY)
+    bring(server, settings.FEEDBACK_ADDRESSES[0], complaint(path_of(recipient)))
+    shown = tenant.client.get(page).content.decode()
+    assert "The recipient then reported it as spam." in shown
+    bring(server, path_of(recipient), bounce("robert@elsewhere.test"))
+    shown = " ".join(tenant.client.get(page).content.decode().split())
+    for words in (
+        "It bounced after it had been delivered", "Came back by mail, reported by mx.far.test",
+        "The receiver had passed it on to robert@elsewhere.test", "“Automatic reply: Your receipt”", "Hard bounce",
+    ):  # fmt: skip
+        assert words in shown
+    shared = share(recipient, timedelta(hours=1)).url.removeprefix(settings.WEB_URL)
+    stranger = Client().get(shared).content.decode()
+    assert "It bounced after it had been delivered" in stranger
+    for private in ("robert@elsewhere.test", "Automatic reply", path_of(recipient).partition("@")[0]):
+        assert private not in stranger
+
+
+def test_operators_read_what_was_not_understood_and_that_is_in_the_audit_log(
+    server: ReturnsServer, message: Message, admin_client: Client
+) -> None:
+    bring(server, path_of(only(message)), b"Subject: Hm\r\n\r\n<script>What is this?</script>\r\n")
+    row = ReturnedMessage.objects.get()
+    shown = admin_client.get(reverse("admin:relay_returnedmessage_change", args=[row.pk])).content.decode()
+    assert "&lt;script&gt;What is this?" in shown
+    assert AuditEntry.objects.filter(action="returned_message.read", organization_id=message.organization_id).exists()
+    assert "Not understood" in admin_client.get(reverse("admin:relay_returnedmessage_changelist")).content.decode()
+    assert admin_client.get(reverse("admin:relay_returncount_changelist")).status_code == 200
 
 
 def test_what_came_back_is_forgotten_after_some_days(server: ReturnsServer, message: Message) -> None:

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.xdist_group("platform")
 
 
 def test_what_the_sandboxs_mailboxes_mail_back_ends_as_events(platform: Platform, timelines_agree: None) -> None:
-    late, odd, spam, away = (f"{local}@back.test" for local in ("latebounce+1", "odd-bounce+1", "complain+1", "vacation+1"))
+    late, odd, spam, away = (
+        f"{local}@back.test" for local in ("latebounce+1", "odd-bounce+1", "complain+1", "vacation+1")
+    )
     alone = platform.send(late)
     platform.send(away)
     with platform.smtp() as client:  # who share a return path
@@ -30,7 +32,9 @@ def test_what_the_sandboxs_mailboxes_mail_back_ends_as_events(platform: Platform
             late: "no_such_address", odd: "no_such_address", spam: "complaint",
         }  # fmt: skip
         returned = "SELECT kind FROM relay_returnedmessage WHERE address = %s"
-        wait_for(lambda: database.execute(returned, [away]).fetchall() == [("auto_reply",)], "the vacation note is noted")
+        wait_for(
+            lambda: database.execute(returned, [away]).fetchall() == [("auto_reply",)], "the vacation note is noted"
+        )
 
 
 def test_nothing_is_ever_sent_by_it_and_a_killed_one_is_replaced(platform: Platform) -> None:

@@ -23,6 +23,7 @@ from events.models import Event, EventType
 from relay.models import Recipient, RecipientState, ReturnCount, ReturnedMessage, ReturnKind, ReturnOutcome
 from relay.returns.classify import Finding, Returned, classify
 from relay.returns.mailboxes import Mailbox
+from relay.search import Span
 from relay.suppressions import COMPLAINT, AddressRefused, normalized, suppress
 
 KEPT = timedelta(days=7)
@@ -30,8 +31,9 @@ COUNTS_KEPT = timedelta(days=400)
 RAW_OCTETS = 64 * 1024
 RAW_MOST = 100  # of an organization, and of all that told none together
 ROWS_OF_A_MESSAGE = 100  # what comes beyond is only counted: a loop, or somebody's joke
-RECIPIENTS_READ = 1000
+RECIPIENTS_READ = 10_000  # of one message
 FORGET_AT_ONCE = 1000
+WAITS_FOR_LOCKS = "5s"  # then the sender comes again
 
 # What a copy may have left for. Of the others nothing did, or somebody has ended it otherwise.
 _MAY_HAVE_ARRIVED = (RecipientState.DELIVERED, RecipientState.UNKNOWN_OUTCOME)
@@ -64,6 +66,8 @@ def record(arrival: Arrival) -> ReturnOutcome:
     if arrival.mailbox.is_feedback and told.kind in ("complaint", "feedback"):
         recipient_id, message_id = told.recipient_id, told.message_id
     with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [WAITS_FOR_LOCKS])
         if recipient_id is None and message_id is None:
             outcome = _keep(arrival, told, ReturnOutcome.UNATTRIBUTED, ())
         else:
@@ -95,9 +99,8 @@ def _record(arrival: Arrival, told: Returned, recipient_id: UUID | None, message
             return ReturnOutcome.FORGOTTEN
     else:
         assert message_id is not None
-        among = list(
-            Recipient.objects.filter(message_id=message_id, id__gte=message_id).order_by("id")[: RECIPIENTS_READ + 1]
-        )
+        of_message = Recipient.objects.filter(message_id=message_id, **Span.of([message_id]).of_recipients())
+        among = list(of_message.order_by("id")[:RECIPIENTS_READ])
         if not among:
             return ReturnOutcome.FORGOTTEN
         named = _named(among, told)

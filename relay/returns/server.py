@@ -35,7 +35,8 @@ END_OF_DATA = b"\r\n.\r\n"
 MOST_RECIPIENTS = 100  # RFC 5321, 4.5.3.1.8
 REFUSED_MOST = 20  # recipients in one connection: who guesses must come again
 COMMANDS_MOST = 2000  # of each kind in one connection
-TRANSFER_S = 900
+TRANSFER_S = 900  # for one mail
+SESSION_S = 3600  # for one connection, however busy
 THREADS = 4
 # A bounce may come before its message's outcome is settled: word of that is waited for here, then the sender comes again.
 BUSY_TRIES, BUSY_PAUSE_S = 20, 0.25
@@ -176,6 +177,7 @@ class ReturnsSession(SMTP):
         )
         self._returns = server
         self._address = ""
+        self._end: asyncio.TimerHandle | None = None
         self.is_idle = asyncio.Event()  # no mail is in hand
         self.is_idle.set()
         self.refused = 0
@@ -197,12 +199,15 @@ class ReturnsSession(SMTP):
         self._address = address
         is_open[address] += 1
         self._returns.sessions.add(self)
+        self._end = asyncio.get_running_loop().call_later(SESSION_S, self.hang_up)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self not in self._returns.sessions:
             return
         self._returns.sessions.discard(self)
+        if self._end:
+            self._end.cancel()
         self._returns.open[self._address] -= 1
         if self._returns.open[self._address] <= 0:
             del self._returns.open[self._address]
