@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import smtplib
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -24,14 +26,14 @@ from events.models import Event
 from relay.audit import disagreements
 from relay.database import database_url
 from relay.delivery.return_path import message_return_path, return_path
-from relay.models import Message, Recipient, ReturnCount, ReturnedMessage, Suppression
+from relay.models import Message, Recipient, ReturnCount, ReturnedMessage, ReturnOutcome, Suppression
 from relay.numbers.audit import disagreements as number_disagreements
 from relay.numbers.models import Rollup
 from relay.numbers.rollup import count_again
 from relay.returns import record as record_module
 from relay.returns import server as server_module
 from relay.returns.parts import READ_MOST
-from relay.returns.record import forget_old
+from relay.returns.record import Arrival, forget_old, record
 from relay.returns.server import ReturnsLimits, ReturnsServer
 from relay.timeline_links import share
 from tests.factories import Tenant, add_recipient, make_domain, make_message, make_tenant
@@ -308,7 +310,16 @@ def test_over_starttls_with_pipelining_and_several_recipients(
     assert set(Recipient.objects.values_list("state", flat=True)) == {"bounced"}
 
 
-def test_large_mail_is_read_from_its_beginning_and_too_large_refused(tenant: Tenant, message: Message) -> None:
+def test_large_mail_is_read_from_its_beginning_and_too_large_refused(
+    message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+
+    def note(arrival: Arrival) -> ReturnOutcome:
+        held.append(len(arrival.raw))
+        return record(arrival)
+
+    monkeypatch.setattr(server_module, "record", note)
     with running_returns(ReturnsLimits(size=3 * READ_MOST)) as server:
         path = path_of(only(message))
         with client_of(server) as client:
@@ -321,6 +332,7 @@ def test_large_mail_is_read_from_its_beginning_and_too_large_refused(tenant: Ten
         assert bring(server, path, report + line * (2 * READ_MOST // len(line)))[0] == 250
         assert only(message).state == "bounced"
         assert ReturnedMessage.objects.get().size_bytes > 2 * READ_MOST - 1000
+        assert READ_MOST * 0.9 < held[0] <= READ_MOST  # without the transparency dots
 
 
 def test_connections_are_limited(message: Message) -> None:
@@ -365,19 +377,22 @@ def test_nothing_is_said_to_be_taken_that_is_not_committed(
     assert course(recipient) == ["submitted", "delivered", "bounced"]
 
 
-def test_many_reports_of_the_same_at_once_are_one(server: ReturnsServer, message: Message) -> None:
-    recipient = only(message)
-    said: list[int] = []
-    mails = [bounce("bob@inbox.test", f"smtp; 550 5.1.1 No such user {number % 3}") for number in range(8)]
-    threads = [
-        threading.Thread(target=lambda mail=mail: said.append(bring(server, path_of(recipient), mail)[0]))
-        for mail in mails
-    ]  # type: ignore[misc]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert said == [250] * 8
+def test_many_reports_of_the_same_at_once_are_one(
+    server: ReturnsServer, message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is about to write waits for a second one to come as far: with the row's lock held nobody can."""
+    recipient, together, genuine = only(message), threading.Barrier(2, timeout=0.5), record_module._exchanger_of
+
+    def meet(of: Recipient) -> Any:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait()
+        return genuine(of)
+
+    monkeypatch.setattr(record_module, "_exchanger_of", meet)
+    mails = [bounce("bob@inbox.test", f"smtp; 550 5.1.1 No such user {number}") for number in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        said = list(threads.map(lambda mail: bring(server, path_of(recipient), mail)[0], mails))
+    assert said == [250] * 4
     assert course(recipient) == ["submitted", "delivered", "bounced"]
 
 

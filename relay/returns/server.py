@@ -256,8 +256,7 @@ class ReturnsSession(SMTP):
             except asyncio.LimitOverrunError as full:
                 piece = await self._reader.readexactly(full.consumed)
             self._reset_timeout()
-            if len(kept) < READ_MOST:
-                kept += piece
+            kept += piece[: max(0, READ_MOST - len(kept))]
             size += len(piece)
             tail = (tail + piece)[-len(END_OF_DATA) :]
         size -= len(b".\r\n")
