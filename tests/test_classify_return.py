@@ -106,6 +106,10 @@ PIECES = st.sampled_from(
 @settings(max_examples=300)
 @given(st.lists(st.one_of(PIECES, st.binary(max_size=40)), max_size=40).map(b"".join))
 @example(b"")
+@example(b"Subject: =?utf-7?Q?+2AA-?= =?utf-8?Q?=00?=\r\n\r\n")
+@example(
+    b"Content-Type: message/delivery-status\r\n\r\nFinal-Recipient: utf-8; a\\x{0}b@\\x{DC00}.test\r\nAction: failed\r\n"
+)
 def test_nothing_that_comes_makes_it_fail(raw: bytes) -> None:
     returned = classify(raw)
     for one in returned.findings:

@@ -44,4 +44,4 @@ def same(one: str, other: str) -> bool:
 
 def _character(found: re.Match[str]) -> str:
     number = int(found[1], 16)
-    return chr(number) if number < 0x110000 and not 0xD800 <= number < 0xE000 else "\ufffd"
+    return chr(number) if 32 <= number < 0x110000 and not 0xD800 <= number < 0xE000 else "\ufffd"

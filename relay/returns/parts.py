@@ -24,7 +24,8 @@ ENCODED_MOST = 2000  # of them, where encoded words are looked for
 _NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "oem", "mbcs"})
 _OTHER_NAMES = {"ks_c_5601-1987": "cp949", "x-sjis": "cp932", "unicode-1-1-utf-7": "utf-7", "cp-850": "cp850"}
 _FIELD = re.compile(r"([!-9;-~]{1,200})[ \t]*:[ \t]*(.*)", re.S)
-_PARAMETER = re.compile(r';[ \t]*([\w*-]{1,40})[ \t]*=[ \t]*("(?:[^"\\]|\\.){0,300}"|[^\s;"]{1,300})')
+_TYPE = re.compile(r"\s*([\w.+-]{1,60}/[\w.+-]{1,80})")
+_PARAMETER = re.compile(r'[;\s][ \t]*([\w*-]{1,40})[ \t]*=[ \t]*("(?:[^"\\]|\\.){0,300}"|[^\s;"]{1,300})')
 _TAG = re.compile(r"<[^<>]*>")
 _BREAK = re.compile(r"<(?:br|/p|/div|/tr|/h\d|/li|/table)\b[^<>]*>", re.I)
 _ORIGINALS = (
@@ -144,7 +145,8 @@ def decoded_words(value: str) -> str:
 
 
 def decode(octets: bytes, charset: str) -> str:
-    """By the charset that is named, or what it may be. No NUL, which PostgreSQL's texts cannot hold."""
+    """By the charset that is named, or what it may be. Without what PostgreSQL's texts cannot hold: NUL, and halves of
+    surrogate pairs, which UTF-7 can make."""
     if not charset and b"\x1b$" in octets:  # RFC 1468: it tells itself
         charset = "iso-2022-jp"
     name = _OTHER_NAMES.get(charset.strip().lower(), charset.strip().lower())
@@ -152,7 +154,7 @@ def decode(octets: bytes, charset: str) -> str:
         if candidate and candidate.replace("-", "_") not in _NO_CHARSETS and candidate.isascii():
             try:
                 text = octets.decode(candidate, "replace" if candidate == name else "strict")
-                return text.replace("\0", " ")
+                return text.replace("\0", " ").encode("utf-8", "replace").decode()
             except (LookupError, UnicodeError, ValueError):
                 continue
     return octets.decode("latin-1").replace("\0", " ")
@@ -188,7 +190,8 @@ def _split_head(octets: bytes) -> tuple[bytes, bytes]:
 def _collect(fields: Fields, body: bytes, parts: list[Part], depth: int) -> str:
     """Adds the leaves in their order. Returns the content type."""
     value = fields.get("content-type")
-    content_type = value.partition(";")[0].strip().lower() or "text/plain"
+    named = _TYPE.match(value)
+    content_type = named[1].lower() if named else "text/plain"
     parameters = {name.lower(): text.strip('"') for name, text in _PARAMETER.findall(value)}
     if content_type.startswith("multipart/") and depth < DEEPEST:
         for section in _sections(body, parameters.get("boundary", "")):
