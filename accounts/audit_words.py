@@ -56,6 +56,7 @@ _SENTENCES = {
     "message.cancelled": "cancelled {}",
     "message.rescheduled": "rescheduled {}",
     "message.read": "opened the message {}",
+    "returned_message.read": "opened what came back by mail ({})",
     "timeline_link.created": "shared the timeline of {} by a link",
     "timeline_link.revoked": "revoked a link to the timeline of {}",
     "user.signed_in": "signed in, as {}",

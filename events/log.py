@@ -62,6 +62,9 @@ class Detail(TypedDict, total=False):
     send_at: str  # ISO 8601: what is scheduled waits for it
     dkim: Dkim
     return_path: str
+    reported_by: str  # of what came back by mail: who reports it (Reporting-MTA, or the author)
+    passed_on_to: str  # where the receiver had passed it on to, if that is what failed
+    feedback: str  # of a complaint: Feedback-Type (RFC 5965)
     door: str
     client: str
     suppression: SuppressionFact

@@ -29,7 +29,7 @@ _WORDS = [
     Word(EventType.DEFERRED, "An attempt failed for now. The next one has a time (`next_attempt_at`)."),
     Word(EventType.DELIVERED, "The receiver's server took it."),
     Word(EventType.BOUNCED, "Given up. Hard: the address or its domain is dead, and is suppressed. Soft: refused for another "
-         "reason, or still deferred when it expired."),
+         "reason, or still deferred when it expired. It may come after `delivered`, when the receiver sends it back by mail."),
     Word(EventType.IN_DOUBT, "The connection or our process ended after the message and before the answer. It is tried again."),
     Word(EventType.UNKNOWN_OUTCOME, "In doubt, and never tried again, as the organization wished or because it expired."),
     Word(EventType.SUPPRESSED, "Not tried: the address is on the suppression list."),

@@ -31,6 +31,7 @@ app.conf.beat_schedule = {
     "heed-soft-bounces": {"task": "relay.tasks.heed_soft_bounces", "schedule": 30.0, "options": {"expires": 30}},
     "import-suppressions": {"task": "relay.tasks.import_suppressions", "schedule": 5.0, "options": {"expires": 5}},
     "tidy-suppressions": {"task": "relay.tasks.tidy_suppressions", "schedule": 3600.0},
+    "forget-returns": {"task": "relay.tasks.forget_returns", "schedule": 3600.0},
     "warn-of-quotas": {"task": "relay.tasks.warn_of_quotas", "schedule": 60.0, "options": {"expires": 60}},
     "forget-exchangers": {"task": "relay.tasks.forget_exchangers", "schedule": 3600.0},
     "send-notices": {"task": "accounts.tasks.send_notices", "schedule": 30.0, "options": {"expires": 60}},

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 SUBMISSION, SUBMISSION_UNPRIVILEGED = 587, 2587  # RFC 6409 3.1 and its stand-in above 1024
 SUBMISSIONS, SUBMISSIONS_UNPRIVILEGED = 465, 2465  # RFC 8314 3.3: TLS from the first octet
 SUBMISSION_ALTERNATIVE = 2525  # no RFC's, and everybody's
+RETURNS, RETURNS_UNPRIVILEGED = 25, 2526  # RFC 5321 4.5.4.2: where mail exchangers are asked
 TRIES = 50
 # Below Linux' ephemeral range (32768 and up): no outgoing connection can take such a port while its owner restarts.
 _QUIET_RANGE = range(20000, 30000)

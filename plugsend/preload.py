@@ -39,6 +39,7 @@ _MODULES = [
     "django.core.handlers.wsgi",
     "plugsend.urls",
     "relay.delivery.worker",
+    "relay.management.commands.returns",
     "relay.management.commands.smtp",
     "relay.sandbox.management.commands.sandbox",
     *("relay.tasks", "relay.statistics.tasks", "domains.tasks", "plugsend.tasks"),

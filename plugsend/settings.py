@@ -354,6 +354,19 @@ SMTP_LOGIN_FAILURES_PER_USER = env.number("SMTP_LOGIN_FAILURES_PER_USER", 10)
 SMTP_LOGIN_FAILURES_PER_ADDRESS = env.number("SMTP_LOGIN_FAILURES_PER_ADDRESS", 20)
 SMTP_LOGIN_PAUSE_SECONDS = env.number("SMTP_LOGIN_PAUSE_SECONDS", 900)
 
+# What comes back by mail. One process, whose limits these are.
+RETURNS_HOST = env.text("RETURNS_HOST", SMTP_HOST)
+RETURNS_PORT = env.number("RETURNS_PORT", 2526)
+FEEDBACK_ADDRESSES = env.words(
+    "FEEDBACK_ADDRESSES", f"fbl@{RETURN_PATH_TARGET}"
+)  # complaints of feedback loops come here
+RETURNS_CONNECTIONS = env.number("RETURNS_CONNECTIONS", 200)
+RETURNS_CONNECTIONS_PER_ADDRESS = env.number("RETURNS_CONNECTIONS_PER_ADDRESS", 20)
+RETURNS_IDLE_SECONDS = env.number("RETURNS_IDLE_SECONDS", 300)  # RFC 5321, 4.5.3.2.7
+RETURNS_SIZE_LIMIT = env.number(
+    "RETURNS_SIZE_LIMIT", 2 * MESSAGE_SIZE_LIMIT
+)  # many bounces hold the whole mail, encoded anew
+
 RELAY_SMARTHOST = env.text("RELAY_SMARTHOST")  # host:port that takes all mail instead of the recipients' exchangers
 SANDBOX_DNS_PORT = env.number("SANDBOX_DNS_PORT", 5353)
 SANDBOX_MX_PORT = env.number("SANDBOX_MX_PORT", 2525)

@@ -25,6 +25,8 @@ from plugsend.children import MARK, Program, end_strays
 from plugsend.engines import READY_WITHIN_S, Engine, EngineError, Postgres, Valkey, occupied
 from plugsend.forker import Forker
 from plugsend.ports import (
+    RETURNS,
+    RETURNS_UNPRIVILEGED,
     SUBMISSION,
     SUBMISSION_ALTERNATIVE,
     SUBMISSION_UNPRIVILEGED,
@@ -164,6 +166,7 @@ class Platform:
         ours["WORKER_DRAIN_SECONDS"] = str(round(BUDGETS_S[WORKERS] - 1))
         ours["WEB_HOST"] = given.get("WEB_HOST") or "127.0.0.1"
         ours["SMTP_HOST"] = given.get("SMTP_HOST") or "127.0.0.1"
+        ours["RETURNS_HOST"] = given.get("RETURNS_HOST") or ours["SMTP_HOST"]
         ours["WEB_PORT"] = self._port("WEB_PORT", ours["WEB_HOST"], following(8000))
         ours["WEB_URL"] = given.get("WEB_URL") or f"http://localhost:{ours['WEB_PORT']}"
         submission = [SUBMISSION, *following(SUBMISSION_UNPRIVILEGED)]
@@ -171,10 +174,20 @@ class Platform:
         submissions = [SUBMISSIONS, *following(SUBMISSIONS_UNPRIVILEGED)]
         ours["SMTPS_PORT"] = self._port("SMTPS_PORT", ours["SMTP_HOST"], submissions)
         ours["SMTP_ALT_PORT"] = self._port("SMTP_ALT_PORT", ours["SMTP_HOST"], following(SUBMISSION_ALTERNATIVE))
+        returns = [RETURNS, *following(RETURNS_UNPRIVILEGED)]
+        ours["RETURNS_PORT"] = self._port("RETURNS_PORT", ours["RETURNS_HOST"], returns)
         if self._mode == "sandbox":
             for name in ("SANDBOX_DNS_PORT", "SANDBOX_MX_PORT"):
                 ours[name] = self._sandbox_port(name)
-        ports = {"WEB_PORT", "SMTP_PORT", "SMTPS_PORT", "SMTP_ALT_PORT", "SANDBOX_DNS_PORT", "SANDBOX_MX_PORT"}
+        ports = {
+            "WEB_PORT",
+            "SMTP_PORT",
+            "SMTPS_PORT",
+            "SMTP_ALT_PORT",
+            "RETURNS_PORT",
+            "SANDBOX_DNS_PORT",
+            "SANDBOX_MX_PORT",
+        }
         always = {"PLUGSEND_VAR", MARK, *ports}
         return dict(given) | {key: value for key, value in ours.items() if key in always or not given.get(key)}
 
@@ -220,6 +233,8 @@ class Platform:
             supervisor.wait_until(lambda: greets("127.0.0.1", int(env["SANDBOX_MX_PORT"])), "the sandbox")
         smtp, web = (env["SMTP_HOST"], int(env["SMTP_PORT"])), (env["WEB_HOST"], int(env["WEB_PORT"]))
         supervisor.wait_until(lambda: greets(*smtp), "the SMTP door")
+        returns = (env["RETURNS_HOST"], int(env["RETURNS_PORT"]))
+        supervisor.wait_until(lambda: greets(*returns), "the return-path server")
         supervisor.wait_until(lambda: is_healthy(*web, env["WEB_URL"]), "the web server")
 
     def _show_demo(self, supervisor: Supervisor, *, send: bool) -> None:
@@ -235,6 +250,7 @@ class Platform:
             yield self._manage("sandbox", SANDBOX, "sandbox")
         for name in _numbered("smtp", "SMTP_PROCESSES"):
             yield self._manage(name, SMTP, "smtp")
+        yield self._manage("returns", SMTP, "returns")
         yield self._web()
         for name in _numbered("worker", "WORKER_PROCESSES"):
             yield self._worker(name)
@@ -277,6 +293,7 @@ class Platform:
             "smtp_port": int(env["SMTP_PORT"]),
             "smtps_port": int(env["SMTPS_PORT"]),
             "smtp_alt_port": int(env["SMTP_ALT_PORT"]),
+            "returns_port": int(env["RETURNS_PORT"]),
             "sandbox_dns_port": int(env.get("SANDBOX_DNS_PORT") or 0),
             "sandbox_mx_port": int(env.get("SANDBOX_MX_PORT") or 0),
             "children": self._children,
@@ -293,6 +310,7 @@ class Platform:
             "SMTP_PORT",
             "SMTPS_PORT",
             "SMTP_ALT_PORT",
+            "RETURNS_PORT",
             "SANDBOX_DNS_PORT",
             "SANDBOX_MX_PORT",
         )
@@ -309,11 +327,12 @@ class Platform:
         seconds = time.monotonic() - self._started_at
         return (
             f"\n  PlugSend is ready after {seconds:.1f} s. Ctrl-C stops it.\n\n"
-            f"    Web    {env['WEB_URL']}\n"
-            f"    SMTP   {env['SMTP_HOST']}:{env['SMTP_PORT']} (STARTTLS; also {env['SMTP_ALT_PORT']}; "
+            f"    Web     {env['WEB_URL']}\n"
+            f"    SMTP    {env['SMTP_HOST']}:{env['SMTP_PORT']} (STARTTLS; also {env['SMTP_ALT_PORT']}; "
             f"{env['SMTPS_PORT']}: TLS from the start)\n"
-            f"    Mode   {mode}\n"
-            f"    Data   {self._var}\n"
+            f"    Returns {env['RETURNS_HOST']}:{env['RETURNS_PORT']} (bounces and complaints)\n"
+            f"    Mode    {mode}\n"
+            f"    Data    {self._var}\n"
         )
 
 

@@ -20,7 +20,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.admin_audit import AuditedAdmin, note_operator
-from accounts.admin_lists import COUNTED, GrowingTableAdmin
+from accounts.admin_lists import COUNTED, GrowingTableAdmin, ReadOnlyAdmin
 from accounts.audit import actor_of
 from accounts.models import Organization
 from domains.names import DomainRefused, normalize_domain
@@ -33,7 +33,7 @@ from relay.delivery_admin import (
     MtaStsPolicyAdmin,
     PoolAssignmentAdmin,
 )
-from relay.models import Content, Message, Recipient, Suppression
+from relay.models import Content, Message, Recipient, ReturnCount, ReturnedMessage, Suppression
 from relay.suppressions import normalized, remove_suppressions
 
 __all__ = ["ExchangerGroupAdmin", "IpPoolAdmin", "MtaStsPolicyAdmin", "PoolAssignmentAdmin"]
@@ -179,6 +179,51 @@ class ContentAdmin(GrowingTableAdmin):
     @admin.display(description="Size in octets")
     def octets(self, content: Content) -> int:
         return content._octets  # type: ignore[attr-defined]
+
+
+@admin.register(ReturnedMessage)
+class ReturnedMessageAdmin(GrowingTableAdmin):
+    """What came back by mail in the last days. What a mail says is content: who opens a row leaves an entry in the audit log
+    of the organization that it is about."""
+
+    list_display = ["received_at", "kind", "outcome", "reported_by", "status", "reason", "organization", "message_id"]
+    list_filter = ["kind", "outcome"]
+    list_select_related = ["organization"]
+    id_fields = ("id", "message_id")
+    fields = readonly_fields = [
+        "id", "received_at", "organization", "message_id", "recipient_id", "address", "kind", "outcome", "reported_by",
+        "subject", "status", "reason", "diagnostic", "size_bytes", "source",
+    ]  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ReturnedMessage]:
+        return super().get_queryset(request).defer("raw", "fingerprint")
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        with transaction.atomic():
+            answer = super().change_view(request, object_id, form_url, extra_context)
+            returned = self.get_object(request, unquote(object_id))
+            if returned is not None and returned.organization_id is not None:
+                note_operator(request, "read", returned, [returned.organization_id])
+        return answer
+
+    @admin.display(description="Source, where it was not understood (manage.py classify_return reads such)")
+    def source(self, returned: ReturnedMessage) -> SafeString | str:
+        if returned.raw is None:
+            return "not kept"
+        text = bytes(returned.raw).decode("utf-8", "replace")
+        return format_html('<pre style="white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>', text)
+
+
+@admin.register(ReturnCount)
+class ReturnCountAdmin(ReadOnlyAdmin):
+    """How many mails came back on each day, of the whole installation."""
+
+    list_display = ["day", "kind", "outcome", "count"]
+    list_filter = ["kind", "outcome"]
+    ordering = ["-day", "kind", "outcome"]
+    fields = ["day", "kind", "outcome", "count"]
 
 
 @admin.register(Suppression)

@@ -43,14 +43,15 @@ ATTEMPTED = [
 
 # Some types of events are no states (events.vocabulary): `released` leads back to where it was, others change none. What ended
 # while it waited (relay.expiry, relay.sender_loss) has an event that names the attempt before it once more. Each other attempt
-# has one event, that in doubt, too.
+# has one event, that in doubt, too. What came back by mail (relay.returns) ends a recipient once more, or one in doubt at last.
 _RECIPIENTS = """
     WITH log AS (
         SELECT recipient_id, min(message_id::text)::uuid AS of_message,
                count(*) FILTER (WHERE type = 'submitted') AS submissions,
                (array_agg(type ORDER BY id DESC) FILTER (WHERE type <> ALL(%(no_state)s)))[1] AS last,
                (array_agg(type ORDER BY id DESC) FILTER (WHERE type <> ALL(%(after)s)))[1] AS closing,
-               count(*) FILTER (WHERE type = ANY(%(final)s)) AS ends,
+               count(*) FILTER (WHERE type = ANY(%(final)s) AND NOT (type = 'bounced' AND detail ? 'reported_by')) AS ends,
+               count(*) FILTER (WHERE type = 'bounced' AND detail ? 'reported_by') AS came_back,
                count(*) FILTER (WHERE attempt > 0) - count(DISTINCT attempt) FILTER (WHERE attempt > 0) AS repeated,
                count(*) FILTER (WHERE attempt = 0 AND type = ANY(%(attempted)s)) AS nameless,
                bool_or(type = 'bounced' AND reason IN ('expired', 'sender_gone', 'domain_taken_over')) AS ended_waiting,
@@ -67,7 +68,9 @@ _RECIPIENTS = """
         CASE WHEN last NOT IN (state, 'released')
                 OR (last = 'released' AND state NOT IN ('submitted', 'scheduled', 'deferred'))
             THEN format('is %%s, its last event is %%s', state, last) END,
-        CASE WHEN ends <> is_final::int THEN format('is %%s and has %%s final events', state, ends) END,
+        CASE WHEN ends <> is_final::int AND came_back = 0 THEN format('is %%s and has %%s final events', state, ends) END,
+        CASE WHEN came_back > 0 AND (came_back > 1 OR ends > 1 OR state <> 'bounced')
+            THEN format('is %%s, came back %%s times and has %%s other final events', state, came_back, ends) END,
         CASE WHEN is_final AND last = state AND closing <> state
             THEN format('is %%s, and %%s came after that', state, closing) END,
         CASE WHEN ended <> over OR latest <> over OR repeated > ended_waiting::int

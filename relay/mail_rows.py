@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db.models import Model
 
 from events.models import Event
-from relay.models import Content, Message, Recipient, ScheduledMessage
+from relay.models import Content, Message, Recipient, ReturnedMessage, ScheduledMessage
 
 MESSAGES_AT_ONCE = 200
 RECIPIENTS_AT_ONCE = 500  # of those messages together, but for a single larger one
@@ -42,6 +42,8 @@ def deletions(organization_id: UUID, ids: Sequence[UUID]) -> list[Deletion]:
         Content: DELETE_CONTENTS,
         Event: f"DELETE FROM events_event WHERE {_OF_MESSAGES}",  # noqa: S608
         Recipient: f"DELETE FROM relay_recipient WHERE {_OF_MESSAGES}",  # noqa: S608
+        # After recipients: what is being recorded holds their rows.
+        ReturnedMessage: "DELETE FROM relay_returnedmessage WHERE message_id = ANY(%(ids)s)",
         ScheduledMessage: "DELETE FROM relay_scheduledmessage WHERE message_id = ANY(%(ids)s)",
         Message: f"DELETE FROM relay_message WHERE {_BY_ID}",  # noqa: S608
     }

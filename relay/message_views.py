@@ -29,6 +29,7 @@ from relay.actions import Action, possible_actions
 from relay.models import ExchangerGroup, Message, RecipientState, Suppression, Template
 from relay.preview import preview
 from relay.retention import days_kept
+from relay.returns.shown import returned_of
 from relay.selectors import (
     GOING_ON,
     MessageDetail,
@@ -38,7 +39,7 @@ from relay.selectors import (
     timelines_of,
 )
 from relay.sent_attachments import sent_attachments
-from relay.story import phases, what_next
+from relay.story import came_back, phases, what_next
 from relay.suppressions import reason_title, suppressions_of
 from relay.views import content_of
 
@@ -114,6 +115,7 @@ def _live_context(request: OrganizationRequest, detail: MessageDetail) -> dict[s
         "counts": dict(Counter(recipient.state for recipient in detail.recipients)),
         "timelines": [told(timeline, suppressions.get(timeline.recipient.id)) for timeline in shown],
         "actions": in_order(frozenset[Action]().union(*possible), scheduled=scheduled) if len(possible) > 1 else [],
+        "returned": returned_of(request.organization, detail.message.pk),
         "authentication": mail_authentication.of_message(detail.message.header_from, events, domain),
         "domain": domain,
         "mark": mark_of(detail),
@@ -152,6 +154,8 @@ def told(
             recipient, timeline.events, suspension, now, scale=settings.RETRY_SCALE, names_people=not to_stranger
         ),
         "took": _took(timeline),
+        "came_back": came_back(timeline.events),
+        "complained": any(event.type == EventType.COMPLAINED for event in timeline.events),
         "reason": REASONS.get(recipient.reason),
         "bounce_kind": bounce_kind(recipient.state, recipient.reason),
         "suspension": suspension,
@@ -199,6 +203,7 @@ TOLD_TO_STRANGERS = (
     "next_attempt_at",
     "send_at",
     "dkim",
+    "reported_by",
 )
 
 

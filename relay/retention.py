@@ -61,6 +61,7 @@ _OF_THE_DAY = "id >= %(end)s AND message_id >= %(first)s AND message_id < %(end)
 _LATER = (
     f"DELETE FROM relay_recipient WHERE {_OF_THE_DAY} AND id < %(soon_after)s",  # noqa: S608
     f"DELETE FROM events_event WHERE {_OF_THE_DAY}",  # noqa: S608
+    "DELETE FROM relay_returnedmessage WHERE message_id >= %(first)s AND message_id < %(end)s",
 )
 # Waits for who erases the organization, and then finds none.
 _MARK = """

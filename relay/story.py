@@ -114,6 +114,25 @@ def what_next(
     return Next("retries", at, asked or _because(recipient.reason), until, attempt, then)
 
 
+@dataclass(frozen=True, slots=True)
+class CameBack:
+    """A bounce that came by mail. `after`: how long after a server had taken the message; None where that was not known."""
+
+    reported_by: str
+    after: timedelta | None
+
+
+def came_back(events: Sequence[Event]) -> CameBack | None:
+    """None: it did not."""
+    delivered_at: datetime | None = None
+    for event in events:
+        if event.type == EventType.DELIVERED:
+            delivered_at = event.occurred_at
+        elif event.type == EventType.BOUNCED and "reported_by" in event.detail:
+            return CameBack(event.detail["reported_by"], event.occurred_at - delivered_at if delivered_at else None)
+    return None
+
+
 def _because(reason: str) -> str:
     return REASONS[reason].because if reason in REASONS else ""
 

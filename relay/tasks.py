@@ -29,6 +29,7 @@ from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
 from relay.lanes import Lane
 from relay.models import ExchangerGroup, IdempotencyKey
+from relay.returns import record
 from relay.upkeep import LONG_WORK, in_turn
 
 SLICE_S = 10.0  # beat sends the next
@@ -140,6 +141,11 @@ def import_suppressions() -> None:
 def tidy_suppressions() -> None:
     soft_bounces.forget_pardons()
     importing.forget_old()
+
+
+@shared_task(name="relay.tasks.forget_returns")
+def forget_returns() -> None:
+    record.forget_old()
 
 
 @shared_task(name="relay.tasks.warn_of_quotas")

@@ -48,6 +48,8 @@ from relay.models import (
     PoolAssignment,
     Recipient,
     Retention,
+    ReturnCount,
+    ReturnedMessage,
     SavedFilter,
     SoftBounceMark,
     SoftBouncePardon,
@@ -70,7 +72,7 @@ from tests.factories import RAW, make_domain, make_message, make_smtp_user, make
 OURS = {"accounts", "domains", "events", "relay", "statistics", "sandbox", "plugsend"}
 OF_THE_PLATFORM: set[type[Model]] = {
     Plan, Erasure, ConnectKey, ExchangerGroup, IpPool, SourceAddress, MtaStsPolicy, ZoneRecord, ZoneFault, ReceivedMail,
-    Progress, SoftBounceMark,
+    Progress, SoftBounceMark, ReturnCount,
 }  # fmt: skip
 
 ATTACHED = (
@@ -166,6 +168,12 @@ def make_full_tenant(mark: str) -> FullTenant:
     Alert.objects.create(
         organization=organization, domain_id=domain.pk, measure="hard_bounces", level="warn", count=3, of=100, days=1
     )
+    ReturnedMessage.objects.create(
+        organization=organization, message_id=message.pk, recipient_id=Recipient.objects.of(organization).earliest("id").pk,
+        address=f"{mark}-back@inbox.test", kind="unknown", outcome="noted", reported_by=f"{mark} daemon",
+        subject=f"{mark} came back", diagnostic=f"{mark} said", size_bytes=9, raw=mark.encode(),
+        fingerprint=mark.encode().ljust(32), received_at=now,
+    )  # fmt: skip
     suppress(organization, f"{mark}-gone@inbox.test", message_id=message.pk)
     SoftBounceRule.objects.create(organization=organization, messages=3, days=1)
     SoftBouncePardon.objects.create(organization=organization, address=f"{mark}-full@inbox.test")

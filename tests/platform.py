@@ -53,7 +53,7 @@ class Platform:
         kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
         environment = {name: os.environ[name] for name in kept if name in os.environ}
         environment |= {"PLUGSEND_VAR": str(self.var), "WEB_PORT": "0", **self._settings}
-        for name in ("SMTP_PORT", "SMTPS_PORT", "SMTP_ALT_PORT"):
+        for name in ("SMTP_PORT", "SMTPS_PORT", "SMTP_ALT_PORT", "RETURNS_PORT"):
             environment.setdefault(name, "0")
         log = (self.var.parent / f"{self.var.name}.log").open("ab")
         self._log_start = log.tell()
@@ -123,6 +123,10 @@ class Platform:
     @property
     def smtp_alt_port(self) -> int:
         return int(self.state["smtp_alt_port"])
+
+    @property
+    def returns_port(self) -> int:
+        return int(self.state["returns_port"])
 
     @property
     def demo(self) -> dict[str, str]:

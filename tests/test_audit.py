@@ -34,10 +34,11 @@ def found() -> list[str]:
         return [line.split(" ", 2)[2] for line in disagreements(connection)]
 
 
-def add_event(recipient: Recipient, type_: str, attempt: int = 0) -> None:
+def add_event(recipient: Recipient, type_: str, attempt: int = 0, detail: dict[str, Any] | None = None) -> None:
     Event.objects.create(
         organization_id=recipient.organization_id, message_id=recipient.message_id, recipient_id=recipient.pk,
         address=recipient.address, type=type_, occurred_at=timezone.now(), attempt=attempt,
+        detail=detail or {},
     )  # fmt: skip
 
 
@@ -61,6 +62,20 @@ def test_a_complaint_changes_no_state(type_: str) -> None:
     recipient = course(("delivered", {}))
     add_event(recipient, type_)
     assert found() == []
+
+
+def test_what_came_back_ends_a_recipient_once_more_and_once_only() -> None:
+    recipient = course(("delivered", {}))
+    came_back = {"reported_by": "mx.far.test"}
+    add_event(recipient, "bounced", detail=came_back)
+    assert found() == [
+        "is delivered, its last event is bounced",
+        "is delivered, came back 1 times and has 1 other final events",
+    ]
+    Recipient.objects.update(state="bounced")
+    assert found() == []
+    add_event(recipient, "bounced", detail=came_back)
+    assert found() == ["is bounced, came back 2 times and has 1 other final events"]
 
 
 def test_it_goes_through_all_messages_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,8 @@ if command == "web":
             await send({"type": "http.response.body", "body": b"ok"})
     server(application, "127.0.0.1", int(os.environ["WEB_PORT"])).run()
     sys.exit()
-door = socket.create_server(("127.0.0.1", int(os.environ["SMTP_PORT" if command == "smtp" else "SANDBOX_MX_PORT"])))
+port = {"smtp": "SMTP_PORT", "returns": "RETURNS_PORT"}.get(command, "SANDBOX_MX_PORT")
+door = socket.create_server(("127.0.0.1", int(os.environ[port])))
 while True:
     connection, _ = door.accept()
     connection.sendall(b"220 ready\\r\\n")
@@ -234,7 +235,7 @@ class Tree:
         clean = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "REDIS_URL"}}
         for name in ("PLUGSEND_VAR", "WEB_URL", "WEB_PORT", "SMTP_PORT", "PLUGSEND_MODE", "DJANGO_SETTINGS_MODULE"):
             clean.pop(name, None)
-        ports = {"WEB_PORT": "0", "SMTP_PORT": "0", "SMTPS_PORT": "0", "SMTP_ALT_PORT": "0"}
+        ports = {"WEB_PORT": "0", "SMTP_PORT": "0", "SMTPS_PORT": "0", "SMTP_ALT_PORT": "0", "RETURNS_PORT": "0"}
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "plugsend.up", *arguments]
             return subprocess.Popen(command, cwd=self.root, env=clean | ports | env, stdout=log, stderr=log)
@@ -286,7 +287,7 @@ def tree() -> Iterator[Tree]:
     shutil.rmtree(root)
 
 
-OURS = {"sandbox", "smtp", "web", "worker", "beat"}
+OURS = {"sandbox", "smtp", "returns", "web", "worker", "beat"}
 FORKER = {"forker"} if sys.platform == "linux" else set()
 ALL = {"postgres", "valkey", *FORKER, *OURS}
 

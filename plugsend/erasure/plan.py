@@ -37,6 +37,8 @@ from relay.models import (
     PoolAssignment,
     Recipient,
     Retention,
+    ReturnCount,
+    ReturnedMessage,
     SavedFilter,
     ScheduledMessage,
     SoftBounceMark,
@@ -109,9 +111,10 @@ BEFORE_MAIL = [
 ARRIVED = Step(ReceivedMail, "")
 # Message by message, all of one in a transaction: states and events agree at any moment. Contents have the message's id.
 CONTENTS, EVENTS, RECIPIENTS = Step(Content, ""), Step(Event), Step(Recipient)
-SCHEDULED, MESSAGES = Step(ScheduledMessage), Step(Message)
-MAIL = [CONTENTS, EVENTS, RECIPIENTS, SCHEDULED, MESSAGES]
+SCHEDULED, RETURNED, MESSAGES = Step(ScheduledMessage), Step(ReturnedMessage), Step(Message)
+MAIL = [CONTENTS, EVENTS, RECIPIENTS, SCHEDULED, RETURNED, MESSAGES]
 AFTER_MAIL = [
+    RETURNED,
     Step(UsageShare, f"subject_id {_OF_SMTP_USERS} OR subject_id = %(organization)s"),
     Step(UsageCounter, f"subject_id {_OF_SMTP_USERS} OR subject_id = %(organization)s"),
     Step(Retention),
@@ -152,7 +155,7 @@ ERASED: frozenset[type[Model]] = frozenset(step.model for step in STEPS)
 KEPT: frozenset[type[Model]] = frozenset(
     {
         User, User.groups.through, User.user_permissions.through, Plan, Erasure, ConnectKey, ExchangerGroup, IpPool,
-        SourceAddress, MtaStsPolicy, Progress, SoftBounceMark,
+        SourceAddress, MtaStsPolicy, Progress, SoftBounceMark, ReturnCount,
     }
 )  # fmt: skip
 # Django's and django-allauth's: about people, how they sign in, their sessions and the admin. People keep their accounts; these

@@ -11,7 +11,7 @@ import accounts.ids
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0014_retention"),
-        ("relay", "0014_by_destination"),
+        ("relay", "0015_returns"),
     ]
 
     operations = [

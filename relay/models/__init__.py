@@ -21,6 +21,7 @@ from relay.models.mail import (
     RecipientState,
     ScheduledMessage,
 )
+from relay.models.returns import ReturnCount, ReturnedMessage, ReturnKind, ReturnOutcome
 from relay.models.suppressions import (
     NOTE_LENGTH,
     OPEN_IMPORTS,
@@ -57,6 +58,10 @@ __all__ = [
     "Recipient",
     "RecipientState",
     "Retention",
+    "ReturnCount",
+    "ReturnKind",
+    "ReturnOutcome",
+    "ReturnedMessage",
     "SavedFilter",
     "ScheduledMessage",
     "SoftBounceMark",

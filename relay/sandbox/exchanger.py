@@ -22,6 +22,7 @@ from relay.sandbox.database import Database
 from relay.sandbox.dkim_verdict import check_dkim
 from relay.sandbox.inbox import Arrival, Inbox, read_header
 from relay.sandbox.internet import EXCHANGER
+from relay.sandbox.returns import Sender
 from relay.sandbox.script import Greylist, Script, script_for
 
 logger = logging.getLogger(__name__)
@@ -36,12 +37,13 @@ NO_REPLY = ""
 class Exchanger:
     """A running exchanger."""
 
-    def __init__(self, server: asyncio.Server, database: Database) -> None:
-        self._server, self._database = server, database
+    def __init__(self, server: asyncio.Server, database: Database, sender: Sender) -> None:
+        self._server, self._database, self._sender = server, database, sender
         self.port: int = server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         self._server.close()
+        self._sender.close()
         await self._database.close()
 
 
@@ -55,10 +57,12 @@ async def serve_exchanger(
     database = Database(database_url)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(*certificate)
-    handler = Handler(Inbox(database), async_resolver_over((nameserver,)))
+    resolver = async_resolver_over((nameserver,))
+    sender = Sender(resolver)
+    handler = Handler(Inbox(database), resolver, sender)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: ExchangerSession(handler, tls, loop), host, port)
-    return Exchanger(server, database)
+    return Exchanger(server, database, sender)
 
 
 class ExchangerSession(SMTP):
@@ -133,8 +137,8 @@ class ExchangerSession(SMTP):
 class Handler:
     """Decides, by aiosmtpd's hooks."""
 
-    def __init__(self, inbox: Inbox, resolver: dns.asyncresolver.Resolver) -> None:
-        self._inbox, self._resolver = inbox, resolver
+    def __init__(self, inbox: Inbox, resolver: dns.asyncresolver.Resolver, sender: Sender) -> None:
+        self._inbox, self._resolver, self._sender = inbox, resolver, sender
         self._greylist = Greylist()
 
     async def handle_EHLO(
@@ -175,6 +179,9 @@ class Handler:
             logger.warning("cannot keep a mail: %s", error)
             return "451 4.3.0 The mailbox is not available now"
         await asyncio.sleep(_delay_s(scripts))
+        for address, script in zip(envelope.rcpt_tos, scripts, strict=True):
+            if script.sends_back:
+                self._sender.send_back(script.sends_back, arrival.envelope_sender, address, arrival.raw)
         return f"250 2.0.0 Ok: queued as {arrival.id}"
 
     async def _read(self, session: Session, envelope: Envelope) -> Arrival:

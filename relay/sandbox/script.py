@@ -5,18 +5,23 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Literal
+
+SentBack = Literal["bounce", "odd_bounce", "full", "delay", "complaint", "vacation"]
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
     """`refusal`: the reply to RCPT, only the first time when `once`. `delay_s`: before the reply to the final dot.
     `drops`: the connection ends after the final dot without a reply, and the mail is not kept: nobody said that it was
-    taken, so the sender must try again (RFC 5321, 4.1.1.4), and does so to the same end."""
+    taken, so the sender must try again (RFC 5321, 4.1.1.4), and does so to the same end. `sends_back`: what is mailed back some
+    seconds after it was taken (`relay.sandbox.returns`)."""
 
     refusal: str = ""
     once: bool = False
     delay_s: float = 0
     drops: bool = False
+    sends_back: SentBack | None = None
 
 
 ACCEPTS = Script()
@@ -28,6 +33,12 @@ SCRIPTS = {
     "full": Script(refusal="452 4.2.2 Mailbox full"),
     "slow": Script(delay_s=5),
     "drop": Script(drops=True),
+    "latebounce": Script(sends_back="bounce"),
+    "odd-bounce": Script(sends_back="odd_bounce"),
+    "latefull": Script(sends_back="full"),
+    "delay": Script(sends_back="delay"),
+    "complain": Script(sends_back="complaint"),
+    "vacation": Script(sends_back="vacation"),
 }
 
 
