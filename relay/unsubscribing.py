@@ -80,18 +80,17 @@ def unsubscribe(organization: Organization, wish: Wish, *, how: str) -> bool:
     return True
 
 
-def unsubscribe_by_mail(recipient_id: UUID) -> bool:
-    """For mail to `unsubscribe_address`, whose local part `read_unsubscribe_address` has read. False: nothing is known of the
-    recipient any more, or their message has no stream."""
+def unsubscribe_by_mail(recipient_id: UUID) -> bool | None:
+    """For mail to `unsubscribe_address`, whose local part `read_unsubscribe_address` has read. False: it was so already; None:
+    nothing is known of the recipient any more, or their message has no stream."""
     with across_organizations():
         recipient = Recipient.objects.select_related("organization").filter(pk=recipient_id).first()
         message = Message.objects.filter(pk=recipient.message_id).first() if recipient else None
     if recipient is None or message is None or not message.stream:
-        return False
+        return None
     address = f"{recipient.address.rpartition('@')[0].lower()}@{recipient.destination}"
     wish = Wish(recipient.organization_id, recipient.message_id, address, message.stream)
-    unsubscribe(recipient.organization, wish, how="mail")
-    return True
+    return unsubscribe(recipient.organization, wish, how="mail")
 
 
 def resubscribe(organization: Organization, wish: Wish, *, by: Actor = RECIPIENT) -> bool:

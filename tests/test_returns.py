@@ -19,9 +19,6 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from relay.numbers.audit import disagreements as number_disagreements
-from relay.numbers.models import Rollup
-from relay.numbers.rollup import count_again
 
 from accounts.ids import uuid7
 from accounts.models import AuditEntry
@@ -35,6 +32,9 @@ from relay.returns import server as server_module
 from relay.returns.parts import READ_MOST
 from relay.returns.record import Arrival, forget_old, record
 from relay.returns.server import ReturnsLimits, ReturnsServer
+from relay.statistics.audit import disagreements as number_disagreements
+from relay.statistics.models import Rollup
+from relay.statistics.rollup import count_again
 from relay.timeline_links import share
 from tests.factories import Tenant, add_recipient, make_domain, make_message, make_tenant
 from tests.platform import wait_for

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from email import message_from_bytes
 from urllib.parse import urlsplit
@@ -23,14 +24,15 @@ from relay.database import database_url
 from relay.delivery.engine import Engine, EngineLimits
 from relay.lanes import Lane
 from relay.models import Message, Recipient, Suppression
+from relay.returns.server import ReturnsServer
 from relay.submission.accept import Submission
 from relay.submission.desk import Desk
 from relay.suppressions import suppress
 from relay.unsubscribe_tokens import Wish, read_token, read_unsubscribe_address, token_of, unsubscribe_address
-from relay.unsubscribing import unsubscribe_by_mail
 from tests.dkim_verifiers import by_dkimpy
 from tests.factories import make_domain, make_message, make_tenant
 from tests.peer import Peer
+from tests.returning import bring, running_returns
 
 NEWS = b"From: ada@acme.test\r\nTo: all@acme.test\r\nSubject: Hi\r\nX-PlugSend-Stream: news\r\n\r\nHello\r\n"
 
@@ -177,16 +179,26 @@ def test_a_link_outlives_its_message_and_no_other_organization_learns_of_it() ->
     assert Client().get(f"/u/{token_of(wish)[:-5]}").status_code == 404
 
 
-@pytest.mark.django_db
-def test_mail_to_the_address_unsubscribes_too() -> None:
+@pytest.fixture
+def returns(transactional_db: None) -> Iterator[ReturnsServer]:
+    with running_returns() as running:
+        yield running
+
+
+def test_mail_to_the_address_unsubscribes_too(returns: ReturnsServer) -> None:
     tenant = make_tenant()
     domain = make_domain(tenant.organization)
     of_stream = make_message(domain, to="bob@inbox.test", stream="news")
     plain = make_message(domain, to="cy@inbox.test")
     recipient = Recipient.objects.get(message_id=of_stream.pk)
-    assert unsubscribe_by_mail(recipient.pk)
-    assert unsubscribe_by_mail(recipient.pk)
-    assert not unsubscribe_by_mail(Recipient.objects.get(message_id=plain.pk).pk)
-    assert not unsubscribe_by_mail(uuid7())
+    address = unsubscribe_address(recipient.pk, "acme.test")
+    assert b"550 5.1.1" in b"%d %s" % bring(returns, address.replace("u+", "b+"), b"Subject: unsubscribe\r\n\r\n")
+    for to, outcome in (
+        (address, "recorded"),
+        (address.upper(), "repeated"),
+        (unsubscribe_address(Recipient.objects.get(message_id=plain.pk).pk, "acme.test"), "forgotten"),
+        (unsubscribe_address(uuid7(), "acme.test"), "forgotten"),
+    ):
+        assert bring(returns, to, b"Subject: unsubscribe\r\n\r\n")[1].decode().endswith(outcome)
     assert list(Suppression.objects.values_list("address", "stream")) == [("bob@inbox.test", "news")]
     assert Event.objects.get(type="unsubscribed").detail["how"] == "mail"

@@ -18,6 +18,7 @@ class ReturnKind(models.TextChoices):
     FEEDBACK = "feedback", "Feedback, no complaint"
     AUTO_REPLY = "auto_reply", "Automatic reply"
     DELIVERED = "delivered", "Delivery confirmed"
+    UNSUBSCRIBE = "unsubscribe", "Wish to unsubscribe"
     UNKNOWN = "unknown", "Not understood"
 
 

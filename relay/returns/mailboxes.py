@@ -13,14 +13,19 @@ from django.conf import settings
 
 from domains.records import RETURN_PATH_LABEL
 from relay.delivery.return_path import message_of, recipient_of
+from relay.unsubscribe_tokens import read_unsubscribe_address
 
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """Whose return path it is: one recipient's, or a message's several; neither: a feedback address."""
+    """Whose return path it is: one recipient's, or a message's several; neither: a feedback address.
+
+    `is_to_unsubscribe`: the recipient's own address for that (List-Unsubscribe), which is no return path.
+    """
 
     recipient_id: UUID | None = None
     message_id: UUID | None = None
+    is_to_unsubscribe: bool = False
 
     @property
     def is_feedback(self) -> bool:
@@ -40,4 +45,6 @@ def mailbox_of(address: str) -> Mailbox | None:
         return Mailbox(recipient_id=recipient_id)
     if message_id := message_of(f"{local}@"):
         return Mailbox(message_id=message_id)
+    if recipient_id := read_unsubscribe_address(local):
+        return Mailbox(recipient_id=recipient_id, is_to_unsubscribe=True)
     return None

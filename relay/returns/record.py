@@ -25,6 +25,7 @@ from relay.returns.classify import Finding, Returned, classify
 from relay.returns.mailboxes import Mailbox
 from relay.search import Span
 from relay.suppressions import COMPLAINT, AddressRefused, normalized, suppress
+from relay.unsubscribing import unsubscribe_by_mail
 
 KEPT = timedelta(days=7)
 COUNTS_KEPT = timedelta(days=400)
@@ -61,6 +62,8 @@ class Arrival:
 
 def record(arrival: Arrival) -> ReturnOutcome:
     """Raises Busy, and what the database raises; then nothing has happened."""
+    if arrival.mailbox.is_to_unsubscribe:
+        return _unsubscribe(arrival.mailbox)
     told = classify(arrival.raw)
     recipient_id, message_id = arrival.mailbox.recipient_id, arrival.mailbox.message_id
     if arrival.mailbox.is_feedback and told.kind in ("complaint", "feedback"):
@@ -73,6 +76,16 @@ def record(arrival: Arrival) -> ReturnOutcome:
         else:
             outcome = _record(arrival, told, recipient_id, message_id)
         count(told.kind, outcome)  # last: its row is everybody's
+    return outcome
+
+
+def _unsubscribe(mailbox: Mailbox) -> ReturnOutcome:
+    """Whatever the mail says: only who has the recipient's mail knows the address."""
+    assert mailbox.recipient_id is not None
+    with transaction.atomic():
+        is_new = unsubscribe_by_mail(mailbox.recipient_id)
+        outcome = {True: ReturnOutcome.RECORDED, False: ReturnOutcome.REPEATED, None: ReturnOutcome.FORGOTTEN}[is_new]
+        count(ReturnKind.UNSUBSCRIBE, outcome)
     return outcome
 
 
@@ -222,7 +235,7 @@ def _events_of(recipient: Recipient) -> OrganizationQuerySet[Event]:
 
 
 def _exchanger_of(recipient: Recipient) -> Exchanger | None:
-    """Who had taken it, by which bounces are counted for providers (relay.numbers)."""
+    """Who had taken it, by which bounces are counted for providers (relay.statistics)."""
     types = [EventType.DELIVERED, EventType.IN_DOUBT, EventType.UNKNOWN_OUTCOME]
     detail = _events_of(recipient).filter(type__in=types).order_by("-id").values_list("detail", flat=True).first()
     return (detail or {}).get("exchanger")
