@@ -57,11 +57,12 @@ class Arrival:
     mailbox: Mailbox
     raw: bytes
     size: int
+    sender: str = ""  # of the envelope
 
 
 def record(arrival: Arrival) -> ReturnOutcome:
     """Raises Busy, and what the database raises; then nothing has happened."""
-    told = classify(arrival.raw)
+    told = classify(arrival.raw, arrival.sender)
     recipient_id, message_id = arrival.mailbox.recipient_id, arrival.mailbox.message_id
     if arrival.mailbox.is_feedback and told.kind in ("complaint", "feedback"):
         recipient_id, message_id = told.recipient_id, told.message_id
@@ -259,6 +260,9 @@ def _keep(arrival: Arrival, told: Returned, outcome: ReturnOutcome, recipients: 
     if message_id and ReturnedMessage.objects.filter(message_id=message_id).count() >= ROWS_OF_A_MESSAGE:
         return outcome
     is_unclear = outcome is ReturnOutcome.UNATTRIBUTED or told.kind == "unknown"
+    keeps_raw = is_unclear and _may_keep_raw(organization_id)
+    if organization_id is None and not keeps_raw:  # everybody may write to a feedback address
+        return outcome
     finding = told.findings[0] if told.findings else Finding("")
     about = recipients if outcome is not ReturnOutcome.UNATTRIBUTED else ()
     row = ReturnedMessage(
@@ -274,7 +278,7 @@ def _keep(arrival: Arrival, told: Returned, outcome: ReturnOutcome, recipients: 
         reason=finding.reason,
         diagnostic=finding.diagnostic,
         size_bytes=arrival.size,
-        raw=arrival.raw[:RAW_OCTETS] if is_unclear and _may_keep_raw(organization_id) else None,
+        raw=arrival.raw[:RAW_OCTETS] if keeps_raw else None,
         fingerprint=_fingerprint(arrival),
         received_at=timezone.now(),
     )
