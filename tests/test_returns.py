@@ -136,6 +136,8 @@ def test_of_several_who_share_a_return_path_those_named_bounce(server: ReturnsSe
     states = dict(Recipient.objects.values_list("address", "state"))
     assert states == {"bob@inbox.test": "delivered", "Eve@inbox.test": "bounced"}
     assert counted() == {("bounce", "unattributed"): 1, ("bounce", "recorded"): 1}
+    bring(server, path, AUTO_REPLY)  # bob's own
+    assert ReturnedMessage.objects.get(kind="auto_reply").address == "bob@inbox.test"
     kept = ReturnedMessage.objects.get(outcome="unattributed")
     assert kept.organization_id == message.organization_id
     assert bytes(kept.raw or b"").startswith(b"From: MAILER-DAEMON")
