@@ -208,10 +208,10 @@ class ReturnedMessageAdmin(GrowingTableAdmin):
                 note_operator(request, "read", returned, [returned.organization_id])
         return answer
 
-    @admin.display(description="Source, where it was not understood (manage.py classify_return reads such)")
+    @admin.display(description="Source")
     def source(self, returned: ReturnedMessage) -> SafeString | str:
         if returned.raw is None:
-            return "not kept"
+            return "kept only where it was not understood"
         text = bytes(returned.raw).decode("utf-8", "replace")
         return format_html('<pre style="white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>', text)
 

@@ -4,6 +4,9 @@ Columns: reply line, reason. The line is parsed as from the wire, so enhanced co
 """
 
 SAMPLES = [
+    # ---- GoDaddy
+    ("550 5.1.1 <ada@shop.example> - 192.0.2.25 has sent to too many recipients this hour. IB607", "rate_limited"),
+    ("553 5.1.3 http://www.spamhaus.org/query/bl?ip=192.0.2.25", "ip_listed"),
     # ---- Gmail
     ("550 5.1.1 The email account that you tried to reach does not exist. Please try double-checking the recipient's "
      "email address for typos. https://support.google.com/mail/?p=NoSuchUser a1-gsmtp", "no_such_address"),

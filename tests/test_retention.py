@@ -21,7 +21,7 @@ from events.models import Event
 from events.partitions import ensure_partitions, make_partitions
 from relay import retention
 from relay.database import database_url
-from relay.models import Content, KeptLonger, Message, Recipient, Retention
+from relay.models import Content, KeptLonger, Message, Recipient, Retention, ReturnedMessage
 from tests.factories import make_domain, make_tenant
 from tests.rest import make_api, refused
 
@@ -71,6 +71,10 @@ def a_mail(
         envelope_sender="a@a.test", header_from="a@a.test", recipient_count=recipients, **whose,
     )  # fmt: skip
     Content.objects.create(id=message.pk, raw=b"Hi")
+    ReturnedMessage.objects.create(
+        message_id=message.pk, kind="auto_reply", outcome="noted", size_bytes=2, fingerprint=message.pk.bytes,
+        received_at=moment, **whose,
+    )  # fmt: skip
     for _ in range(recipients):
         recipient = Recipient.objects.create(
             id=identifier(), message_id=message.pk, address="b@b.test", destination="b.test", state=state, state_at=moment,
@@ -89,7 +93,7 @@ def is_whole(message: Message) -> bool:
     """False: nothing is left of it but perhaps its content."""
     of_it = {"message_id": message.pk}
     parts = [Message.objects.filter(pk=message.pk).exists(), Recipient.objects.filter(**of_it).exists(),
-             Event.objects.filter(**of_it).exists()]  # fmt: skip
+             Event.objects.filter(**of_it).exists(), ReturnedMessage.objects.filter(**of_it).exists()]  # fmt: skip
     assert len(set(parts)) == 1, parts
     return parts[0]
 

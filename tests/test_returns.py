@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import smtplib
+import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -134,6 +136,8 @@ def test_of_several_who_share_a_return_path_those_named_bounce(server: ReturnsSe
     states = dict(Recipient.objects.values_list("address", "state"))
     assert states == {"bob@inbox.test": "delivered", "Eve@inbox.test": "bounced"}
     assert counted() == {("bounce", "unattributed"): 1, ("bounce", "recorded"): 1}
+    bring(server, path, AUTO_REPLY)  # bob's own
+    assert ReturnedMessage.objects.get(kind="auto_reply").address == "bob@inbox.test"
     kept = ReturnedMessage.objects.get(outcome="unattributed")
     assert kept.organization_id == message.organization_id
     assert bytes(kept.raw or b"").startswith(b"From: MAILER-DAEMON")
@@ -308,6 +312,43 @@ def test_over_starttls_with_pipelining_and_several_recipients(
         client.mail("")
         assert client.docmd("DATA")[0] == 503
     assert set(Recipient.objects.values_list("state", flat=True)) == {"bounced"}
+
+
+def test_commands_and_mail_in_one_packet(server: ReturnsServer, message: Message) -> None:
+    """RFC 2920; a dot alone on a line, and one at a line's beginning that is no more than that (RFC 5321, 4.5.2)."""
+    path = path_of(only(message)).encode()
+    transaction = b"MAIL FROM:<>\r\nRCPT TO:<%b>\r\nRCPT TO:<a@b.test>\r\nDATA\r\n" % path
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        replies = raw.makefile("rb")
+        raw.sendall(b"EHLO mx.far.test\r\n")
+        while not replies.readline().startswith(b"250 "):
+            pass
+        raw.sendall(transaction)
+        assert [replies.readline()[:3] for _ in range(4)] == [b"250", b"250", b"550", b"354"]
+        raw.sendall(b".\r\n" + transaction)  # nothing at all
+        assert [replies.readline()[:3] for _ in range(5)] == [b"250", b"250", b"250", b"550", b"354"]
+        raw.sendall(b"Subject: Hm\r\n\r\n..\r\n..dots\r\n\n.\n\r\n.\r\nQUIT\r\n")
+        assert [replies.readline()[:3] for _ in range(2)] == [b"250", b"221"]
+    raws = ReturnedMessage.objects.order_by("id").values_list("raw", flat=True)
+    assert [bytes(one or b"") for one in raws] == [b"", b"Subject: Hm\r\n\r\n.\r\n.dots\r\n\n.\n\r\n"]
+
+
+def test_what_is_kept_is_bounded(server: ReturnsServer, message: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_module, "RAW_MOST", 2)
+    monkeypatch.setattr(record_module, "ROWS_OF_A_MESSAGE", 3)
+    [feedback], path = settings.FEEDBACK_ADDRESSES, path_of(only(message))
+    for number in range(5):
+        assert bring(server, path, b"Subject: Hm %d\r\n\r\nHm\r\n" % number)[0] == 250
+        assert (
+            bring(server, feedback, b"Subject: Welcome to the feedback loop %d\r\n\r\nHm\r\n" % number, "fbl@far.test")[
+                0
+            ]
+            == 250
+        )
+    kept = Counter((one.organization_id, one.raw is None) for one in ReturnedMessage.objects.all())
+    whose = message.organization_id
+    assert kept == {(whose, False): 2, (whose, True): 1, (None, False): 2}
+    assert counted() == {("unknown", "noted"): 5, ("unknown", "unattributed"): 5}
 
 
 def test_large_mail_is_read_from_its_beginning_and_too_large_refused(

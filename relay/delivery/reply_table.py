@@ -34,8 +34,8 @@ _QUIRKS = [
     ("4", "1.1", r"verification (is )?in progress", "greylisted"),  # Postfix asks its backend first
     ("", "1.1|2.1", r"\bspam\b|unsolicited", "spam_suspected"),
     ("", "1.1|2.1", r"mailbox (is )?full|over ?quota|quota exceeded", "mailbox_full"),
-    ("", "1.1|2.1", r"spamhaus|barracuda|\b(rbl|dnsbl)\b|block.?list|black.?list", "ip_listed"),
-    ("", "1.1|2.1", r"rate.?limit|too many (messages|connections)", "rate_limited"),
+    ("", "1.[13]|2.1", r"spamhaus|barracuda|\b(rbl|dnsbl)\b|block.?list|black.?list", "ip_listed"),
+    ("", "1.1|2.1", r"rate.?limit|too many (messages|connections|recipients)", "rate_limited"),
     ("", "1.1|2.1", r"relay(ing)? (access )?denied", "relay_denied"),
     # ---- Microsoft 365, Outlook.com, Exchange
     ("5", "4.1", r"recipient address rejected: access denied", "no_such_address"),

@@ -76,7 +76,7 @@ class ReturnedMessage(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.address}".strip()
+        return f"{self.get_kind_display()} {self.address}".strip()
 
 
 class ReturnCount(models.Model):

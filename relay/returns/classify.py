@@ -59,9 +59,14 @@ class Returned:
     message_id: UUID | None = None
 
 
-def classify(raw: bytes) -> Returned:
+def classify(raw: bytes, envelope_sender: str | None = None) -> Returned:
+    """`envelope_sender`: empty for the null one; where it is not given, as Return-Path in the mail says, if anything does."""
     mail = read_mail(raw)
-    returned = _understood(mail) or ("unknown", [], "", "")
+    if envelope_sender is None and "return-path" in mail.fields:
+        envelope_sender = mail.fields.get("return-path")
+    if envelope_sender is not None:
+        envelope_sender = envelope_sender.strip("<> ")
+    returned = _understood(mail, envelope_sender) or ("unknown", [], "", "")
     kind, findings, reporter, feedback_type = returned
     recipient_id, message_id = ours_in(mail)
     return Returned(
@@ -73,7 +78,7 @@ def classify(raw: bytes) -> Returned:
 _Understood = tuple[Kind, list[Finding], str, str]
 
 
-def _understood(mail: Mail, depth: int = 0) -> _Understood | None:
+def _understood(mail: Mail, envelope_sender: str | None, depth: int = 0) -> _Understood | None:
     if feedback := read_feedback(mail):
         kind: Kind = "complaint" if feedback.is_complaint else "feedback"
         return kind, [Finding(address) for address in feedback.recipients], feedback.reporter, feedback.type
@@ -83,7 +88,7 @@ def _understood(mail: Mail, depth: int = 0) -> _Understood | None:
         return inner
     if mail.first("message/disposition-notification"):
         return "auto_reply", [], "", ""
-    is_failure = looks_like_failure(mail)
+    is_failure = looks_like_failure(mail, envelope_sender)
     if not is_failure and is_auto_reply(mail):
         return "auto_reply", [], "", ""
     if not is_failure:
@@ -171,7 +176,7 @@ def _inner(mail: Mail, depth: int) -> _Understood | None:
     head = part.octets.lstrip(b"\n")[:HEAD_MOST].partition(b"\n\n")[0]
     if not re.search(rb"multipart/report|^x-failed-recipients:", head, re.I | re.M):
         return None
-    return _understood(read_mail(part.octets), depth + 1)
+    return _understood(read_mail(part.octets), None, depth + 1)
 
 
 # ---- Whose mail it was -----------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from accounts.scoping import OrganizationQuerySet
 from events.log import Detail, Exchanger
 from events.models import Event, EventType
 from relay.models import Recipient, RecipientState, ReturnCount, ReturnedMessage, ReturnKind, ReturnOutcome
+from relay.returns.addresses import address_in
 from relay.returns.classify import Finding, Returned, classify
 from relay.returns.mailboxes import Mailbox
 from relay.search import Span
@@ -58,13 +59,14 @@ class Arrival:
     mailbox: Mailbox
     raw: bytes
     size: int
+    sender: str = ""  # of the envelope
 
 
 def record(arrival: Arrival) -> ReturnOutcome:
     """Raises Busy, and what the database raises; then nothing has happened."""
     if arrival.mailbox.is_to_unsubscribe:
         return _unsubscribe(arrival.mailbox)
-    told = classify(arrival.raw)
+    told = classify(arrival.raw, arrival.sender)
     recipient_id, message_id = arrival.mailbox.recipient_id, arrival.mailbox.message_id
     if arrival.mailbox.is_feedback and told.kind in ("complaint", "feedback"):
         recipient_id, message_id = told.recipient_id, told.message_id
@@ -120,7 +122,7 @@ def _record(arrival: Arrival, told: Returned, recipient_id: UUID | None, message
         pairs = [(one, named[one.pk]) for one in _locked(sorted(named))]
         if not pairs:
             return _keep(arrival, told, ReturnOutcome.UNATTRIBUTED, among)
-    if any(one.leased_by is not None for one, _ in pairs):
+    if told.kind in ("bounce", "complaint") and any(one.leased_by is not None for one, _ in pairs):
         raise Busy
     kept = _keep(arrival, told, ReturnOutcome.NOTED, [one for one, _ in pairs])
     if kept is ReturnOutcome.REPEATED:
@@ -147,10 +149,12 @@ def _finding_of(recipient: Recipient, told: Returned) -> Finding:
 
 
 def _named(recipients: Sequence[Recipient], told: Returned) -> dict[UUID, Finding]:
-    """Of those who share a return path, the ones that the report names; a single one need not be named."""
+    """Of those who share a return path, the ones that the report names, or whose mailbox answers by itself; a single one need
+    not be named."""
     by_address: dict[str, Recipient] = {_key(one): one for one in recipients}
     found: dict[UUID, Finding] = {}
-    for finding in told.findings:
+    answering = [Finding(address_in(told.reporter))] if told.kind == "auto_reply" else []
+    for finding in (*told.findings, *answering):
         for address in (finding.address, finding.final_address):
             recipient = by_address.get(normalized(address) or "")
             if recipient is not None:
@@ -271,7 +275,12 @@ def _keep(arrival: Arrival, told: Returned, outcome: ReturnOutcome, recipients: 
     message_id = first.message_id if first else None
     if message_id and ReturnedMessage.objects.filter(message_id=message_id).count() >= ROWS_OF_A_MESSAGE:
         return outcome
-    is_unclear = outcome is ReturnOutcome.UNATTRIBUTED or told.kind == "unknown"
+    is_unclear = told.kind == "unknown" or (
+        outcome is ReturnOutcome.UNATTRIBUTED and (told.kind != "auto_reply" or organization_id is None)
+    )
+    keeps_raw = is_unclear and _may_keep_raw(organization_id)
+    if organization_id is None and not keeps_raw:  # everybody may write to a feedback address
+        return outcome
     finding = told.findings[0] if told.findings else Finding("")
     about = recipients if outcome is not ReturnOutcome.UNATTRIBUTED else ()
     row = ReturnedMessage(
@@ -287,7 +296,7 @@ def _keep(arrival: Arrival, told: Returned, outcome: ReturnOutcome, recipients: 
         reason=finding.reason,
         diagnostic=finding.diagnostic,
         size_bytes=arrival.size,
-        raw=arrival.raw[:RAW_OCTETS] if is_unclear and _may_keep_raw(organization_id) else None,
+        raw=arrival.raw[:RAW_OCTETS] if keeps_raw else None,
         fingerprint=_fingerprint(arrival),
         received_at=timezone.now(),
     )

@@ -235,8 +235,9 @@ class ReturnsSession(SMTP):
             if size > self._returns.limits.size:
                 status = "552 5.3.4 The message is larger than the limit"
             else:
+                sender = self.envelope.mail_from or ""
                 boxes: list[Mailbox] = [box for address in self.envelope.rcpt_tos if (box := mailbox_of(address))]
-                status = await self._returns.take([Arrival(box, content, size) for box in dict.fromkeys(boxes)])
+                status = await self._returns.take([Arrival(box, content, size, sender) for box in dict.fromkeys(boxes)])
             self._timeout_duration = before
             self._set_post_data_state()
             await self.push(status)

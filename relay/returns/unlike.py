@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from flufl.bounce import all_failures
 
 from relay.returns.addresses import ADDRESS, address_in, same
+from relay.returns.auto_reply import is_auto_reply
 from relay.returns.parts import Mail
 from relay.returns.words import DAEMON, DELAY_SUBJECT, DELAY_WORDS, FAILURE_SUBJECT, FAILURE_WORDS
 
@@ -51,6 +52,7 @@ _AT_LINE_START = re.compile(
 
 _DAEMONS = re.compile(r"mail(er)?-?daemon@", re.I)
 _POSTMASTERS = re.compile(r"(mail(er)?-?daemon|post[_-]?master|abuse|support|help)@", re.I)  # to be asked, mostly
+_ANSWER = re.compile(r"\s*(re|aw|antw|sv|vs|odp|r|res|ynt|回复|答复|返信)\s*(\[\d+\])?\s*[:：]", re.I)
 _FOLLOWING = re.compile(r"(did not|not|n['’]t|could|fail)[^:\n]{0,60}following (recipient|address|user)", re.I)
 
 
@@ -63,17 +65,28 @@ class Found:
     is_delay: bool = False
 
 
-def looks_like_failure(mail: Mail) -> bool:
-    """Whether a mail without a status report tells that something was not delivered."""
-    sender, subject = mail.fields.get("from"), mail.fields.get("subject")
+def looks_like_failure(mail: Mail, envelope_sender: str | None) -> bool:
+    """Whether a mail without a status report tells that something was not delivered.
+
+    Mail about failures of any kind is answered by people and by vacation programs, who quote it: unless a mail system has
+    written it, it must have the null sender of bounces (RFC 5321, 4.5.5). `envelope_sender`: None where nobody knows.
+    """
+    subject = mail.fields.get("subject")
     if "x-failed-recipients" in mail.fields:
         return True
-    signs = (
-        bool(DAEMON.search(sender))
-        + bool(FAILURE_SUBJECT.search(subject))
-        + bool(FAILURE_WORDS.search(mail.text[:6000]))
-    )
-    return signs >= 2
+    in_subject, in_text = bool(FAILURE_SUBJECT.search(subject)), bool(FAILURE_WORDS.search(mail.text[:6000]))
+    if _is_a_systems(mail, envelope_sender):
+        return in_subject or in_text
+    return in_subject and in_text and not envelope_sender and not _ANSWER.match(subject) and not is_auto_reply(mail)
+
+
+def _is_a_systems(mail: Mail, envelope_sender: str | None) -> bool:
+    sender = mail.fields.get("from").strip("<> ")
+    if not sender or DAEMON.search(sender) or DAEMON.search(envelope_sender or ""):
+        return True
+    # Vacation programs quote at most; people who pass a mail on have an address.
+    is_enclosed = not envelope_sender and any(part.is_original for part in mail.parts)
+    return is_enclosed or "failure" in mail.fields.get("auto-submitted").lower()
 
 
 def looks_like_delay(mail: Mail) -> bool:

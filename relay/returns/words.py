@@ -211,9 +211,9 @@ DELAY_WORDS = re.compile(
 )
 DAEMON = re.compile(
     r"mailer.?daemon|post[ _]?master|mail.?delivery|delivery.?(sub)?system|mail ?daemon|mailadmin|mail administrator"
-    r"|(network|system) (mail )?administrator|mdaemon|microsoft exchange|exchange server|bounces?@|mail system"
+    r"|(network|system) (mail )?administrator|mdaemon|microsoft exchange|exchange server|mail system"
     r"|e?mail ?gateway|smtp ?gateway|mxserver"
-    r"|no-?reply|daemon@|systemadministrator|delivery notification|nondelivery|virenscanner|mailsweeper|antispam"
+    r"|daemon@|systemadministrator|delivery notification|nondelivery|virenscanner|mailsweeper|antispam"
     r"|anti-spam|mailguard|mimesweeper|internet mail|mail router|emailer|symantec|groupwise|zustell",
     re.I,
 )
