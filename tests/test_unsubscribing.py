@@ -51,7 +51,7 @@ def arrived(
     *mails: tuple[tuple[str, ...], bytes],
     meanwhile: Callable[[], object] = lambda: None,
 ) -> list[bytes]:
-    """What a real exchanger got of these submissions, whose recipients are at inbox.test. `meanwhile`: before they are tried."""
+    """What a real exchanger got of these submissions, at inbox.test. `meanwhile`: before the first attempt."""
     credential = Credential(organization.pk, False, None, None, frozenset({"send"}), "")
 
     async def main() -> list[bytes]:
