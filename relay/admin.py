@@ -234,9 +234,11 @@ class SuppressionAdmin(AuditedAdmin):
     show_full_result_count = False
     ordering = ["-id"]
     sortable_by = ["id"]
-    list_display = ["address", "reason", "organization", "created_at"]
+    list_display = ["address", "stream", "reason", "organization", "created_at"]
     list_select_related = ["organization"]
-    fields = readonly_fields = ["address", "organization", "reason", "reply", "message_id", "created_at"]
+    fields = readonly_fields = [
+        "address", "stream", "organization", "reason", "reply", "note", "added_by", "message_id", "created_at",
+    ]  # fmt: skip
     search_fields = ["id"]  # makes the search box appear; `get_search_results` does the search
     search_help_text = "An address, or an organization's id, as a whole."
 

@@ -33,6 +33,7 @@ REQUESTS = st.fixed_dictionaries(
         "headers": MAPS,
         "tags": st.lists(TAGS, max_size=2) | ODD | st.integers(49, 52).map(lambda n: [{"name": "a", "value": "b"}] * n),
         "metadata": MAPS | st.sampled_from([{"a" * 100: "b"}, {"a" * 101: "b"}, {"a": "b" * 1001}]),
+        "stream": st.sampled_from(["news", "a\n", " news", "News", "", "n" * 40, "n" * 41]) | ODD,
         "expires_in": st.just(3600),
         "form": st.just("a typo"),
     },
@@ -48,6 +49,7 @@ GOOD = {
     "headers": {"X-Order": "4711", "X-Nothing": ""},
     "tags": [{"name": "kind", "value": "receipt"}] * MOST_TAGS,
     "metadata": {f"order {number}": "4711" for number in range(METADATA_KEYS)},
+    "stream": "news",
 }
 
 

@@ -440,7 +440,7 @@ def test_many_reports_of_the_same_at_once_are_one(
 # ---- What others make of it ------------------------------------------------------------------------------------------
 
 
-def test_numbers_count_it_as_delivered_and_as_bounced(server: ReturnsServer, message: Message) -> None:
+def test_statistics_count_it_as_delivered_and_as_bounced(server: ReturnsServer, message: Message) -> None:
     bring(server, path_of(only(message)), bounce("bob@inbox.test"))
     wait_for(lambda: _counted_rows(), "the horizon has passed")
     totals = Rollup.objects.get(dimension="all", step="day")

@@ -9,11 +9,14 @@ import ssl
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.api_keys import create_api_key
@@ -23,7 +26,9 @@ from domains.smtp_users import change_smtp_user, create_smtp_user
 from events.models import Event
 from relay.certificates import self_signed
 from relay.database import database_url
-from relay.models import IdempotencyKey, Message, Recipient
+from relay.importing import read_piece, request_import
+from relay.models import IdempotencyKey, Message, Recipient, Suppression
+from relay.rest.door import LIST_PATH, PART_OCTETS, Door
 from relay.submission.accept import Submission
 from relay.submission.desk import Desk, shared_desk
 from relay.submission.smtp_tls import Certificate
@@ -160,3 +165,68 @@ def test_suppressing_while_messages_come_in_loses_none(domain: SendingDomain) ->
     found = states()
     assert [found[address] == "suppressed" for address in addresses] == told
     assert set(found.values()) <= {"suppressed", "submitted"}
+
+
+def test_two_workers_read_each_line_of_an_import_once(domain: SendingDomain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what dies in the middle of a piece leaves nothing of it."""
+    monkeypatch.setattr("relay.importing.PIECE_LINES", 5)
+    lines = b"".join(b"r%d@b.test\n" % number for number in range(100))
+    made = request_import(domain.organization, "list.txt", [lines[:70], lines[70:]])
+
+    with monkeypatch.context() as patch:
+        patch.setattr("relay.importing.SuppressionImportPiece.delete", _die)
+        with pytest.raises(RuntimeError):
+            read_piece(made)
+    assert not Suppression.objects.exists()
+
+    def work() -> None:
+        try:
+            while read_piece(made):
+                pass
+        finally:
+            connection.close()
+
+    threads = [Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made.refresh_from_db()
+    assert (made.state, made.lines, made.added, made.known) == ("done", 100, 100, 0)
+    assert Suppression.objects.count() == 100
+
+
+def _die(*_: Any) -> None:
+    raise RuntimeError("the process died")
+
+
+def test_a_long_list_comes_in_by_parts_and_other_pages_take_no_such_body(tmp_path: Path) -> None:
+    door = Door.__new__(Door)
+    door._spool = tmp_path
+
+    async def arrives(path: str) -> tuple[int, int]:
+        """The octets that Django is given, and the longest part."""
+        events = [{"type": "http.request", "body": b"x" * 100_000, "more_body": left > 0} for left in range(49, -1, -1)]
+        headers = [(b"host", b"testserver"), (b"transfer-encoding", b"chunked")]
+        scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": path, "headers": headers}
+
+        async def receive() -> Any:
+            return events.pop(0)
+
+        given = await door.body_for_django(scope, receive, _never)
+        assert given is not None
+        octets = longest = 0
+        while True:
+            part = await given()
+            octets, longest = octets + len(part["body"]), max(longest, len(part["body"]))
+            if not part["more_body"]:
+                return octets, longest
+
+    assert asyncio.run(arrives(LIST_PATH)) == (5_000_000, PART_OCTETS)
+    assert reverse("suppression_import") == LIST_PATH
+    with pytest.raises(AttributeError):  # it would be refused, by a shell that this door has not
+        asyncio.run(arrives("/suppressions/add/"))
+
+
+async def _never(_: Any) -> None:
+    raise AssertionError

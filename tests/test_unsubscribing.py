@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from email import message_from_bytes
 from urllib.parse import urlsplit
@@ -46,8 +46,13 @@ def organization(transactional_db: None) -> Organization:
     return organization
 
 
-def arrived(organization: Organization, settings: Settings, *mails: tuple[tuple[str, ...], bytes]) -> list[bytes]:
-    """What a real exchanger got of these submissions, whose recipients are at inbox.test."""
+def arrived(
+    organization: Organization,
+    settings: Settings,
+    *mails: tuple[tuple[str, ...], bytes],
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[bytes]:
+    """What a real exchanger got of these submissions, at inbox.test. `meanwhile`: before the first attempt."""
     credential = Credential(organization.pk, False, None, None, frozenset({"send"}), "")
 
     async def main() -> list[bytes]:
@@ -59,6 +64,7 @@ def arrived(organization: Organization, settings: Settings, *mails: tuple[tuple[
             await engine.start()
             for recipients, content in mails:
                 await desk.submit(Submission(credential, "smtp", "ESMTPSA", "ada@acme.test", recipients, content))
+            await asyncio.to_thread(meanwhile)
             engine.wake({Lane(organization.pk, "inbox.test")})
             async with asyncio.timeout(20):
                 while engine.held or await Recipient.objects.filter(state="submitted").aexists():
@@ -110,6 +116,22 @@ def test_each_recipient_of_a_stream_gets_a_signed_link_of_their_own(
         wished[wish.address] = wish.stream
     assert wished == {"ada@inbox.test": "news", "bob@inbox.test": "news"}
     assert set(Message.objects.values_list("stream", flat=True)) == {"news", ""}
+
+
+@pytest.mark.usefixtures("timelines_agree")
+def test_who_unsubscribes_while_a_message_waits_gets_nothing_of_that_stream(
+    organization: Organization, settings: Settings
+) -> None:
+    def unsubscribe() -> None:
+        suppress(organization, "ada@inbox.test", reason="unsubscribe", stream="news")
+
+    plain = NEWS.replace(b"X-PlugSend-Stream: news\r\n", b"")
+    mails = [(("ADA@inbox.test",), content) for content in (NEWS, plain, NEWS.replace(b"news", b"codes"))]
+    assert len(arrived(organization, settings, *mails, meanwhile=unsubscribe)) == 2
+    states = dict(
+        zip(("news", "", "codes"), Recipient.objects.order_by("id").values_list("state", flat=True), strict=True)
+    )
+    assert states == {"news": "suppressed", "": "delivered", "codes": "delivered"}
 
 
 @given(

@@ -76,6 +76,8 @@ def test_every_address_refuses_a_post_without_a_token() -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(User.objects.create_superuser("operator@people.test", "x"))
     for name, route, _ in page_patterns():
+        if name == "unsubscribe":  # mail programs press its button, and have no token (RFC 8058, 3.2)
+            continue
         address, _ = next(addresses(tenant, route))
         for method in ("POST", "PUT", "DELETE"):
             answer = client.generic(method, address)

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from rest_framework import serializers
+from django.core.validators import RegexValidator
 
+from accounts.rest.fields import StrictCharField
 from domains.streams import STREAM_RULE, STREAM_WORD
 
 
-class StreamField(serializers.RegexField):
+class StreamField(StrictCharField):
     def __init__(self, **kwargs: Any) -> None:
-        said = f"{STREAM_RULE[:1].upper()}{STREAM_RULE[1:]}."
-        super().__init__(rf"^{STREAM_WORD}$", error_messages={"invalid": said}, **kwargs)
+        super().__init__(**kwargs)
+        self.validators.append(RegexValidator(rf"^{STREAM_WORD}$", f"{STREAM_RULE[:1].upper()}{STREAM_RULE[1:]}."))

@@ -15,7 +15,7 @@ def with_unsubscribe(content: bytes, claimed: Claimed, domain: str) -> bytes:
 
     `domain`: the sending domain, on whose return-path name mail to unsubscribe arrives.
     """
-    if not claimed.stream or _THEIRS.search(content, 0, content.find(b"\r\n\r\n") + 2):
+    if not claimed.stream or _THEIRS.search(content.partition(b"\r\n\r\n")[0]):
         return content
     wish = Wish(claimed.organization_id, claimed.message_id, claimed.suppressible, claimed.stream)
     url, address = unsubscribe_url(wish), unsubscribe_address(claimed.id, domain)

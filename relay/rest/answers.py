@@ -100,6 +100,7 @@ class ListedEmailSerializer(serializers.Serializer[Any]):
     smtp_user_id = serializers.UUIDField(allow_null=True)
     api_key_id = serializers.UUIDField(allow_null=True)
     size_bytes = serializers.IntegerField()
+    stream = serializers.CharField(help_text="From which its recipients can unsubscribe. Empty: none.")
     tags = TagSerializer(many=True)
     metadata = serializers.DictField(child=serializers.CharField())
     recipient_count = serializers.IntegerField()
@@ -191,6 +192,7 @@ def _shape(message: Message, reached: Reach, head: bytes | None) -> dict[str, An
         "smtp_user_id": message.smtp_user_id,
         "api_key_id": message.api_key_id,
         "size_bytes": message.size_bytes,
+        "stream": message.stream,
         "tags": [dict(zip(("name", "value"), tag.partition(":")[::2], strict=True)) for tag in message.tags],
         "metadata": message.metadata,
         "recipient_count": message.recipient_count,

@@ -42,6 +42,10 @@ class BatchView(APIView):
                 value={"data": [SENT_EXAMPLE, {"id": "019b6d2c-1f63-7e51-b2c4-5d2f8a7e4b11"}]},
             ),
             OpenApiExample(
+                "All accepted, a recipient is suppressed", response_only=True,
+                value={"data": [SENT_EXAMPLE | {"suppressed": ["bob@example.com"]}]},
+            ),
+            OpenApiExample(
                 "Permissive, the second one is bad", response_only=True,
                 value={
                     "data": [SENT_EXAMPLE],

@@ -50,6 +50,7 @@ LISTED_EMAIL: dict[str, Any] = {
     "smtp_user_id": None,
     "api_key_id": "019ab6a0-11c2-7d05-a1b0-3f6f2c9f7a10",
     "size_bytes": 2048,
+    "stream": "",
     "tags": [{"name": "kind", "value": "receipt"}],
     "metadata": {"order": "42"},
     "recipient_count": 1,
