@@ -107,6 +107,7 @@ INSTALLED_APPS = [
     "relay",
     "relay.numbers",
     "relay.sandbox",
+    "relay.webhooks",
     "plugsend",
 ]
 
