@@ -331,7 +331,7 @@ _ROWS = [
             "Enable it first, on its page or by `PATCH /api/v1/webhooks/<id>` with `{{\"status\": \"enabled\"}}`."),
     Refusal("webhook_nothing_to_replay", 554, "5.5.1", 409, "Nothing to send again",
             "No delivery that has ended matches.",
-            "Choose a longer time, or other states and types; `GET /api/v1/webhooks/<id>/deliveries` lists what there is."),
+            "Choose a longer time, or other states and types; `GET /api/v1/webhooks/<id>/events` lists what there is."),
     Refusal("webhook_replay_too_large", 554, "5.5.4", 422, "Too much to send again at once",
             "More than {limit} deliveries match.",
             "Choose a shorter time, a state or a type, and go on from there."),

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -23,8 +22,8 @@ from accounts.models import AuditEntry, Notice
 from accounts.notices import send_due
 from domains.models import SendingDomain
 from events.models import Event
-from relay.models import Message, Recipient
-from relay.webhooks import attempts, endpoints, fair, fanout, queue, replays, sender, worker
+from relay.models import Message
+from relay.webhooks import attempts, endpoints, fair, queue, replays, sender, worker
 from relay.webhooks.endpoints import create_endpoint, secrets_of
 from relay.webhooks.fair import Waiting, share_out
 from relay.webhooks.models import (
@@ -33,7 +32,6 @@ from relay.webhooks.models import (
     EndpointState,
     WebhookDelivery,
     WebhookEndpoint,
-    WebhookProgress,
 )
 from tests.factories import make_domain, make_message, make_tenant
 from tests.webhook_receiver import Receiver, closed_port, plain, receiver
@@ -52,13 +50,13 @@ def domain() -> SendingDomain:
     return make_domain(make_tenant().organization)
 
 
-def everything() -> UUID:
-    """Above all that was written."""
-    return first_id_at(timezone.now() + timedelta(minutes=1))
+@pytest.fixture(autouse=True)
+def no_trial(settings: Settings) -> None:
+    settings.RETRY_SCALE = 1.0
 
 
 def send_due_now() -> None:
-    worker.send_due(everything())
+    worker.send_due(uuid7())  # all events of before
 
 
 def due_again() -> None:
@@ -86,17 +84,22 @@ def test_an_event_arrives_signed_and_two_verifiers_take_it(hooks: Receiver, doma
     payload = json.loads(delivered.body)
     assert (json.loads(sent.body)["type"], payload["type"]) == ("email.sent", "email.delivered")
     told = payload["data"]
-    assert told["email_id"] == str(message.pk) and told["to"] == ["bob@inbox.test"]
+    assert told["email_id"] == str(message.pk)
+    assert told["to"] == ["bob@inbox.test"]
     assert (told["from"], told["subject"]) == ("Ada <ada@acme.test>", "Your receipt")
     assert (told["tags"], told["metadata"]) == ({"kind": "receipt"}, {"order": "17"})
-    assert told["reply"]["code"] == 250 and told["event_id"] == str(event.pk)
+    assert told["reply"]["code"] == 250
+    assert told["event_id"] == str(event.pk)
     endpoints.rotate_secret(endpoint, keep_former=timedelta(0))
     endpoint.refresh_from_db()
     assert len(secrets_of(endpoint)) == 1
 
 
 def test_what_is_wanted_is_sent_and_nothing_else(hooks: Receiver, domain: SendingDomain) -> None:
-    other, stranger = make_domain(domain.organization, "other.test"), make_domain(make_tenant("Umbrella").organization, "umbrella.test")
+    other, stranger = (
+        make_domain(domain.organization, "other.test"),
+        make_domain(make_tenant("Umbrella").organization, "umbrella.test"),
+    )
     before = make_message(domain, to="before@inbox.test")
     bounces = create_endpoint(domain.organization, hooks.url("/ok"), event_types=["bounced"])
     of_other = create_endpoint(domain.organization, hooks.url("/no-content"), domain_id=other.pk)
@@ -115,7 +118,9 @@ def test_what_is_wanted_is_sent_and_nothing_else(hooks: Receiver, domain: Sendin
     assert not WebhookDelivery.objects.filter(message_id=before.pk).exists()
     bounce = json.loads(hooks.of("/ok")[0].body)["data"]["bounce"]
     assert (bounce["type"], bounce["subType"]) == ("Permanent", "no_such_address")
-    assert {one.organization_id for one in WebhookDelivery.objects.filter(endpoint_id=theirs.pk)} == {stranger.organization_id}
+    assert {one.organization_id for one in WebhookDelivery.objects.filter(endpoint_id=theirs.pk)} == {
+        stranger.organization_id
+    }
     send_due_now()  # once each
     assert len(hooks.received) == 6
 
@@ -134,7 +139,7 @@ SAID = {
     "/cut": (None, "127.0.0.1: 10 bytes read on a total of"),
     "/endless-head": (None, "127.0.0.1: "),
     "/nothing": (None, "127.0.0.1: 0 bytes read on a total of"),
-    "/silent": (None, "127.0.0.1 took more than 1 seconds"),
+    "/silent": (None, "127.0.0.1 took more than 4 seconds"),
     "/closed": (None, "127.0.0.1 (127.0.0.1): "),
 }
 
@@ -142,7 +147,7 @@ SAID = {
 def test_whatever_a_receiver_does_is_told_and_tried_again(
     hooks: Receiver, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(sender, "TIMEOUT_S", 4.0)
     urls = {path: hooks.url(path) for path in hooks.answers} | {"/closed": f"http://127.0.0.1:{closed_port()}/"}
     monkeypatch.setattr(endpoints, "ENDPOINTS_MOST", len(urls))
     made = {path: create_endpoint(domain.organization, url) for path, url in urls.items()}
@@ -161,19 +166,22 @@ def test_whatever_a_receiver_does_is_told_and_tried_again(
             continue
         status, error = SAID[path]
         assert (attempt["status"], attempt["error"][: len(error)]) == (status, error), path
-        assert endpoint.failures == 1 and endpoint.last_result.startswith(error)
+        assert endpoint.failures == 1
+        assert endpoint.last_result.startswith(error)
         if path == "/gone":
             assert (one.state, endpoint.state) == (DeliveryState.FAILED, EndpointState.GONE)
             continue
         assert one.state == DeliveryState.WAITING, path
         wait_s = (one.next_attempt_at - timezone.now()).total_seconds()
         assert (100 < wait_s <= 120) if path == "/busy" else wait_s < 6
-    logged = {path: WebhookDelivery.objects.get(endpoint_id=made[path].pk).log[0]["response"] for path in ("/huge", "/binary", "/chunked")}
+    logged = {
+        path: WebhookDelivery.objects.get(endpoint_id=made[path].pk).log[0]["response"]
+        for path in ("/huge", "/binary", "/chunked")
+    }
     assert logged == {"/huge": "x" * 2048, "/binary": "\ufffd\ufffd\ufffd[1m", "/chunked": "yes"}
 
 
-def test_it_is_tried_for_three_days_and_then_given_up(hooks: Receiver, domain: SendingDomain, settings: Settings) -> None:
-    settings.RETRY_SCALE = 1.0
+def test_it_is_tried_for_three_days_and_then_given_up(hooks: Receiver, domain: SendingDomain) -> None:
     endpoint = create_endpoint(domain.organization, hooks.url("/error"))
     endpoints.send_test(endpoint)
     waits = []
@@ -185,8 +193,10 @@ def test_it_is_tried_for_three_days_and_then_given_up(hooks: Receiver, domain: S
         waits.append((one.next_attempt_at - timezone.now()).total_seconds())
         due_again()
 
-    assert one.state == DeliveryState.FAILED and one.attempts == len(one.log) == len(waits) + 1 == 13
-    assert waits == sorted(waits) and waits[0] < 6
+    assert one.state == DeliveryState.FAILED
+    assert one.attempts == len(one.log) == len(waits) + 1 == 13
+    assert waits == sorted(waits)
+    assert waits[0] < 6
     assert 55 * 3600 < sum(waits) < 72 * 3600
     assert {one.headers["webhook-id"] for one in hooks.received} == {str(one.webhook_id)}
 
@@ -231,28 +241,28 @@ def test_events_of_one_recipient_arrive_in_order(hooks: Receiver, domain: Sendin
     assert not WebhookDelivery.objects.exclude(state=DeliveryState.DELIVERED).exists()
 
 
-def test_an_endpoint_that_only_fails_is_paused_and_its_events_wait(
-    hooks: Receiver, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch, settings: Settings
-) -> None:
-    settings.RETRY_SCALE = 1.0
+def test_an_endpoint_that_only_fails_is_paused_and_its_events_wait(hooks: Receiver, domain: SendingDomain) -> None:
     endpoint = create_endpoint(domain.organization, hooks.url("/error"))
     for _ in range(attempts.PAUSED_AFTER_FAILURES):
         endpoints.send_test(endpoint)
     send_due_now()
     endpoint.refresh_from_db()
-    assert endpoint.state == EndpointState.ENABLED and endpoint.failures == 20  # it failed for a moment only
+    assert endpoint.state == EndpointState.ENABLED
+    assert endpoint.failures == 20
     WebhookEndpoint.objects.update(failing_since=timezone.now() - timedelta(hours=25))
     endpoints.send_test(endpoint)
     send_due_now()
 
     endpoint.refresh_from_db()
-    assert endpoint.state == EndpointState.PAUSED and "500 Internal Server Error" in endpoint.state_reason
+    assert endpoint.state == EndpointState.PAUSED
+    assert "500 Internal Server Error" in endpoint.state_reason
     assert AuditEntry.objects.get(action="webhook.paused").actor_kind == "system"
     assert Notice.objects.get().template == "webhook_paused"
     make_message(domain)
     asked = len(hooks.received)
     send_due_now()
-    assert len(hooks.received) == asked and WebhookDelivery.objects.filter(type="email.delivered").count() == 1
+    assert len(hooks.received) == asked
+    assert WebhookDelivery.objects.filter(type="email.delivered").count() == 1
     hooks.answers["/error"] = plain("200 OK")
     endpoints.enable(endpoint)
     due_again()
@@ -260,8 +270,7 @@ def test_an_endpoint_that_only_fails_is_paused_and_its_events_wait(
     assert not WebhookDelivery.objects.exclude(state=DeliveryState.DELIVERED).exists()
 
 
-def test_410_disables_and_owners_are_told(hooks: Receiver, domain: SendingDomain, settings: Settings) -> None:
-    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+def test_410_disables_and_owners_are_told(hooks: Receiver, domain: SendingDomain) -> None:
     endpoint = create_endpoint(domain.organization, hooks.url("/gone"))
     make_message(domain)
     make_message(domain, to="eve@inbox.test")
@@ -271,15 +280,19 @@ def test_410_disables_and_owners_are_told(hooks: Receiver, domain: SendingDomain
     endpoint.refresh_from_db()
     assert endpoint.state == EndpointState.GONE
     states = list(WebhookDelivery.objects.values_list("state", flat=True))
-    assert DeliveryState.WAITING not in states and DeliveryState.CANCELLED in states
+    assert DeliveryState.WAITING not in states
+    assert DeliveryState.CANCELLED in states
     send_due()
-    assert len(mail.outbox) == 1 and hooks.url("/gone") in mail.outbox[0].body
+    assert len(mail.outbox) == 1
+    assert hooks.url("/gone") in mail.outbox[0].body
     make_message(domain)
     send_due_now()
     assert len(states) == WebhookDelivery.objects.count()
 
 
-def test_what_waits_for_an_endpoint_that_is_removed_or_disabled_is_cancelled(hooks: Receiver, domain: SendingDomain) -> None:
+def test_what_waits_for_an_endpoint_that_is_removed_or_disabled_is_cancelled(
+    hooks: Receiver, domain: SendingDomain
+) -> None:
     removed, disabled = (create_endpoint(domain.organization, hooks.url("/error")) for _ in range(2))
     make_message(domain)
     send_due_now()
@@ -292,7 +305,9 @@ def test_what_waits_for_an_endpoint_that_is_removed_or_disabled_is_cancelled(hoo
 # ---- Sending again ---------------------------------------------------------------------------------------------------
 
 
-def test_sending_again_keeps_the_id_and_the_body(hooks: Receiver, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sending_again_keeps_the_id_and_the_body(
+    hooks: Receiver, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(replays, "AT_ONCE", 3)
     endpoint = create_endpoint(domain.organization, hooks.url("/ok"))
     since = timezone.now() - timedelta(seconds=5)
@@ -303,12 +318,16 @@ def test_sending_again_keeps_the_id_and_the_body(hooks: Receiver, domain: Sendin
 
     replays.replay(first)
     send_due_now()
-    assert (hooks.received[-1].body, hooks.received[-1].headers["webhook-id"]) == (first.body.encode(), str(first.webhook_id))
+    assert (hooks.received[-1].body, hooks.received[-1].headers["webhook-id"]) == (
+        first.body.encode(),
+        str(first.webhook_id),
+    )
 
     replays.request_replay(endpoint, since=since, type_="email.delivered")
     send_due_now()
     again = WebhookDelivery.objects.filter(cause=Cause.REPLAY, type="email.delivered")
-    assert again.count() == 4 and len({one.webhook_id for one in again}) == 4
+    assert again.count() == 4
+    assert len({one.webhook_id for one in again}) == 4
     assert len(hooks.received) == 8 + 1 + 4
     assert not endpoint.replays.filter(ended_at=None).exists()
 
@@ -339,19 +358,18 @@ def test_shares_are_within_all_limits_and_leave_nobody_out(
 
 
 def test_dead_endpoints_of_one_do_not_delay_another(
-    hooks: Receiver, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch
+    hooks: Receiver, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
-    monkeypatch.setattr(sender, "TIMEOUT_S", 3.0)
+    settings.RETRY_SCALE = 10.0
+    monkeypatch.setattr(sender, "TIMEOUT_S", 5.0)
     other = make_domain(make_tenant("Umbrella").organization, "umbrella.test")
-    for _ in range(10):
-        create_endpoint(domain.organization, hooks.url("/silent"))
+    for _ in range(endpoints.ENDPOINTS_MOST):
+        endpoints.send_test(create_endpoint(domain.organization, hooks.url("/silent")))
     create_endpoint(other.organization, hooks.url("/ok"))
     for number in range(30):
-        make_message(domain, to=f"{number}@inbox.test")
         make_message(other, to=f"{number}@inbox.test")
     began = time.monotonic()
     send_due_now()
+    assert len(hooks.of("/silent")) == endpoints.ENDPOINTS_MOST
     assert len(hooks.of("/ok")) == 60
-    answered = max(one.at for one in hooks.of("/ok")) - began
-    first_timeout = 3.0
-    assert answered < first_timeout  # all, before the first dead one was given up
+    assert max(one.at for one in hooks.of("/ok")) < began + 5.0  # all, before the first dead one was given up

@@ -106,13 +106,13 @@ def remove_endpoint(endpoint: WebhookEndpoint, *, by: Actor = SYSTEM) -> bool:
     with transaction.atomic():
         gone, _ = WebhookEndpoint.objects.of(endpoint.organization_id).filter(pk=endpoint.pk).delete()
         if gone:
-            note(by, "webhook.removed", endpoint, organization_id=endpoint.organization_id, before={"url": endpoint.url})
+            note(
+                by, "webhook.removed", endpoint, organization_id=endpoint.organization_id, before={"url": endpoint.url}
+            )
     return bool(gone)
 
 
-def rotate_secret(
-    endpoint: WebhookEndpoint, *, keep_former: timedelta = KEEP_FORMER_SECRET, by: Actor = SYSTEM
-) -> str:
+def rotate_secret(endpoint: WebhookEndpoint, *, keep_former: timedelta = KEEP_FORMER_SECRET, by: Actor = SYSTEM) -> str:
     """The new secret. For so long the former one signs, too; one that was former before ends now."""
     new = new_secret()
     with _locked(endpoint) as current:

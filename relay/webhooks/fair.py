@@ -42,9 +42,7 @@ def share_out(waiting: Iterable[Waiting], in_flight: int, in_trouble: int) -> di
         candidates = [one for one in ready.values() if room_in_trouble > 0 or not one.is_in_trouble]
         if not candidates:
             break
-        one = min(
-            candidates, key=lambda w: (of_organization[w.organization_id], w.in_flight + shares[w.endpoint_id])
-        )
+        one = min(candidates, key=lambda w: (of_organization[w.organization_id], w.in_flight + shares[w.endpoint_id]))
         if one.in_flight + shares[one.endpoint_id] >= one.most:
             del ready[one.endpoint_id]
             continue

@@ -1,6 +1,6 @@
 """What is sent: Resend's shape, with our own facts beside it. No I/O.
 
-    {"type": "email.delivered", "created_at": …, "data": {"email_id": …, "to": […], …}}
+{"type": "email.delivered", "created_at": …, "data": {"email_id": …, "to": […], …}}
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ _CLAIM = f"""
         WHERE waits_until IS NULL
     )
     UPDATE {_TABLE} d
-    SET leased_by = %(holder)s, attempts = attempts + 1, next_attempt_at = statement_timestamp() + %(lease)s
+    SET leased_by = %(holder)s, attempts = attempts + 1, next_attempt_at = statement_timestamp() + make_interval(secs => %(lease_s)s)
     FROM free WHERE d.id = free.id AND d.id >= %(low)s AND free.place <= free.most
     RETURNING d.id, d.endpoint_id, d.organization_id, d.webhook_id, d.body, d.attempts
 """  # noqa: S608
@@ -154,7 +154,13 @@ def claim(shares: Mapping[UUID, int], holder: UUID) -> list[Claimed]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             _CLAIM,
-            {"endpoints": list(shares), "most": list(shares.values()), "holder": holder, "lease": LEASE, "low": _low()},
+            {
+                "endpoints": list(shares),
+                "most": list(shares.values()),
+                "holder": holder,
+                "lease_s": LEASE.total_seconds(),
+                "low": _low(),
+            },
         )
         rows = cursor.fetchall()
     endpoints = WebhookEndpoint.objects.in_bulk({row[1] for row in rows})
@@ -163,7 +169,7 @@ def claim(shares: Mapping[UUID, int], holder: UUID) -> list[Claimed]:
         endpoint = endpoints.get(row[1])
         # One that was removed or stopped meanwhile: its deliveries end when the lease does.
         if endpoint is not None and endpoint.state == EndpointState.ENABLED:
-            claimed.append(Claimed(*row, url=endpoint.url, secrets=secrets_of(endpoint)))
+            claimed.append(Claimed(*row, endpoint.url, secrets_of(endpoint)))
     return claimed
 
 
@@ -252,7 +258,6 @@ def give_up_old() -> int:
     with connection.cursor() as cursor:
         cursor.execute(_END.format(condition="id < %s"), [DeliveryState.FAILED, oldest])
         return int(cursor.rowcount)
-
 
 
 def _low() -> UUID:

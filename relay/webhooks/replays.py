@@ -85,7 +85,7 @@ def request_replay(
 def work_on_replays() -> bool:
     """One transaction of each that is open. Returns whether there may be more to do."""
     open_ones = WebhookReplay.objects.filter(ended_at=None).order_by("pk").values_list("pk", flat=True)
-    return any([_go_on(key) for key in open_ones])
+    return any(_go_on(key) for key in open_ones)
 
 
 def _go_on(key: UUID) -> bool:
