@@ -321,8 +321,8 @@ _ROWS = [
     # ---- Webhooks
     Refusal("webhook_url_invalid", 554, "5.5.4", 422, "Address of the webhook not valid",
             "Events cannot be sent to this address: {problem}.",
-            "Give the whole address of your own program, as in https://example.com/webhooks. It must begin with https:// and be "
-            "reachable from the Internet."),
+            "Give the whole address of your own program, as in https://example.com/webhooks. It must begin with https:// and "
+            "be reachable from the Internet."),
     Refusal("too_many_webhooks", 554, "5.5.4", 409, "Too many webhooks",
             "Your organization has {limit} webhook endpoints, the most that are possible.",
             "Remove those that are not used any more; one endpoint can take events of all types and domains."),

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 import svix.webhooks
+from django.conf import settings as django_settings
 from django.core import mail
+from django.db import connection
 from django.utils import timezone
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 from standardwebhooks.webhooks import Webhook
@@ -22,8 +31,9 @@ from accounts.models import AuditEntry, Notice
 from accounts.notices import send_due
 from domains.models import SendingDomain
 from events.models import Event
+from relay.database import database_url
 from relay.models import Message
-from relay.webhooks import attempts, endpoints, fair, queue, replays, sender, worker
+from relay.webhooks import attempts, endpoints, fair, fanout, queue, replays, sender, worker
 from relay.webhooks.endpoints import create_endpoint, secrets_of
 from relay.webhooks.fair import Waiting, share_out
 from relay.webhooks.models import (
@@ -373,3 +383,124 @@ def test_dead_endpoints_of_one_do_not_delay_another(
     assert len(hooks.of("/silent")) == endpoints.ENDPOINTS_MOST
     assert len(hooks.of("/ok")) == 60
     assert max(one.at for one in hooks.of("/ok")) < began + 5.0  # all, before the first dead one was given up
+
+
+# ---- The log is the outbox -------------------------------------------------------------------------------------------
+
+Wanted = tuple[int, frozenset[str], int | None]  # organization, types, domain
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    wanted=st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.frozensets(st.sampled_from(["submitted", "delivered", "bounced"]), max_size=2),
+            st.sampled_from([None, 0, 1]),
+        ),
+        max_size=4,
+    ),
+    mails=st.lists(
+        st.tuples(st.integers(0, 1), st.integers(0, 1), st.sampled_from(["delivered", "bounced"])), max_size=8
+    ),
+    at_once=st.integers(1, 5),
+    crashes=st.lists(st.integers(1, 9), max_size=5),
+)
+def test_each_event_is_handed_out_once_to_whom_it_concerns_whatever_crashes(
+    wanted: list[Wanted], mails: list[tuple[int, int, str]], at_once: int, crashes: list[int]
+) -> None:
+    mark = uuid7().hex[-8:]
+    domains = [
+        [make_domain(organization, f"{n}.{which}.{mark}.test") for n in range(2)]
+        for which in range(2)
+        for organization in [make_tenant(f"{mark}{which}").organization]
+    ]
+    made = [
+        create_endpoint(domains[org][0].organization, "https://hooks.example/", event_types=types,
+                        domain_id=None if domain is None else domains[org][domain].pk)
+        for org, types, domain in wanted
+    ]  # fmt: skip
+    for org, number, state in mails:
+        make_message(domains[org][number], state=state, reason="policy" if state == "bounced" else "")
+    top = uuid7()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fanout, "EVENTS_AT_ONCE", at_once)
+        for statement in crashes:
+            with crash_at(statement):
+                fanout.hand_out_next(top)
+        while fanout.hand_out_next(top):
+            pass
+
+    expected = Counter(
+        (endpoint.pk, event.pk)
+        for event in Event.objects.filter(id__lt=top)
+        for endpoint, (org, types, number) in zip(made, wanted, strict=True)
+        if event.organization_id == endpoint.organization_id
+        and (not types or event.type in types)
+        and (number is None or Message.objects.get(pk=event.message_id).domain_id == domains[org][number].pk)
+    )
+    found = WebhookDelivery.objects.filter(endpoint_id__in=[one.pk for one in made])
+    assert Counter(found.values_list("endpoint_id", "webhook_id")) == expected
+    WebhookEndpoint.objects.all().delete()
+
+
+class Crash(Exception):
+    pass
+
+
+@contextmanager
+def crash_at(statement: int) -> Iterator[None]:
+    """The process dies before this statement; the database takes back what is open."""
+    count = 0
+
+    def count_down(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == statement:
+            raise Crash
+        return execute(sql, params, many, context)
+
+    with suppress(Crash), connection.execute_wrapper(count_down):
+        yield
+
+
+SENDING = """
+import django
+django.setup()
+from datetime import timedelta
+from relay.webhooks import fanout, queue, worker
+fanout.EVENTS_AT_ONCE, queue.LEASE = 7, timedelta(seconds=1)
+while True:
+    worker.send_due()
+"""
+
+
+def test_nothing_is_lost_or_invented_when_senders_are_killed(hooks: Receiver, domain: SendingDomain) -> None:
+    made = [create_endpoint(domain.organization, hooks.url(path)) for path in ("/ok", "/no-content")]
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "plugsend.settings", "DATABASE_URL": database_url(),
+        "FIELD_ENCRYPTION_KEY": django_settings.FIELD_ENCRYPTION_KEY,
+    }  # fmt: skip
+    chance = random.Random(7)
+    for number in range(60):
+        make_message(domain, to=f"{number}@inbox.test", raw=None)
+    came = 0
+    for _ in range(6):
+        senders = [subprocess.Popen([sys.executable, "-c", SENDING], env=environment) for _ in range(2)]
+        deadline = time.monotonic() + 20
+        while len(hooks.received) < came + chance.randint(5, 25) and time.monotonic() < deadline:
+            time.sleep(0.01)  # polls what the receiver has
+        for one in senders:
+            one.kill()
+            one.wait()
+        came = len(hooks.received)
+
+    deadline = time.monotonic() + 60
+    while WebhookDelivery.objects.count() < 240 or WebhookDelivery.objects.exclude(state="delivered").exists():
+        assert time.monotonic() < deadline
+        worker.send_due()
+    rows = Counter(WebhookDelivery.objects.values_list("endpoint_id", "webhook_id"))
+    events = list(Event.objects.values_list("pk", flat=True))
+    assert rows == Counter((endpoint.pk, event) for endpoint in made for event in events)
+    for path in ("/ok", "/no-content"):
+        assert {one.headers["webhook-id"] for one in hooks.of(path)} == set(map(str, events))

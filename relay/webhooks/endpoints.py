@@ -164,8 +164,8 @@ def expect_enabled(endpoint: WebhookEndpoint) -> None:
 
 
 def pause(endpoint: WebhookEndpoint) -> None:
-    failing_since = endpoint.failing_since or timezone.now()
-    reason = f"{endpoint.failures} attempts in a row failed since {failing_since:%Y-%m-%d %H:%M} UTC; the last: {endpoint.last_result}"
+    since = f"{endpoint.failing_since or timezone.now():%Y-%m-%d %H:%M} UTC"
+    reason = f"{endpoint.failures} attempts in a row failed since {since}; the last: {endpoint.last_result}"
     _enter(endpoint, EndpointState.PAUSED, reason, "webhook.paused", SYSTEM)
     _tell(endpoint, "webhook_paused")
 

@@ -56,7 +56,8 @@ _OPEN = f"""
 # tried; where the earlier is being tried it stays as it is, for the next claim.
 _CLAIM = f"""
     WITH due AS MATERIALIZED (
-        SELECT d.id, d.endpoint_id, w.most, row_number() OVER (PARTITION BY d.endpoint_id ORDER BY d.next_attempt_at, d.id) AS place,
+        SELECT d.id, d.endpoint_id, w.most,
+               row_number() OVER (PARTITION BY d.endpoint_id ORDER BY d.next_attempt_at, d.id) AS place,
                b.next_attempt_at AS waits_until, b.is_leased
         FROM unnest(%(endpoints)s::uuid[], %(most)s::int[]) w (endpoint_id, most)
         CROSS JOIN LATERAL (
@@ -81,7 +82,8 @@ _CLAIM = f"""
         WHERE waits_until IS NULL
     )
     UPDATE {_TABLE} d
-    SET leased_by = %(holder)s, attempts = attempts + 1, next_attempt_at = statement_timestamp() + make_interval(secs => %(lease_s)s)
+    SET leased_by = %(holder)s, attempts = attempts + 1,
+        next_attempt_at = statement_timestamp() + make_interval(secs => %(lease_s)s)
     FROM free WHERE d.id = free.id AND d.id >= %(low)s AND free.place <= free.most
     RETURNING d.id, d.endpoint_id, d.organization_id, d.webhook_id, d.body, d.attempts
 """  # noqa: S608
@@ -97,7 +99,8 @@ _SETTLE = f"""
 
 _END = f"""
     UPDATE {_TABLE} SET state = %s, next_attempt_at = NULL, leased_by = NULL WHERE id = ANY(ARRAY(
-        SELECT id FROM {_TABLE} WHERE {{condition}} AND next_attempt_at IS NOT NULL LIMIT {ENDED_AT_ONCE} FOR UPDATE SKIP LOCKED))
+        SELECT id FROM {_TABLE} WHERE {{condition}} AND next_attempt_at IS NOT NULL
+        LIMIT {ENDED_AT_ONCE} FOR UPDATE SKIP LOCKED))
 """  # noqa: S608
 
 
@@ -161,15 +164,16 @@ def claim(shares: Mapping[UUID, int], holder: UUID) -> list[Claimed]:
                 "lease_s": LEASE.total_seconds(),
                 "low": _low(),
             },
-        )
+        )  # fmt: skip
         rows = cursor.fetchall()
     endpoints = WebhookEndpoint.objects.in_bulk({row[1] for row in rows})
     claimed = []
-    for row in sorted(rows, key=lambda row: row[0]):
-        endpoint = endpoints.get(row[1])
+    for key, endpoint_id, organization_id, webhook_id, body, attempts in sorted(rows, key=lambda row: row[0]):
+        endpoint = endpoints.get(endpoint_id)
         # One that was removed or stopped meanwhile: its deliveries end when the lease does.
         if endpoint is not None and endpoint.state == EndpointState.ENABLED:
-            claimed.append(Claimed(*row, endpoint.url, secrets_of(endpoint)))
+            known = endpoint.url, secrets_of(endpoint)
+            claimed.append(Claimed(key, endpoint_id, organization_id, webhook_id, body, attempts, *known))
     return claimed
 
 

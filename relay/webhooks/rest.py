@@ -87,8 +87,8 @@ _ATTEMPT = {
     "headers": {"webhook-id": _DELIVERY["webhook_id"], "webhook-timestamp": "1795686062"},
 }
 _WAITING = _DELIVERY | {
-    "cause": "test", "type": "webhook.test", "email_id": None, "status": "pending", "state": "waiting", "attempts": 0, "next_attempt_at": "2026-11-26T10:00:00Z", "last_status": None,
-    "last_ms": None,
+    "cause": "test", "type": "webhook.test", "email_id": None, "status": "pending", "state": "waiting", "attempts": 0,
+    "next_attempt_at": "2026-11-26T10:00:00Z", "last_status": None, "last_ms": None,
 }  # fmt: skip
 
 
