@@ -390,7 +390,7 @@ def test_dead_endpoints_of_one_do_not_delay_another(
 Wanted = tuple[int, frozenset[str], int | None]  # organization, types, domain
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     wanted=st.lists(
         st.tuples(

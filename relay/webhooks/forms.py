@@ -10,9 +10,8 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from domains.models import SendingDomain
-from events.vocabulary import WORDS
 from relay.webhooks.models import DeliveryState, WebhookEndpoint
-from relay.webhooks.payload import NAMES, TYPES
+from relay.webhooks.payload import NAMES, TYPES, meaning_of
 
 KEEP_FORMER = {
     "24": "For 24 hours: put the new secret into your program meanwhile",
@@ -54,7 +53,7 @@ class EndpointForm(forms.Form):
         super().__init__(*args, **kwargs)
         types = self.fields["event_types"]
         assert isinstance(types, forms.MultipleChoiceField)
-        types.choices = [(type_, f"{name}: {WORDS[TYPES[name]].meaning}") for type_, name in NAMES.items()]
+        types.choices = [(type_, f"{name}: {meaning_of(name)}") for type_, name in NAMES.items()]
         domain = self.fields["domain"]
         assert isinstance(domain, forms.ModelChoiceField)
         domain.queryset = SendingDomain.objects.of(organization).order_by("name")

@@ -11,7 +11,7 @@ from typing import Any
 
 from events.models import Event, EventType
 from events.reasons import REASONS
-from events.vocabulary import bounce_kind
+from events.vocabulary import WORDS, bounce_kind
 from relay.models import Message
 
 # Resend's names where it has the thing; else `email.` and our own.
@@ -22,6 +22,11 @@ NAMES: dict[str, str] = {type_.value: f"email.{type_.value}" for type_ in EventT
 TYPES: dict[str, EventType] = {name: EventType(type_) for type_, name in NAMES.items()}
 TEST = "webhook.test"
 _BOUNCE_TYPES = {"hard": "Permanent", "soft": "Transient"}
+
+
+def meaning_of(name: str) -> str:
+    """In plain text."""
+    return WORDS[TYPES[name]].meaning.replace("`", "")
 
 
 def body_of(event: Event, message: Message | None) -> str:

@@ -20,12 +20,11 @@ from accounts.http import OrganizationRequest, member_required
 from accounts.ids import first_id_at
 from accounts.permissions import Permission
 from domains.models import SendingDomain
-from events.vocabulary import WORDS
 from relay.views import page_key
 from relay.webhooks import endpoints, replays
 from relay.webhooks.forms import SPANS, EndpointForm, ReplayForm, RotateForm, initial_of
 from relay.webhooks.models import DeliveryState, EndpointState, WebhookDelivery, WebhookEndpoint
-from relay.webhooks.payload import NAMES, TEST, TYPES
+from relay.webhooks.payload import NAMES, TEST, TYPES, meaning_of
 
 PAGE_SIZE = 25
 
@@ -35,7 +34,7 @@ def webhook_list(request: OrganizationRequest) -> HttpResponse:
     found = WebhookEndpoint.objects.of(request.organization).order_by("id")
     domains = _domain_names(request)
     rows = [{"endpoint": one, "names": _names(one), "domain": domains.get(one.domain_id)} for one in found]
-    words = [(name, type_.value, WORDS[type_].meaning) for name, type_ in TYPES.items()]
+    words = [(name, meaning_of(name)) for name in TYPES]
     return render(request, "webhooks/list.html", {"rows": rows, "words": words})
 
 
