@@ -126,7 +126,8 @@ def test_events_are_listened_to_and_forwarded(platform: Platform, hooks: Receive
             sys.executable, "manage.py", "listen_events", "--api-url", platform.demo["API_URL"], "--since", since,
             "--count", "1", "--type", "delivered", "--forward-to", hooks.url("/ok"),
         ],
-        cwd=REPO, env=os.environ | {"API_KEY": platform.demo["API_KEY"]}, capture_output=True, text=True, timeout=60, check=True,
+        cwd=REPO, env=os.environ | {"API_KEY": platform.demo["API_KEY"]}, capture_output=True, text=True, timeout=60,
+        check=True,
     )  # fmt: skip
     event = json.loads(ran.stdout)
     [one] = hooks.received
