@@ -56,7 +56,7 @@ def hand_out_next(top: UUID | None = None) -> bool:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         if not cursor.fetchone()[0]:
             return False
-        wishes = _wishes(cursor)
+        wishes = _wishes()
         top = top or horizon()
         if not wishes:
             return False
@@ -66,7 +66,7 @@ def hand_out_next(top: UUID | None = None) -> bool:
         high = _end_of_span(cursor, low, top)
         if high <= low:
             return False
-        found = _hand_out(wishes, low, high)
+        found = _hand_out(cursor, wishes, low, high)
         if found or high < top or _is_long_ago(progress.handed_out_before, top):
             progress.handed_out_before = high
             progress.save()
@@ -78,16 +78,12 @@ def _is_long_ago(mark: UUID, top: UUID) -> bool:
     return (top.int >> 80) - (mark.int >> 80) > 10_000  # milliseconds
 
 
-def _wishes(cursor: Any) -> list[Wish]:
-    """Who erases one of the organizations waits for us, and then finds what we wrote."""
+def _wishes() -> list[Wish]:
     rows = WebhookEndpoint.objects.filter(state__in=_COLLECTING)
-    wishes = [
+    return [
         Wish(key, organization, frozenset(types), domain)
         for key, organization, types, domain in rows.values_list("pk", "organization_id", "event_types", "domain_id")
     ]
-    cursor.execute(_KEEP, [list({wish.organization_id for wish in wishes})])
-    kept = {row[0] for row in cursor.fetchall()}
-    return [wish for wish in wishes if wish.organization_id in kept]
 
 
 def _end_of_span(cursor: Any, low: UUID, top: UUID) -> UUID:
@@ -100,7 +96,7 @@ def _end_of_span(cursor: Any, low: UUID, top: UUID) -> UUID:
     return row[0] if row else top
 
 
-def _hand_out(wishes: Sequence[Wish], low: UUID, high: UUID) -> int:
+def _hand_out(cursor: Any, wishes: Sequence[Wish], low: UUID, high: UUID) -> int:
     by_organization: dict[UUID, list[Wish]] = {}
     for wish in wishes:
         by_organization.setdefault(wish.organization_id, []).append(wish)
@@ -113,7 +109,11 @@ def _hand_out(wishes: Sequence[Wish], low: UUID, high: UUID) -> int:
         for wish in by_organization[event.organization_id]
         if wish.wants(event.pk, event.type, _domain_of(messages.get(event.message_id)))
     ]
-    WebhookDelivery.objects.bulk_create(deliveries)
+    if deliveries:
+        # Who erases one of the organizations waits for us, and then finds what we wrote.
+        cursor.execute(_KEEP, [list({one.organization_id for one in deliveries})])
+        kept = {row[0] for row in cursor.fetchall()}
+        WebhookDelivery.objects.bulk_create(one for one in deliveries if one.organization_id in kept)
     return len(deliveries)
 
 
