@@ -468,7 +468,7 @@ def test_dead_endpoints_of_one_do_not_delay_another(
 Wanted = tuple[int, frozenset[str], int | None]  # organization, types, domain
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     wanted=st.lists(
         st.tuples(
@@ -482,7 +482,7 @@ Wanted = tuple[int, frozenset[str], int | None]  # organization, types, domain
         st.tuples(st.integers(0, 1), st.integers(0, 1), st.sampled_from(["delivered", "bounced"])), max_size=8
     ),
     at_once=st.integers(1, 5),
-    crashes=st.lists(st.integers(1, 9), max_size=5),
+    crashes=st.lists(st.integers(5, 12), max_size=6),
 )
 def test_each_event_is_handed_out_once_to_whom_it_concerns_whatever_crashes(
     wanted: list[Wanted], mails: list[tuple[int, int, str]], at_once: int, crashes: list[int]
