@@ -20,6 +20,7 @@ class Permission(StrEnum):
     MANAGE_DOMAINS = "manage_domains"
     MANAGE_CREDENTIALS = "manage_credentials"
     MANAGE_SUPPRESSIONS = "manage_suppressions"
+    MANAGE_WEBHOOKS = "manage_webhooks"
     READ_AUDIT = "read_audit"
     MANAGE_SETTINGS = "manage_settings"
     MANAGE_MEMBERS = "manage_members"
@@ -42,6 +43,7 @@ PERMISSIONS_IN_WORDS = {
     Permission.MANAGE_DOMAINS: "Add, change and remove domains, and rotate their keys",
     Permission.MANAGE_CREDENTIALS: "Make and revoke SMTP users and API keys",
     Permission.MANAGE_SUPPRESSIONS: "Add and remove suppressed addresses",
+    Permission.MANAGE_WEBHOOKS: "Add, change and remove webhooks, see their signing secrets, and send events again",
     Permission.READ_AUDIT: "Read and export the audit log",
     Permission.MANAGE_SETTINGS: "Change the organization's settings",
     Permission.MANAGE_MEMBERS: "Invite and remove members, and change their roles, but for owners",
@@ -60,6 +62,7 @@ _DEVELOPER = _VIEWER | {
     Permission.MANAGE_DOMAINS,
     Permission.MANAGE_CREDENTIALS,
     Permission.MANAGE_SUPPRESSIONS,
+    Permission.MANAGE_WEBHOOKS,
 }
 _ADMIN = _DEVELOPER | {Permission.READ_AUDIT, Permission.MANAGE_SETTINGS, Permission.MANAGE_MEMBERS}
 _OWNER = frozenset(Permission)

@@ -8,6 +8,7 @@ have limits. Of RFC 9112 there is what a client without kept connections needs, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import itertools
 import re
@@ -27,6 +28,7 @@ from domains.networks import is_allowed, source_for
 
 HEAD_OCTETS = 16 * 1024
 CONNECT_TIMEOUT = 10
+EXCERPT_S = 1.0
 MOST_ADDRESSES = 4
 LONGEST_URL = 2048
 FILES_AT_ONCE = 6
@@ -139,8 +141,12 @@ class GuardedClient:
         method: str = "GET",
         header: Iterable[tuple[str, str]] = (),
         body: bytes = b"",
+        excerpt: bool = False,
     ) -> Answer:
-        """Whatever the status is. Raises `FetchFailed`."""
+        """Whatever the status is. Raises `FetchFailed`.
+
+        `excerpt`: the status is what is asked for; of the body there is what comes at once and has room in the allowance.
+        """
         head = [
             f"{method} {url.target} HTTP/1.1",
             f"Host: {url.authority}",
@@ -155,7 +161,7 @@ class GuardedClient:
                 reader, writer = await self._connect(url)
                 try:
                     writer.write("\r\n".join([*head, "", ""]).encode("ascii") + body)
-                    return await _read_answer(reader, allowance)
+                    return await _read_answer(reader, allowance, excerpt=excerpt)
                 finally:
                     writer.transport.abort()  # nothing is left to say
         except TimeoutError:
@@ -213,7 +219,7 @@ def _is_address(host: str) -> bool:
 # ---- Answers ---------------------------------------------------------------------------------------------------------
 
 
-async def _read_answer(reader: asyncio.StreamReader, allowance: Allowance) -> Answer:
+async def _read_answer(reader: asyncio.StreamReader, allowance: Allowance, *, excerpt: bool) -> Answer:
     status = 100
     while status in range(100, 200):  # RFC 9110, 15.2: interim answers
         line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -222,6 +228,8 @@ async def _read_answer(reader: asyncio.StreamReader, allowance: Allowance) -> An
             raise FetchFailed(f"the answer was “{line[:100]}”")
         status = int(rest[:3])
     header = _header(fields)
+    if excerpt:
+        return Answer(status, rest[4:100], header, await _read_excerpt(reader, header, allowance.octets))
     body = b"" if status in {204, 304} else await _read_body(reader, header, allowance)
     if header.get("content-encoding", "identity").lower() != "identity":
         raise FetchFailed(f"the content is encoded as {header['content-encoding'][:40]}, which was not asked for")
@@ -234,6 +242,34 @@ def _header(fields: Iterable[str]) -> dict[str, str]:
         name, _, value = field.partition(":")
         header.setdefault(name.strip().lower(), value.strip())
     return header
+
+
+async def _read_excerpt(reader: asyncio.StreamReader, header: Mapping[str, str], most: int) -> bytes:
+    """Nothing of a content that is encoded. What breaks off or is no HTTP ends it."""
+    body = bytearray()
+
+    async def read(octets: int) -> bool:
+        """So many, but no more than there is room for. Returns whether they are all there, and there may be more."""
+        while octets > 0 and len(body) < most:
+            piece = await reader.read(min(octets, most - len(body)))
+            if not piece:
+                return False
+            body.extend(piece)
+            octets -= len(piece)
+        return octets == 0
+
+    if header.get("content-encoding", "identity").lower() != "identity":
+        return b""
+    with contextlib.suppress(OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError):
+        async with asyncio.timeout(EXCERPT_S):
+            if header.get("transfer-encoding", "").lower() == "chunked":
+                while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
+                    if not await read(size):
+                        break
+                    await reader.readexactly(2)
+            else:
+                await read(int(header.get("content-length", most)))
+    return bytes(body)
 
 
 async def _read_body(reader: asyncio.StreamReader, header: Mapping[str, str], allowance: Allowance) -> bytes:

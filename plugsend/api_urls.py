@@ -11,6 +11,7 @@ urlpatterns = [
     path("", include("events.api_urls")),
     path("", include("relay.rest.urls")),
     path("", include("relay.statistics.api_urls")),
+    path("", include("relay.webhooks.api_urls")),
     path("openapi.json", api_docs.openapi, name="openapi"),
     path("reference", api_docs.reference, name="api-reference"),
     re_path(r"^.*$", no_such_address),

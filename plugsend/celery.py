@@ -26,6 +26,7 @@ app.conf.beat_schedule = {
     "count-events": {"task": "relay.statistics.tasks.count_events", "schedule": 10.0, "options": {"expires": 10}},
     "watch-rates": {"task": "relay.statistics.tasks.watch_rates", "schedule": 60.0, "options": {"expires": 60}},
     "forget-counts": {"task": "relay.statistics.tasks.forget_counts", "schedule": 3600.0},
+    "send-webhooks": {"task": "relay.webhooks.tasks.send_webhooks", "schedule": 2.0, "options": {"expires": 4}},
     "export-messages": {"task": "relay.tasks.export_messages", "schedule": 5.0, "options": {"expires": 5}},
     "forget-exports": {"task": "relay.tasks.forget_exports", "schedule": 300.0, "options": {"expires": 300}},
     "heed-soft-bounces": {"task": "relay.tasks.heed_soft_bounces", "schedule": 30.0, "options": {"expires": 30}},

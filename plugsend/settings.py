@@ -107,6 +107,7 @@ INSTALLED_APPS = [
     "relay",
     "relay.statistics",
     "relay.sandbox",
+    "relay.webhooks",
     "plugsend",
 ]
 
@@ -426,6 +427,10 @@ SPECTACULAR_SETTINGS = {
         "DomainStatusEnum": "domains.rest.serializers.DOMAIN_WORDS",
         "RecordStatusEnum": "domains.rest.serializers.RECORD_WORDS",
         "RecipientStateEnum": "relay.models.RecipientState",
+        "WebhookStateEnum": "relay.webhooks.models.EndpointState",
+        "WebhookDeliveryStateEnum": "relay.webhooks.models.DeliveryState",
+        "WebhookCauseEnum": "relay.webhooks.models.Cause",
+        "WebhookEventEnum": "relay.webhooks.serializers.EVENT_NAMES",
         "EventTypeEnum": "events.models.EventType",
         "TemplateStatusEnum": "relay.rest.template_serializers.STATUSES",
         "VariableTypeEnum": "relay.templating.variables.TYPES",

@@ -23,6 +23,7 @@ urlpatterns = [
     path("", include("domains.urls")),
     path("", include("relay.urls")),
     path("", include("relay.statistics.urls")),
+    path("", include("relay.webhooks.urls")),
     path("sandbox/", include("relay.sandbox.urls")),
     path("api/v1/", include("plugsend.api_urls")),
     path("admin/", admin.site.urls),

@@ -14,6 +14,7 @@ from django.db.models import Model
 
 from events.models import Event
 from relay.models import Content, Message, Recipient, ReturnedMessage, ScheduledMessage
+from relay.webhooks.models import WebhookDelivery
 
 MESSAGES_AT_ONCE = 200
 RECIPIENTS_AT_ONCE = 500  # of those messages together, but for a single larger one
@@ -41,6 +42,7 @@ def deletions(organization_id: UUID, ids: Sequence[UUID]) -> list[Deletion]:
     statements: dict[type[Model], str] = {
         Content: DELETE_CONTENTS,
         Event: f"DELETE FROM events_event WHERE {_OF_MESSAGES}",  # noqa: S608
+        WebhookDelivery: f"DELETE FROM webhooks_webhookdelivery WHERE {_OF_MESSAGES}",  # noqa: S608
         Recipient: f"DELETE FROM relay_recipient WHERE {_OF_MESSAGES}",  # noqa: S608
         # After recipients: what is being recorded holds their rows.
         ReturnedMessage: "DELETE FROM relay_returnedmessage WHERE message_id = ANY(%(ids)s)",

@@ -42,6 +42,7 @@ from relay.sent_attachments import sent_attachments
 from relay.story import came_back, phases, what_next
 from relay.suppressions import reason_title, suppressions_of
 from relay.views import content_of
+from relay.webhooks.selectors import caused_by
 
 RECIPIENTS_SHOWN = 10  # timelines on a page, so that it stays light
 # Of a group of exchangers: how they treat every sender alike.
@@ -72,6 +73,7 @@ def message_page(request: OrganizationRequest, message_id: UUID) -> HttpResponse
         "events_until": day + timedelta(days=event_days),
         "credential": _credential(request, detail.message),
         "template": _template(request, detail.message),
+        "webhook_deliveries": caused_by(request.organization, message_id),
     }
     return render(request, "messages/message.html", context)
 

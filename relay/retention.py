@@ -37,7 +37,7 @@ LONGEST_REST_S = 0.5
 # A partition is dropped under a lock for which new statements wait: it is had at once, or the next call tries again.
 WAITS_FOR_LOCKS = "200ms"
 LOCK = 7210
-MESSAGE_TABLES = ("relay_content", "relay_recipient", "relay_message", "events_event")
+MESSAGE_TABLES = ("relay_content", "relay_recipient", "relay_message", "events_event", "webhooks_webhookdelivery")
 
 _NEXT = """
     SELECT id, recipient_count, size_bytes FROM relay_message
@@ -62,6 +62,7 @@ _LATER = (
     f"DELETE FROM relay_recipient WHERE {_OF_THE_DAY} AND id < %(soon_after)s",  # noqa: S608
     f"DELETE FROM events_event WHERE {_OF_THE_DAY}",  # noqa: S608
     "DELETE FROM relay_returnedmessage WHERE message_id >= %(first)s AND message_id < %(end)s",
+    f"DELETE FROM webhooks_webhookdelivery WHERE {_OF_THE_DAY}",  # noqa: S608
 )
 # Waits for who erases the organization, and then finds none.
 _MARK = """

@@ -67,12 +67,15 @@ from relay.suppressions import suppress
 from relay.templates import TemplateContent, create_template, publish_template
 from relay.timeline_links import share
 from relay.usage import start_of
+from relay.webhooks import replays
+from relay.webhooks.endpoints import create_endpoint, send_test
+from relay.webhooks.models import DeliveryState, WebhookDelivery, WebhookProgress
 from tests.factories import RAW, make_domain, make_message, make_smtp_user, make_tenant
 
-OURS = {"accounts", "domains", "events", "relay", "statistics", "sandbox", "plugsend"}
+OURS = {"accounts", "domains", "events", "relay", "statistics", "sandbox", "webhooks", "plugsend"}
 OF_THE_PLATFORM: set[type[Model]] = {
     Plan, Erasure, ConnectKey, ExchangerGroup, IpPool, SourceAddress, MtaStsPolicy, ZoneRecord, ZoneFault, ReceivedMail,
-    Progress, SoftBounceMark, ReturnCount,
+    Progress, SoftBounceMark, ReturnCount, WebhookProgress,
 }  # fmt: skip
 
 ATTACHED = (
@@ -182,6 +185,22 @@ def make_full_tenant(mark: str) -> FullTenant:
     )
     SuppressionImportPiece.objects.create(import_of=imported, number=0, content=mark.encode())
     share(Recipient.objects.of(organization).earliest("id"), timedelta(days=1))
+    endpoint = create_endpoint(
+        organization, f"https://{mark}.example/webhooks", domain_id=domain.pk, description=f"{mark} webhook"
+    )
+    delivery = send_test(endpoint)
+    attempt = {
+        "at": now.isoformat(),
+        "status": 200,
+        "ms": 1.0,
+        "response": f"{mark} answer",
+        "error": "",
+        "headers": [],
+    }
+    WebhookDelivery.objects.filter(pk=delivery.pk).update(
+        state=DeliveryState.DELIVERED, next_attempt_at=None, log=[attempt], message_id=message.pk, cause="event"
+    )
+    replays.request_replay(endpoint, since=now - timedelta(hours=1), until=now + timedelta(minutes=1))
     template = create_template(
         organization, f"{mark} template", TemplateContent(subject=f"{mark} subject", text=f"{mark} text"), alias=mark
     )

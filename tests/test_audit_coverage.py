@@ -61,6 +61,8 @@ from relay.saved_filters import save_filter
 from relay.suppressions import suppress
 from relay.templates import TemplateContent
 from relay.timeline_links import share
+from relay.webhooks import endpoints
+from relay.webhooks.models import DeliveryState, WebhookDelivery, WebhookEndpoint
 from tests.factories import PASSWORD, Tenant, make_domain, make_message, make_smtp_user, make_tenant
 from tests.rest import Api
 
@@ -86,6 +88,8 @@ class World:
     saved_filter: SavedFilter
     export: MessageExport
     suppression_import: SuppressionImport
+    webhook: WebhookEndpoint
+    webhook_delivery: WebhookDelivery
 
     def ids(self) -> dict[str, Any]:
         """By the name that an address has for it."""
@@ -98,6 +102,8 @@ class World:
             "organization_id": self.tenant.organization.pk, "zone": "acme.test", "provider_id": "plugsend.test",
             "service_id": "sending", "timeline_link_id": self.link.pk, "attachment_id": UUID(int=1),
             "suppression_import_id": self.suppression_import.pk, "token": "x",
+            "endpoint_id": self.webhook.pk, "webhook_delivery_id": self.webhook_delivery.pk,
+            "event_id": self.webhook_delivery.pk,
         }  # fmt: skip
 
 
@@ -110,6 +116,7 @@ def world() -> World:
     domain.dkim_keys.update(seen_at=timezone.now())
     smtp_user = make_smtp_user(domain)
     message = make_message(domain, state="deferred")
+    webhook = endpoints.create_endpoint(organization, "https://hooks.example/")
     return World(
         tenant=tenant,
         api=Api(create_api_key(organization, "Tests", ["full"], created_by=tenant.user).api_key),
@@ -126,6 +133,8 @@ def world() -> World:
         saved_filter=save_filter(organization, "Deferred", Asked.parse("state=deferred")),
         export=request_export(organization, Asked(), "csv"),
         suppression_import=request_import(organization, "list.csv", [b"ada@inbox.test\n"]),
+        webhook=webhook,
+        webhook_delivery=endpoints.send_test(webhook),
     )
 
 
@@ -177,6 +186,11 @@ def _settings(world: World) -> dict[str, Any]:
 
 def _api_key(world: World) -> dict[str, Any]:
     return {"key_id": world.api_key.pk}
+
+
+def _webhook_failed(world: World) -> None:
+    ended = {"state": DeliveryState.FAILED, "next_attempt_at": None, "cause": "event"}
+    WebhookDelivery.objects.filter(pk=world.webhook_delivery.pk).update(**ended)
 
 
 def _show_who_it_is(world: World) -> None:
@@ -236,6 +250,16 @@ PAGES = {
     "api_key_change": Act({"name": "Kiosk"}, "api_key.renamed", ids=_api_key),
     "api_key_rotate": Act({"keep_old_hours": "0", "ends": "never"}, "api_key.rotated", ids=_api_key),
     "api_key_revoke": Act({}, "api_key.revoked", ids=_api_key),
+    "webhook_create": Act({"url": "https://other.example/"}, "webhook.created"),
+    "webhook": Act({}, "webhook.secret_revealed"),
+    "webhook_change": Act({"url": "https://other.example/"}, "webhook.changed"),
+    "webhook_test": Act({}, "webhook.tested"),
+    "webhook_rotate": Act({"keep": "24"}, "webhook.secret_rotated"),
+    "webhook_enable": Act({}, "webhook.enabled", before=lambda world: endpoints.disable(world.webhook)),
+    "webhook_disable": Act({}, "webhook.disabled"),
+    "webhook_remove": Act({}, "webhook.removed"),
+    "webhook_replay": Act({"hours": "1", "state": "failed"}, "webhook.replay_requested", before=_webhook_failed),
+    "webhook_delivery_replay": Act({}, "webhook.replayed"),
 }  # fmt: skip
 PAGES_WITHOUT_ENTRY = {
     "member_invite": MEMBERS,
@@ -357,6 +381,13 @@ OPERATIONS = {
     "api_keys_update": Act({"name": "Kiosk"}, "api_key.renamed"),
     "api_keys_rotate": Act({"keep_old_hours": 1}, "api_key.rotated"),
     "api_keys_delete": Act({}, "api_key.revoked"),
+    "webhooks_create": Act({"endpoint": "https://other.example/"}, "webhook.created"),
+    "webhooks_update": Act({"status": "disabled"}, "webhook.disabled"),
+    "webhooks_delete": Act({}, "webhook.removed"),
+    "webhooks_rotate": Act({}, "webhook.secret_rotated"),
+    "webhooks_test": Act({}, "webhook.tested"),
+    "webhooks_replay": Act({"since": "2026-01-01T00:00:00Z"}, "webhook.replay_requested", before=_webhook_failed),
+    "webhooks_events_replay": Act({}, "webhook.replayed"),
 }
 OPERATIONS_WITHOUT_ENTRY = {
     "emails_send": "mail has its own log: the events",

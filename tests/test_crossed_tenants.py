@@ -31,6 +31,7 @@ from plugsend.api_docs import document
 from relay.actions import Action
 from relay.models import Message, Suppression, Template
 from relay.submission.desk import shared_desk
+from relay.webhooks.models import WebhookDelivery, WebhookEndpoint
 from tests.full_tenant import FullTenant, checksums, counterparts, make_full_tenant, rows_of, secrets_of, tenant_models
 
 MINE, THEIRS = "rival", "walled"
@@ -91,6 +92,8 @@ def ids_of(tenant: FullTenant, name: str, route: str) -> list[str]:
         "organization_id": [organization.pk],
         "member_id": [organization.memberships.earliest("created_at").pk],
         "session_id": [_session_of(organization).pk],
+        "endpoint_id": [WebhookEndpoint.objects.of(organization).get().pk],
+        "event_id": [WebhookDelivery.objects.of(organization).get().pk],
     }
     for model in tenant_models():
         snake = re.sub(r"(?<!^)(?=[A-Z])", "_", model.__name__).lower()

@@ -26,6 +26,7 @@ from relay.models import Recipient
 from relay.saved_filters import save_filter
 from relay.suppressions import suppress
 from relay.timeline_links import share
+from relay.webhooks.endpoints import create_endpoint, send_test
 from tests.factories import RAW, make_domain, make_message, make_smtp_user, make_tenant
 from tests.full_tenant import ATTACHED
 
@@ -65,7 +66,10 @@ def test_each_role_gets_exactly_what_the_table_says() -> None:
     smtp_user = make_smtp_user(domain)
     message = make_message(domain, state="deferred", raw=RAW.replace(b"--b--", ATTACHED.encode() + b"--b--"))
     member = Membership.objects.get(user=tenant.user)
+    webhook = create_endpoint(tenant.organization, "https://hooks.example/")
     keys = {
+        "endpoint_id": webhook.pk,
+        "webhook_delivery_id": send_test(webhook).pk,
         "domain_id": domain.pk,
         "smtp_user_id": smtp_user.pk,
         "message_id": message.pk,

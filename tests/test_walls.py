@@ -35,7 +35,7 @@ from tests.factories import Tenant, make_domain, make_message, make_smtp_user, m
 from tests.full_tenant import checksums, make_full_tenant, secrets_of
 from tests.rest import make_api
 
-OURS = ("accounts", "domains", "events", "relay", "statistics", "sandbox")
+OURS = ("accounts", "domains", "events", "relay", "statistics", "sandbox", "webhooks")
 TENANT = "plugsend_tenant"
 STORED: tuple[type[Model], ...] = (
     ApiKey, AuditEntry, Membership, SendingDomain, DkimKey, DnsRecord, SmtpUser, Message, Recipient, Content, Event, User,

@@ -56,6 +56,7 @@ from relay.models import (
 )
 from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
 from relay.statistics.models import Alert, Failure, Progress, Rollup
+from relay.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookProgress, WebhookReplay
 
 OWN = "organization_id = %(organization)s"
 _OF_DOMAINS = f"IN (SELECT id FROM domains_sendingdomain WHERE {OWN})"  # noqa: S608
@@ -104,6 +105,8 @@ BEFORE_MAIL = [
     Step(SmtpUserKey, f"smtp_user_id {_OF_SMTP_USERS}"),
     Step(ApiKey, cut=("created_with_id", "replaced_by_id")),
     Step(Invitation),
+    Step(WebhookReplay),
+    Step(WebhookEndpoint),
     Step(IdempotentAnswer),
     Step(IdempotencyKey),
 ]
@@ -112,7 +115,9 @@ ARRIVED = Step(ReceivedMail, "")
 # Message by message, all of one in a transaction: states and events agree at any moment. Contents have the message's id.
 CONTENTS, EVENTS, RECIPIENTS = Step(Content, ""), Step(Event), Step(Recipient)
 SCHEDULED, RETURNED, MESSAGES = Step(ScheduledMessage), Step(ReturnedMessage), Step(Message)
-MAIL = [CONTENTS, EVENTS, RECIPIENTS, SCHEDULED, RETURNED, MESSAGES]
+# Also what no message led to, such as tests.
+WEBHOOK_DELIVERIES = Step(WebhookDelivery)
+MAIL = [CONTENTS, EVENTS, RECIPIENTS, SCHEDULED, RETURNED, WEBHOOK_DELIVERIES, MESSAGES]
 AFTER_MAIL = [
     RETURNED,
     Step(UsageShare, f"subject_id {_OF_SMTP_USERS} OR subject_id = %(organization)s"),
@@ -144,7 +149,7 @@ AFTER_MAIL = [
 ]
 # In one transaction with the last mail to its owners and the line that stays.
 LAST = [
-    *(Step(model) for model in (Notice, AuditEntry, Retention, KeptLonger, Membership)),
+    *(Step(model) for model in (Notice, AuditEntry, Retention, KeptLonger, WebhookDelivery, Membership)),
     Step(Organization, "id = %(organization)s"),
 ]
 
@@ -155,7 +160,7 @@ ERASED: frozenset[type[Model]] = frozenset(step.model for step in STEPS)
 KEPT: frozenset[type[Model]] = frozenset(
     {
         User, User.groups.through, User.user_permissions.through, Plan, Erasure, ConnectKey, ExchangerGroup, IpPool,
-        SourceAddress, MtaStsPolicy, Progress, SoftBounceMark, ReturnCount,
+        SourceAddress, MtaStsPolicy, Progress, SoftBounceMark, ReturnCount, WebhookProgress,
     }
 )  # fmt: skip
 # Django's and django-allauth's: about people, how they sign in, their sessions and the admin. People keep their accounts; these

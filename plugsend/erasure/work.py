@@ -27,6 +27,7 @@ from plugsend.erasure.plan import (
     OWN,
     RECIPIENTS,
     SCHEDULED,
+    WEBHOOK_DELIVERIES,
     Step,
 )
 from relay.delivery.return_path import message_of, recipient_of
@@ -99,7 +100,7 @@ class _Eraser:
         gone = sum(self._all_of(step) for step in BEFORE_MAIL)
         gone += self._arrived()
         gone += self._messages()
-        gone += sum(self._strays(step) for step in (EVENTS, RECIPIENTS, SCHEDULED))
+        gone += sum(self._strays(step) for step in (EVENTS, RECIPIENTS, SCHEDULED, WEBHOOK_DELIVERIES))
         gone += sum(self._all_of(step) for step in AFTER_MAIL)
         return gone
 

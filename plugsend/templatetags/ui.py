@@ -84,6 +84,10 @@ LOOKS = {
     "expires_soon": Look("Stops soon", "clock", "warn"),
     "replaced": Look("Replaced", "refresh-cw", "info"),
     "leaked": Look("Reported as leaked", "triangle-alert", "bad"),
+    # webhooks
+    "enabled": Look("Enabled", "circle-check", "ok"),
+    "paused": Look("Paused", "pause", "bad"),
+    "gone": Look("Gone", "circle-x", "bad"),
     # DKIM verdicts
     "pass": Look("DKIM pass", "shield-check", "ok"),
     "fail": Look("DKIM fail", "shield-x", "bad"),
