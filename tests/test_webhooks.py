@@ -282,6 +282,23 @@ def test_an_endpoint_that_only_fails_is_paused_and_its_events_wait(hooks: Receiv
     assert not WebhookDelivery.objects.exclude(state=DeliveryState.DELIVERED).exists()
 
 
+@pytest.mark.parametrize("has_another", [False, True])
+def test_what_happens_while_it_is_disabled_is_not_for_it(
+    hooks: Receiver, domain: SendingDomain, has_another: bool
+) -> None:
+    endpoint = create_endpoint(domain.organization, hooks.url("/ok"), event_types=["delivered"])
+    if has_another:  # for which the log is read meanwhile
+        create_endpoint(domain.organization, hooks.url("/no-content"))
+    endpoints.disable(endpoint)
+    make_message(domain, to="meanwhile@inbox.test")
+    send_due_now()
+    endpoints.enable(endpoint)
+    after = make_message(domain, to="after@inbox.test")
+    send_due_now()
+    told = WebhookDelivery.objects.filter(endpoint_id=endpoint.pk).values_list("message_id", "type")
+    assert list(told) == [(after.pk, "email.delivered")]
+
+
 def test_410_disables_and_owners_are_told(hooks: Receiver, domain: SendingDomain) -> None:
     endpoint = create_endpoint(domain.organization, hooks.url("/gone"))
     make_message(domain)

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts.audit import SYSTEM, Actor, differences, note
 from accounts.catalogue import Refused
+from accounts.ids import uuid7
 from accounts.models import Organization
 from accounts.notices import notify_owners
 from accounts.sealed_box import seal, unseal
@@ -182,9 +183,12 @@ def _tell(endpoint: WebhookEndpoint, template: str) -> None:
 
 
 def _enter(endpoint: WebhookEndpoint, state: EndpointState, reason: str, action: str, by: Actor) -> None:
-    before = {"state": endpoint.state}
+    before, did_collect = {"state": endpoint.state}, endpoint.collects
     endpoint.state, endpoint.state_at, endpoint.state_reason = state, timezone.now(), reason
     fields = ["state", "state_at", "state_reason"]
+    if endpoint.collects and not did_collect:
+        endpoint.hears_from = uuid7()
+        fields.append("hears_from")
     if state == EndpointState.ENABLED:
         endpoint.failures, endpoint.failing_since = 0, None
         fields += ["failures", "failing_since"]

@@ -32,14 +32,15 @@ _COLLECTING = (EndpointState.ENABLED, EndpointState.PAUSED)
 class Wish:
     """What an endpoint wants to hear of."""
 
-    endpoint_id: UUID  # says when it was made
+    endpoint_id: UUID
     organization_id: UUID
     event_types: frozenset[str]  # empty: all
     domain_id: UUID | None
+    hears_from: UUID
 
     def wants(self, event_id: UUID, event_type: str, domain_id: UUID | None) -> bool:
         return (
-            event_id > self.endpoint_id
+            event_id > self.hears_from
             and (not self.event_types or event_type in self.event_types)
             and (self.domain_id is None or self.domain_id == domain_id)
         )
@@ -61,8 +62,8 @@ def hand_out_next(top: UUID | None = None) -> bool:
         if not wishes:
             return False
         progress = WebhookProgress.objects.filter(pk=1).first() or WebhookProgress()
-        # Before the first of the endpoints was made nothing is for any.
-        low = max(progress.handed_out_before, min(wish.endpoint_id for wish in wishes))
+        # Before the first of the endpoints was enabled nothing is for any.
+        low = max(progress.handed_out_before, min(wish.hears_from for wish in wishes))
         high = _end_of_span(cursor, low, top)
         if high <= low:
             return False
@@ -80,9 +81,10 @@ def _is_long_ago(mark: UUID, top: UUID) -> bool:
 
 def _wishes() -> list[Wish]:
     rows = WebhookEndpoint.objects.filter(state__in=_COLLECTING)
+    columns = ("pk", "organization_id", "event_types", "domain_id", "hears_from")
     return [
-        Wish(key, organization, frozenset(types), domain)
-        for key, organization, types, domain in rows.values_list("pk", "organization_id", "event_types", "domain_id")
+        Wish(key, organization, frozenset(types), domain, hears_from)
+        for key, organization, types, domain, hears_from in rows.values_list(*columns)
     ]
 
 

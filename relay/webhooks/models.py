@@ -42,12 +42,15 @@ class Cause(models.TextChoices):
 
 
 class WebhookEndpoint(OrganizationOwned):
-    """Where events are sent to. Events from before it was made are not for it: its id says when that was.
+    """Where events are sent to.
 
     While it is paused, which only failures do, events go on being collected; for one that is gone or disabled they are not.
     """
 
     url = models.TextField()
+    hears_from = models.UUIDField(
+        default=uuid7, help_text="Events with lesser ids are from before it was (last) enabled."
+    )
     description = models.CharField(max_length=200, blank=True)
     event_types = ArrayField(
         models.CharField(max_length=16, choices=EventType), default=list, blank=True, help_text="Empty: all."

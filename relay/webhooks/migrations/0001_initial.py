@@ -31,6 +31,13 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.UUIDField(default=accounts.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ("url", models.TextField()),
+                (
+                    "hears_from",
+                    models.UUIDField(
+                        default=accounts.ids.uuid7,
+                        help_text="Events with lesser ids are from before it was (last) enabled.",
+                    ),
+                ),
                 ("description", models.CharField(blank=True, max_length=200)),
                 (
                     "event_types",
