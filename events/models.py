@@ -30,6 +30,8 @@ class EventType(models.TextChoices):
     RETRY_REQUESTED = "retry_requested", "Retry requested"
     COMPLAINED = "complained"
     UNSUBSCRIBED = "unsubscribed"
+    DELAYED = "delayed", "Delay reported"
+    AUTO_REPLIED = "auto_replied", "Automatic reply"
 
 
 # What nearly every recipient has; the others are few.

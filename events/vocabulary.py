@@ -39,13 +39,22 @@ _WORDS = [
     Word(EventType.RETRY_REQUESTED, "Somebody asked to try at once.", is_state=False),
     Word(EventType.COMPLAINED, "The recipient reported it as spam. It was delivered, and stays so.", is_state=False),
     Word(EventType.UNSUBSCRIBED, "The recipient wants no more such mail. It was delivered, and stays so.", is_state=False),
+    Word(EventType.DELAYED, "A server behind the receiver's reports that it could not pass it on yet, and keeps trying. It was "
+         "delivered, and stays so.", is_state=False),
+    Word(EventType.AUTO_REPLIED, "The mailbox answered by itself: out of office, say. It was delivered, and stays so.",
+         is_state=False),
 ]  # fmt: skip
 
 WORDS = {word.type: word for word in _WORDS}
 # After these the recipient's state is what it was, but for `released`, which leads back to the one before.
 CHANGE_NO_STATE = tuple(word.type.value for word in _WORDS if not word.is_state and word.type is not EventType.RELEASED)
-# What a recipient does who has got the message.
-AFTER_THE_END = (EventType.COMPLAINED.value, EventType.UNSUBSCRIBED.value)
+# What a recipient, or a server on their side, does who has got the message.
+AFTER_THE_END = (
+    EventType.COMPLAINED.value,
+    EventType.UNSUBSCRIBED.value,
+    EventType.DELAYED.value,
+    EventType.AUTO_REPLIED.value,
+)
 
 
 def bounce_kind(event_type: str, reason: str) -> BounceKind | None:

@@ -210,7 +210,10 @@ TOLD_TO_STRANGERS = (
 
 
 def _for_strangers(detail: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in detail.items() if name in TOLD_TO_STRANGERS}
+    told = {name: value for name, value in detail.items() if name in TOLD_TO_STRANGERS}
+    if "@" in told.get("reported_by", ""):  # a person, whose other address it may be
+        del told["reported_by"]
+    return told
 
 
 def _without_secret(transcript: str, detail: dict[str, Any]) -> str:

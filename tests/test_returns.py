@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from accounts.ids import uuid7
 from accounts.models import AuditEntry
+from domains.models import SendingDomain
 from events.models import Event
 from relay.audit import disagreements
 from relay.database import database_url
@@ -32,7 +33,7 @@ from relay.models import Message, Recipient, ReturnCount, ReturnedMessage, Retur
 from relay.returns import record as record_module
 from relay.returns import server as server_module
 from relay.returns.parts import READ_MOST
-from relay.returns.record import Arrival, forget_old, record
+from relay.returns.record import TOLD_MOST, Arrival, forget_old, record
 from relay.returns.server import ReturnsLimits, ReturnsServer
 from relay.statistics.audit import disagreements as number_disagreements
 from relay.statistics.models import Rollup
@@ -172,8 +173,6 @@ def test_complaint_about_a_message_to_several_needs_a_name(server: ReturnsServer
 @pytest.mark.parametrize(
     ("mail", "kind"),
     [
-        (AUTO_REPLY, "auto_reply"),
-        (bounce("bob@inbox.test", "smtp; 451 4.4.1 Connection timed out", action="delayed", status="4.4.1"), "delay"),
         (bounce("bob@inbox.test", "smtp; 250 2.1.5 Ok", action="delivered", status="2.0.0"), "delivered"),
         (b"Subject: Lottery\r\n\r\nYou have won.\r\n", "unknown"),
     ],
@@ -187,6 +186,33 @@ def test_what_changes_nothing_is_kept_to_be_looked_at(
     kept = ReturnedMessage.objects.get()
     assert (kept.kind, kept.outcome, kept.recipient_id) == (kind, "noted", recipient.pk)
     assert (bytes(kept.raw) == mail if kept.raw else None) == (True if kind == "unknown" else None)
+
+
+@pytest.mark.parametrize(
+    ("mail", "kind", "type_", "detail"),
+    [
+        (AUTO_REPLY, "auto_reply", "auto_replied", {"reported_by": "bob@inbox.test"}),
+        (bounce("bob@inbox.test", "smtp; 451 4.4.1 Connection timed out", action="delayed", status="4.4.1"), "delay",
+         "delayed", {"reported_by": "mx.far.test", "error": "451 4.4.1 Connection timed out"}),
+    ],
+)  # fmt: skip
+def test_what_changes_no_state_is_an_event_once_a_mail_and_not_without_end(
+    server: ReturnsServer, message: Message, mail: bytes, kind: str, type_: str, detail: dict[str, str]
+) -> None:
+    recipient = only(message)
+    for _ in range(2):  # once more, as after a lost 250
+        assert bring(server, path_of(recipient), mail)[0] == 250
+    assert course(recipient) == ["submitted", "delivered", type_]
+    event = Event.objects.get(type=type_)
+    assert (event.detail, event.reason, event.attempt) == (detail, "", 0)
+    for number in range(TOLD_MOST):
+        assert bring(server, path_of(recipient), mail + b"%d\r\n" % number)[0] == 250
+    assert course(recipient) == ["submitted", "delivered", *[type_] * TOLD_MOST]
+    assert counted() == {(kind, "recorded"): TOLD_MOST, (kind, "repeated"): 1, (kind, "noted"): 1}
+    waiting = make_message(SendingDomain.objects.get(), state="submitted", events=[])
+    bring(server, path_of(only(waiting)), mail)
+    assert course(only(waiting)) == ["submitted"]
+    assert counted()[kind, "unexpected"] == 1
 
 
 # ---- In which state it meets the recipient ---------------------------------------------------------------------------
@@ -473,7 +499,7 @@ def test_page_tells_that_it_bounced_after_it_had_been_delivered(
     shared = share(recipient, timedelta(hours=1)).url.removeprefix(settings.WEB_URL)
     stranger = Client().get(shared).content.decode()
     assert "It bounced after it had been delivered" in stranger
-    for private in ("robert@elsewhere.test", "Automatic reply", path_of(recipient).partition("@")[0]):
+    for private in ("robert@elsewhere.test", "Your receipt", "Reported by bob@", path_of(recipient).partition("@")[0]):
         assert private not in stranger
 
 

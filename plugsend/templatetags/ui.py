@@ -51,6 +51,8 @@ LOOKS = {
     "retry_requested": Look("Retry requested", "rotate-cw", "info"),
     "complained": Look("Reported as spam", "flag", "bad"),
     "unsubscribed": Look("Unsubscribed", "bell-off", "idle"),
+    "delayed": Look("Delay reported", "hourglass", "idle"),
+    "auto_replied": Look("Automatic reply", "reply", "idle"),
     # exports
     "waiting": Look("Waiting", "clock", "idle"),
     "running": Look("Under way", "loader", "info"),

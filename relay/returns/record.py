@@ -33,12 +33,14 @@ COUNTS_KEPT = timedelta(days=400)
 RAW_OCTETS = 64 * 1024
 RAW_MOST = 100  # of an organization, and of all that told none together
 ROWS_OF_A_MESSAGE = 100  # what comes beyond is only counted: a loop, or somebody's joke
+TOLD_MOST = 5  # delays, and automatic replies, of one recipient and message that become events
 RECIPIENTS_READ = 10_000  # of one message
 FORGET_AT_ONCE = 1000
 WAITS_FOR_LOCKS = "5s"  # then the sender comes again
 
 # What a copy may have left for. Of the others nothing did, or somebody has ended it otherwise.
 _MAY_HAVE_ARRIVED = (RecipientState.DELIVERED, RecipientState.UNKNOWN_OUTCOME)
+_TOLD_AS = {"delay": EventType.DELAYED, "auto_reply": EventType.AUTO_REPLIED}
 _COUNT = """
     INSERT INTO relay_returncount AS c (day, kind, outcome, count) VALUES (%s, %s, %s, %s)
     ON CONFLICT (day, kind, outcome) DO UPDATE SET count = c.count + excluded.count
@@ -181,6 +183,8 @@ def _apply(recipient: Recipient, told: Returned, finding: Finding) -> ReturnOutc
         return _bounce(recipient, told, finding)
     if told.kind == "complaint":
         return _complain(recipient, told)
+    if type_ := _TOLD_AS.get(told.kind):
+        return _tell(recipient, type_, told, finding)
     return ReturnOutcome.NOTED
 
 
@@ -222,6 +226,19 @@ def _complain(recipient: Recipient, told: Returned) -> ReturnOutcome:
     detail: Detail = {"reported_by": told.reporter, "feedback": told.feedback_type}
     _write(recipient, EventType.COMPLAINED, detail)
     _suppress(recipient, COMPLAINT, "")
+    return ReturnOutcome.RECORDED
+
+
+def _tell(recipient: Recipient, type_: EventType, told: Returned, finding: Finding) -> ReturnOutcome:
+    """What changes no state. Some servers report a delay every few hours, and some mailboxes answer each answer."""
+    if recipient.state != RecipientState.BOUNCED and not _may_have_arrived(recipient):
+        return ReturnOutcome.UNEXPECTED
+    if _events_of(recipient).filter(type=type_).count() >= TOLD_MOST:
+        return ReturnOutcome.NOTED
+    detail: Detail = {"reported_by": told.reporter}
+    if finding.diagnostic:
+        detail["error"] = finding.diagnostic
+    _write(recipient, type_, detail)
     return ReturnOutcome.RECORDED
 
 

@@ -239,16 +239,6 @@ def _note_health(endpoint_id: UUID, settled: Sequence[Settled]) -> None:
         pause(endpoint)
 
 
-def release(deliveries: Sequence[UUID], holder: UUID) -> None:
-    """Gives back what was claimed and not begun."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {_TABLE} SET leased_by = NULL, attempts = attempts - 1, next_attempt_at = now()"  # noqa: S608
-            " WHERE id = ANY(%s) AND id >= %s AND leased_by = %s",
-            [list(deliveries), _low(), holder],
-        )
-
-
 def end_of(endpoint_id: UUID) -> int:
     """Cancels deliveries of an endpoint that is gone, as many as make a transaction. Returns how many."""
     with connection.cursor() as cursor:

@@ -58,6 +58,8 @@ class Migration(migrations.Migration):
                                 ("retry_requested", "Retry requested"),
                                 ("complained", "Complained"),
                                 ("unsubscribed", "Unsubscribed"),
+                                ("delayed", "Delay reported"),
+                                ("auto_replied", "Automatic reply"),
                             ],
                             max_length=16,
                         ),
