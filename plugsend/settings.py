@@ -427,6 +427,8 @@ SPECTACULAR_SETTINGS = {
         "DomainStatusEnum": "domains.rest.serializers.DOMAIN_WORDS",
         "RecordStatusEnum": "domains.rest.serializers.RECORD_WORDS",
         "RecipientStateEnum": "relay.models.RecipientState",
+        "WebhookStatusEnum": "relay.webhooks.serializers.STATUSES",
+        "WebhookDeliveryStatusEnum": "relay.webhooks.serializers.DELIVERY_STATUSES",
         "WebhookStateEnum": "relay.webhooks.models.EndpointState",
         "WebhookDeliveryStateEnum": "relay.webhooks.models.DeliveryState",
         "WebhookCauseEnum": "relay.webhooks.models.Cause",

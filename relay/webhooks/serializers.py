@@ -22,6 +22,8 @@ from accounts.rest.lists import ListQuery
 from relay.webhooks.models import Cause, DeliveryState, EndpointState, WebhookDelivery, WebhookEndpoint
 from relay.webhooks.payload import NAMES, TYPES
 
+STATUSES = ["enabled", "disabled"]  # Resend's words, also below
+DELIVERY_STATUSES = ["pending", "attempting", "success", "failed"]
 EVENT_NAMES = sorted(TYPES)
 KEEP_MOST_HOURS = 7 * 24
 
@@ -54,7 +56,7 @@ class UpdateWebhookSerializer(StrictSerializer):
     endpoint = StrictCharField(max_length=2048, required=False)
     events = EventNamesField(required=False, help_text="Empty: all.")
     status = serializers.ChoiceField(
-        choices=["enabled", "disabled"], required=False, help_text="`enabled` also resumes one that is paused."
+        choices=STATUSES, required=False, help_text="`enabled` also resumes one that is paused."
     )
     description = StrictCharField(max_length=200, required=False, allow_blank=True)
     domain = StrictCharField(max_length=255, required=False, allow_null=True)
@@ -122,7 +124,7 @@ class ListedWebhookSerializer(WebhookIdSerializer):
     last_attempt_at = serializers.DateTimeField(allow_null=True)
     last_result = serializers.CharField()
 
-    @extend_schema_field(serializers.ChoiceField(choices=["enabled", "disabled"]))
+    @extend_schema_field(serializers.ChoiceField(choices=STATUSES))
     def get_status(self, endpoint: WebhookEndpoint) -> str:
         return "enabled" if endpoint.state == EndpointState.ENABLED else "disabled"
 
@@ -181,7 +183,7 @@ class ListedWebhookEventSerializer(serializers.Serializer[Any]):
     last_status = serializers.IntegerField(allow_null=True)
     last_ms = serializers.FloatField(allow_null=True)
 
-    @extend_schema_field(serializers.ChoiceField(choices=["pending", "attempting", "success", "failed"]))
+    @extend_schema_field(serializers.ChoiceField(choices=DELIVERY_STATUSES))
     def get_status(self, delivery: WebhookDelivery) -> str:
         if delivery.state == DeliveryState.WAITING:
             return "attempting" if delivery.attempts else "pending"
