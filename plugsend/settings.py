@@ -204,6 +204,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_DB_REUSE_MAX = 10**9  # tasks; Celery would close connections after each (see plugsend/celery.py)
 # No time limits: those of Celery need processes to kill, our tasks run in threads. What a task waits for has its own.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 8  # times four threads; most tasks only hand over to the engine
 WORKER_MEMORY_MIB = env.number("WORKER_MEMORY_MIB", 1024)  # a worker that holds more ends, for another to be started
