@@ -288,5 +288,6 @@ SAMPLES = [
     ("550 Message contains an invalid recipient address in its header", "message_malformed"),
     ("550 Your EHLO domain does not exist", "our_name_rejected"),
     ("550 No such domain", "no_such_domain"),
+    ("554 5.4.4 [internal] Domain Lookup Failed", "no_such_domain"),
     ("550 Your account has been suspended", "permanent_failure"),
 ]  # fmt: skip

@@ -130,7 +130,8 @@ _WORDS = [
              r"|(duplicate|multiple|missing|invalid)[^.]{0,30}headers?\b|corrupt|invalid mime", "message_malformed"),
     ("", "", r"(?<!your )\b(mailbox|account|user|recipient|address)\b[^.]{0,30}\b(disabled|inactive|deactivated"
              r"|suspended|closed|no longer (active|in use|available|valid|exists))", "mailbox_disabled"),
-    ("5", "", r"(recipient )?domain (was )?(not found|does not exist|unknown)|(unknown|no such) (recipient )?domain",
+    ("5", "", r"(recipient )?domain (was )?(not found|does not exist|unknown)|(unknown|no such) (recipient )?domain"
+              r"|domain lookup failed",
      "no_such_domain"),
     ("55", "(|[0-6][0-9.]*)", r"^[^;]*mailbox (is )?unavailable", "no_such_address"),  # RFC 5321, 4.2.3: Outlook.com, GMX
     ("", "", r"\b(user|recipient|(?<!ip )address|mailbox|account)\b[^.]{0,40}\b(unknown|not found|doesn't exist"

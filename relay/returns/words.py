@@ -17,7 +17,7 @@ _QUIRKS = [
 ]
 _PHRASES = [
     # ---- Given up after a time: no word about the address
-    ("expired", r"retry time(out)? (not reached|exceeded)|delivery time expired|message (has )?expired"
+    ("expired", r"retry time(out)? (not reached|exceeded)|delivery (time )?expired|message (has )?expired|message (is )?too old"
                 r"|queue(d)? (for )?too long"
                 r"|(could|can)not be delivered (for|within|after) [^.]{0,30}(hour|day)|retry timeout"
                 r"|time.?out (expired|exceeded)"
