@@ -51,6 +51,20 @@ def check_unrestricted(request: Request) -> None:
         raise Refused("key_restricted_to_domain", domain=only, what="the whole organization")
 
 
+def reading_whole_organization(request: Request) -> Organization:
+    """As `reading_organization`, for what concerns all domains alike."""
+    organization = reading_organization(request)
+    check_unrestricted(request)
+    return organization
+
+
+def managing_whole_organization(request: Request) -> Organization:
+    """As `managing_organization`, for what concerns all domains alike."""
+    organization = managing_organization(request)
+    check_unrestricted(request)
+    return organization
+
+
 def _organization(request: Request, scope: str) -> Organization:
     credential = credential_of(request)
     credential.check_may(scope)

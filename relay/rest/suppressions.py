@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from accounts.audit import actor_of
 from accounts.catalogue import Refused
 from accounts.models import Organization
-from accounts.rest.access import check_unrestricted, managing_organization, reading_organization
+from accounts.rest.access import managing_whole_organization, reading_whole_organization
 from accounts.rest.fields import (
     MomentField,
     ObjectField,
@@ -181,7 +181,7 @@ class SuppressionsView(APIView):
     )
     def get(self, request: Request) -> Response:
         """List suppressed addresses. The newest first."""
-        organization = _reading(request)
+        organization = reading_whole_organization(request)
         page, wanted = read_query(request, SuppressionListQuery)
         found = suppressions_like(organization, Filter(search=wanted.pop("email", ""), **wanted))
         try:
@@ -210,7 +210,7 @@ class SuppressionsView(APIView):
     @idempotent("suppressions.add")
     def post(self, request: Request) -> Response:
         """Suppress an address. No more mail is sent to it. One that is suppressed already stays as it is (200)."""
-        organization = _managing(request)
+        organization = managing_whole_organization(request)
         serializer = AddSuppressionSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         how = serializer.validated_data
@@ -232,7 +232,7 @@ class SuppressionView(APIView):
     )
     def get(self, request: Request, which: str) -> Response:
         """Get a suppression. By its id or by the address."""
-        return Response(SuppressionSerializer(_find(_reading(request), which)).data)
+        return Response(SuppressionSerializer(_find(reading_whole_organization(request), which)).data)
 
     @extend_schema(
         operation_id="suppressions_remove",
@@ -241,7 +241,7 @@ class SuppressionView(APIView):
     )
     def delete(self, request: Request, which: str) -> Response:
         """Remove a suppression. Named by its id or by the address; mail is sent there again."""
-        organization = _managing(request)
+        organization = managing_whole_organization(request)
         suppression = _find(organization, which)
         if not unsuppress(organization, suppression.pk, by=actor_of(request)):
             raise Refused("not_found", thing="suppression")
@@ -269,7 +269,7 @@ class AddSuppressionsView(APIView):
     @idempotent("suppressions.batch_add")
     def post(self, request: Request) -> Response:
         """Suppress many addresses. Up to 1,000. What is no address is named in `errors`; the others are suppressed."""
-        organization = _managing(request)
+        organization = managing_whole_organization(request)
         serializer = AddSuppressionsSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         how = serializer.validated_data
@@ -303,7 +303,7 @@ class RemoveSuppressionsView(APIView):
     @idempotent("suppressions.batch_remove")
     def post(self, request: Request) -> Response:
         """Remove many suppressions. Up to 1,000. What was not suppressed is named in `errors`."""
-        organization = _managing(request)
+        organization = managing_whole_organization(request)
         serializer = RemoveSuppressionsSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         asked = serializer.validated_data
@@ -320,18 +320,6 @@ class RemoveSuppressionsView(APIView):
         errors += [_error(n, f"{key} is not suppressed.") for n, key in given.items() if key not in gone]
         data = RemovedSuppressionSerializer(removed, many=True).data
         return Response({"object": "list", "data": data, "errors": sorted(errors, key=lambda error: error["index"])})
-
-
-def _reading(request: Request) -> Organization:
-    organization = reading_organization(request)
-    check_unrestricted(request)
-    return organization
-
-
-def _managing(request: Request) -> Organization:
-    organization = managing_organization(request)
-    check_unrestricted(request)
-    return organization
 
 
 def _find(organization: Organization, which: str) -> Suppression:

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from accounts.audit import actor_of
 from accounts.catalogue import Refused
 from accounts.models import Organization, Scope
-from accounts.rest.access import check_unrestricted, credential_of, managing_organization, reading_organization
+from accounts.rest.access import credential_of, managing_whole_organization, reading_whole_organization
 from accounts.rest.idempotency import idempotent
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
 from accounts.rest.openapi import may_refuse
@@ -103,7 +103,7 @@ class WebhooksView(APIView):
     def get(self, request: Request) -> Response:
         """List webhooks. The newest first."""
         page, _ = read_query(request)
-        rows, has_more = page.cut(WebhookEndpoint.objects.of(_reading(request)))
+        rows, has_more = page.cut(WebhookEndpoint.objects.of(reading_whole_organization(request)))
         return Response(list_answer(ListedWebhookSerializer(rows, many=True).data, has_more=has_more))
 
     @extend_schema(
@@ -128,7 +128,7 @@ class WebhooksView(APIView):
     @idempotent("webhooks.create")
     def post(self, request: Request) -> Response:
         """Create a webhook. Events from now on are sent to it, signed with the secret in the answer."""
-        organization = _managing(request)
+        organization = managing_whole_organization(request)
         serializer = CreateWebhookSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         changes = _changes(organization, serializer.validated_data)
@@ -145,7 +145,7 @@ class WebhookView(APIView):
     @may_refuse("key_restricted_to_domain")
     def get(self, request: Request, endpoint_id: UUID) -> Response:
         """Get a webhook. With its signing secret, where the key may change things."""
-        endpoint = _find(_reading(request), endpoint_id)
+        endpoint = _find(reading_whole_organization(request), endpoint_id)
         may = Scope.FULL.value in credential_of(request).scopes
         secret = endpoints.reveal_secret(endpoint, by=actor_of(request)) if may else None
         return Response(WebhookSerializer(endpoint, context={"secret": secret}).data)
@@ -163,7 +163,7 @@ class WebhookView(APIView):
     @may_refuse("key_restricted_to_domain", "webhook_url_invalid")
     def patch(self, request: Request, endpoint_id: UUID) -> Response:
         """Change a webhook. In effect within a second; what waits for one that is disabled is cancelled."""
-        organization = _managing(request)
+        organization = managing_whole_organization(request)
         endpoint = _find(organization, endpoint_id)
         serializer = UpdateWebhookSerializer(data=request.data, context={"id": endpoint_id})
         serializer.is_valid(raise_exception=True)
@@ -184,7 +184,7 @@ class WebhookView(APIView):
     @may_refuse("key_restricted_to_domain")
     def delete(self, request: Request, endpoint_id: UUID) -> Response:
         """Remove a webhook. What waits for it is cancelled."""
-        endpoint = _find(_managing(request), endpoint_id)
+        endpoint = _find(managing_whole_organization(request), endpoint_id)
         if not endpoints.remove_endpoint(endpoint, by=actor_of(request)):
             raise Refused("not_found", thing="webhook")
         return Response(DeletedWebhookSerializer({"id": endpoint_id, "deleted": True}).data)
@@ -209,7 +209,7 @@ class RotateWebhookView(APIView):
     @idempotent("webhooks.rotate")
     def post(self, request: Request, endpoint_id: UUID) -> Response:
         """Rotate the signing secret. Until the old one ends, what is sent carries a signature by each."""
-        endpoint = _find(_managing(request), endpoint_id)
+        endpoint = _find(managing_whole_organization(request), endpoint_id)
         serializer = RotateWebhookSecretSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         secret = endpoints.rotate_secret(endpoint, keep_former=serializer.keep_former(), by=actor_of(request))
@@ -235,7 +235,7 @@ class TestWebhookView(APIView):
     @idempotent("webhooks.test")
     def post(self, request: Request, endpoint_id: UUID) -> Response:
         """Send a test. An event of the type `webhook.test`, sent as all others are."""
-        delivery = endpoints.send_test(_find(_managing(request), endpoint_id), by=actor_of(request))
+        delivery = endpoints.send_test(_find(managing_whole_organization(request), endpoint_id), by=actor_of(request))
         return Response(ListedWebhookEventSerializer(delivery).data, status=201)
 
 
@@ -266,7 +266,7 @@ class ReplayWebhookView(APIView):
     @idempotent("webhooks.replay")
     def post(self, request: Request, endpoint_id: UUID) -> Response:
         """Send past deliveries again. In the background, at most 10,000; each keeps its `webhook-id`."""
-        endpoint = _find(_managing(request), endpoint_id)
+        endpoint = _find(managing_whole_organization(request), endpoint_id)
         serializer = ReplayWebhookSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         asked = serializer.validated_data
@@ -287,7 +287,7 @@ class WebhookDeliveriesView(APIView):
     @may_refuse("key_restricted_to_domain")
     def get(self, request: Request, endpoint_id: UUID) -> Response:
         """List deliveries of a webhook. The newest first."""
-        organization = _reading(request)
+        organization = reading_whole_organization(request)
         endpoint = _find(organization, endpoint_id)
         page, values = read_query(request, WebhookEventsQuery)
         rows = WebhookDelivery.objects.of(organization).filter(endpoint_id=endpoint.pk).defer("body", "log")
@@ -310,7 +310,7 @@ class WebhookDeliveryView(APIView):
     @may_refuse("key_restricted_to_domain")
     def get(self, request: Request, endpoint_id: UUID, event_id: UUID) -> Response:
         """Get a delivery. With what was sent."""
-        delivery = _find_delivery(_reading(request), endpoint_id, event_id)
+        delivery = _find_delivery(reading_whole_organization(request), endpoint_id, event_id)
         return Response(WebhookEventSerializer(delivery).data)
 
 
@@ -323,7 +323,7 @@ class WebhookAttemptsView(APIView):
     @may_refuse("key_restricted_to_domain")
     def get(self, request: Request, endpoint_id: UUID, event_id: UUID) -> Response:
         """List attempts of a delivery. The oldest first; all of them, as there are no more than some twenty."""
-        delivery = _find_delivery(_reading(request), endpoint_id, event_id)
+        delivery = _find_delivery(reading_whole_organization(request), endpoint_id, event_id)
         log = [{**attempt, "id": f"{delivery.pk}-{number}"} for number, attempt in enumerate(delivery.log, 1)]
         return Response(list_answer(WebhookAttemptSerializer(log, many=True).data, has_more=False))
 
@@ -346,21 +346,9 @@ class ReplayWebhookDeliveryView(APIView):
     @idempotent("webhooks.events.replay")
     def post(self, request: Request, endpoint_id: UUID, event_id: UUID) -> Response:
         """Send a delivery again. A new delivery with the same `webhook-id` and payload."""
-        delivery = _find_delivery(_managing(request), endpoint_id, event_id)
+        delivery = _find_delivery(managing_whole_organization(request), endpoint_id, event_id)
         copy = replays.replay(delivery, by=actor_of(request))
         return Response(ReplayedWebhookEventSerializer(copy).data, status=201)
-
-
-def _reading(request: Request) -> Organization:
-    organization = reading_organization(request)
-    check_unrestricted(request)
-    return organization
-
-
-def _managing(request: Request) -> Organization:
-    organization = managing_organization(request)
-    check_unrestricted(request)
-    return organization
 
 
 def _find(organization: Organization, endpoint_id: UUID) -> WebhookEndpoint:
