@@ -26,6 +26,7 @@ from relay.lanes import Lane
 from relay.models import Content, IdempotencyKey, Message, Recipient, RecipientState, Suppression
 from relay.nudges import nudges
 from relay.submission import intake as intake_module
+from relay.submission import storing
 from relay.submission.accept import Accepted, AcceptedRecipient, Parcel, Submission
 from relay.submission.intake import Intake
 from relay.submission.once import Once, by_batch_key, by_key
@@ -364,7 +365,7 @@ def test_a_parcel_with_a_message_that_the_database_cannot_take_fails_whole_and_a
     organization: Organization, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     if large:
-        monkeypatch.setattr(intake_module, "COPIED_OCTETS", 1)
+        monkeypatch.setattr(storing, "COPIED_OCTETS", 1)
     once = by_batch_key("order-42", b"f" * 32)
     answers = submit_all(
         [

@@ -17,9 +17,10 @@ from relay.database import database_url
 from relay.models import Content, IdempotencyKey, Message, Recipient
 from relay.submission import intake as intake_module
 from relay.submission.accept import Accepted, Parcel
-from relay.submission.intake import COPIED_OCTETS, Intake
+from relay.submission.intake import Intake
 from relay.submission.once import Once, by_batch_key, by_key
 from relay.submission.repeats import Receipt
+from relay.submission.storing import COPIED_OCTETS
 from tests.lossy_proxy import lossy_proxy
 from tests.test_intake import NobodyAwake, make_accepted
 

@@ -25,21 +25,16 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection
 from psycopg.errors import CheckViolation, DeadlockDetected
-from psycopg.types.json import Jsonb
 
 from accounts.catalogue import Refused
-from accounts.ids import uuid7
-from events import log as event_log
-from events.models import EventType
-from events.rows import TEXTS, Row, Rows, Sought, Table, copy_rows, insert_rows
 from relay.lanes import Lane
-from relay.models import RecipientState
-from relay.nudges import NUDGE, nudge, nudge_terms
+from relay.nudges import nudge
 from relay.submission.accept import Accepted, Parcel
-from relay.submission.metering import SHARES, Account, Meter, Metered
+from relay.submission.metering import Account, Meter, Metered
 from relay.submission.repeats import Receipt, recognise, release, tell_repeats, with_suppressed
+from relay.submission.storing import PLANNING, Suppressed, is_large, store
 from relay.vital import vital
 
 logger = logging.getLogger(__name__)
@@ -53,92 +48,9 @@ COMMIT_TIMEOUT_S = 30
 # Between looks at a key that another transaction holds; a second in all.
 KEY_PAUSES_S = (0.005, 0.01, 0.02, 0.04, *[0.1] * 9)
 SELDOM_S = 0.005  # between one commit and the next
-COPIED_OCTETS = 256 * 1024  # contents of a batch from which COPY is cheaper
-# The same few statements over and over: planning one costs more than running it, and suppressions go by index at any size.
-PLANNING = (
-    "plan_cache_mode = force_generic_plan",
-    "enable_seqscan = off",
-    "enable_hashjoin = off",
-    "enable_mergejoin = off",
-)
 TAKEN_BACK = (CheckViolation, DeadlockDetected)  # a share by another process, or one of those being taken
 UNFIT = (psycopg.DataError, ValueError)  # a value that PostgreSQL or psycopg cannot take
 
-_MESSAGES = Table(
-    "relay_message",
-    {
-        "id": "uuid",
-        "organization_id": "uuid",
-        "domain_id": "uuid",
-        "door": "text",
-        "smtp_user_id": "uuid",
-        "api_key_id": "uuid",
-        "envelope_sender": "text",
-        "header_from": "text",
-        "subject": "text",
-        "message_id_header": "text",
-        "size_bytes": "int4",
-        "recipient_count": "int4",
-        "tags": TEXTS,
-        "metadata": "jsonb",
-        "submitted_at": "timestamptz",
-        "scheduled_at": "timestamptz",
-        "template_id": "uuid",
-        "template_version": "int2",
-        "stream": "text",
-    },
-)
-_SCHEDULED = Table(
-    "relay_scheduledmessage", {"message_id": "uuid", "organization_id": "uuid", "send_at": "timestamptz"}
-)
-_CONTENTS = Table("relay_content", {"id": "uuid", "raw": "bytea"})
-_RECIPIENT_COLUMNS = {
-    "id": "uuid",
-    "message_id": "uuid",
-    "organization_id": "uuid",
-    "address": "text",
-    "destination": "text",
-    "state": "text",
-    "attempts": "int2",
-    "next_attempt_at": "timestamptz",
-    "expires_at": "timestamptz",
-    "leased_by": "uuid",
-    "reason": "text",
-    "last_reply": "text",
-    "state_at": "timestamptz",
-}
-# Each recipient's suppression is looked up by the statement that stores it: one probe of an index, whatever the list's length.
-# Who has one enters the queue in no moment.
-_HIDDEN = {"state": "'suppressed'", "next_attempt_at": "NULL", "reason": "'suppressed'"}
-_RECIPIENTS = Sought(
-    "recipients",
-    _RECIPIENT_COLUMNS | {"suppressible": "text", "stream": "text", "event_id": "uuid"},
-    query="""
-        SELECT r.*, s.id AS suppression_id, s.reason AS why, s.stream AS whose, s.created_at AS since
-        FROM {rows} LEFT JOIN LATERAL (
-            SELECT id, reason, stream, created_at FROM relay_suppression
-            WHERE organization_id = r.organization_id AND address = r.suppressible AND stream IN ('', r.stream)
-            LIMIT 1) s ON true""",
-    insert_of=f"""
-        INSERT INTO relay_recipient ({", ".join(_RECIPIENT_COLUMNS)})
-        SELECT {
-        ", ".join(
-            f"CASE WHEN suppression_id IS NULL THEN {name} ELSE {_HIDDEN[name]} END" if name in _HIDDEN else name
-            for name in _RECIPIENT_COLUMNS
-        )
-    } FROM recipients""",  # noqa: S608
-)
-_EVENTS = replace(
-    event_log.TABLE,
-    further="""
-        SELECT event_id, organization_id, message_id, id, address, 'suppressed', state_at, 0, 'suppressed',
-               jsonb_build_object('suppression', jsonb_build_object(
-                   'id', suppression_id, 'reason', why, 'stream', whose, 'since', since)), ''
-        FROM recipients WHERE suppression_id IS NOT NULL""",
-)
-_SUPPRESSED = "SELECT message_id, address FROM recipients WHERE suppression_id IS NOT NULL"
-_SUPPRESSED_AND_NUDGE = f"{_SUPPRESSED} UNION ALL SELECT NULL, NULL FROM ({NUDGE}) n"  # noqa: S608
-Suppressed = Mapping[UUID, list[str]]  # addresses by message
 _Waiting = tuple[Parcel, "asyncio.Future[Receipt | None]"]  # None: its key is in other hands
 
 
@@ -328,7 +240,7 @@ async def _write(
                     await release(cursor, [one.parcel for one in new if one.parcel.id in over])
                     answers |= {parcel_id: _or_refused(answer, over) for parcel_id, answer in answers.items()} | over
                     new = [one for one in new if one.parcel.id not in over]
-                suppressed = await _store(cursor, _messages(new), meter.rows(new, short))
+                suppressed = await store(cursor, _messages(new), meter.rows(new, short))
                 told = _told([one.parcel for one in new], suppressed)
                 await tell_repeats(cursor, told)
                 answers |= {
@@ -336,12 +248,12 @@ async def _write(
                     for parcel_id, answer in answers.items()
                     if isinstance(answer, Receipt) and answer.message_id in told  # a repeat in the same batch
                 }
-        elif _is_large(messages := _messages(batch)):
+        elif is_large(messages := _messages(batch)):
             async with connection.transaction():
-                suppressed = await _store(cursor, messages, meter.rows(batch, short), nudged)
+                suppressed = await store(cursor, messages, meter.rows(batch, short), nudged)
             told = _told([one.parcel for one in new], suppressed)
         else:  # one statement, which is a transaction by itself
-            suppressed = await _store(cursor, messages, meter.rows(batch, short), nudged)
+            suppressed = await store(cursor, messages, meter.rows(batch, short), nudged)
             told = _told([one.parcel for one in new], suppressed)
     meter.spend(new, short)
     return {
@@ -373,109 +285,6 @@ def _or_refused(answer: Receipt | Refused | None, over: Mapping[UUID, Refused]) 
 
 def _messages(batch: Iterable[Metered]) -> list[Accepted]:
     return [message for one in batch for message in one.parcel.messages]
-
-
-async def _store(
-    cursor: AsyncCursor[Any], batch: list[Accepted], shares: list[Row], nudged: Lane | None = None
-) -> Suppressed:
-    """In the caller's transaction; needs none when the batch is not large. Returns who is suppressed."""
-    if not batch:
-        await insert_rows(cursor, (SHARES, shares))
-        return {}
-    events = [event_log.as_row(e) for message in batch for e in _first_events(message)]
-    contents: list[Row] = [(message.id, message.content) for message in batch]
-    rest: list[Rows] = [
-        (SHARES, shares),
-        (_MESSAGES, [_message_row(message) for message in batch]),
-        (_RECIPIENTS, [row for message in batch for row in _recipient_rows(message)]),
-        (_EVENTS, events),
-        (_SCHEDULED, [_scheduled_row(message) for message in batch if message.scheduled_at]),
-    ]
-    then, terms = (_SUPPRESSED_AND_NUDGE, nudge_terms(nudged)) if nudged else (_SUPPRESSED, ())
-    if _is_large(batch):
-        await copy_rows(cursor, _CONTENTS, contents)
-        await insert_rows(cursor, *rest, then=then, terms=terms)
-    else:
-        await insert_rows(cursor, (_CONTENTS, contents), *rest, then=then, terms=terms)
-    suppressed: dict[UUID, list[str]] = {}
-    for message_id, address in await cursor.fetchall():
-        if message_id:
-            suppressed.setdefault(message_id, []).append(address)
-    return suppressed
-
-
-def _is_large(batch: list[Accepted]) -> bool:
-    return sum(len(message.content) for message in batch) >= COPIED_OCTETS
-
-
-def _message_row(message: Accepted) -> Row:
-    submission, credential, template = message.submission, message.submission.credential, message.submission.template
-    return (
-        message.id,
-        credential.organization_id,
-        message.domain_id,
-        submission.door,
-        credential.smtp_user_id,
-        credential.api_key_id,
-        submission.envelope_sender,
-        message.header_from,
-        message.subject,
-        message.message_id_header,
-        len(message.content),
-        len(message.recipients),
-        list(message.options.tags),
-        Jsonb(dict(message.options.metadata)),
-        message.submitted_at,
-        message.scheduled_at,
-        template.template_id if template else None,
-        template.version if template else None,
-        message.stream,
-    )
-
-
-def _scheduled_row(message: Accepted) -> Row:
-    return message.id, message.submission.credential.organization_id, message.scheduled_at
-
-
-def _recipient_rows(message: Accepted) -> Iterable[Row]:
-    state = RecipientState.SCHEDULED if message.scheduled_at else RecipientState.SUBMITTED
-    for recipient in message.recipients:
-        yield (
-            recipient.id,
-            message.id,
-            message.submission.credential.organization_id,
-            recipient.address,
-            recipient.destination,
-            state.value,
-            0,
-            message.scheduled_at or message.submitted_at,
-            message.expires_at,
-            None,
-            "",
-            "",
-            message.submitted_at,
-            f"{recipient.address.rpartition('@')[0].lower()}@{recipient.destination}",
-            message.stream,
-            uuid7(),  # of the event that tells of its suppression, should there be one: after its others
-        )
-
-
-def _first_events(message: Accepted) -> Iterable[event_log.NewEvent]:
-    submission = message.submission
-    for recipient in message.recipients:
-        submitted = event_log.NewEvent(
-            organization_id=submission.credential.organization_id,
-            message_id=message.id,
-            recipient_id=recipient.id,
-            address=recipient.address,
-            type=EventType.SUBMITTED.value,
-            occurred_at=message.submitted_at,
-            detail={"door": submission.door, "client": submission.client},
-        )
-        yield submitted
-        if message.scheduled_at:
-            detail = event_log.Detail(send_at=message.scheduled_at.isoformat())
-            yield replace(submitted, type=EventType.SCHEDULED.value, detail=detail)
 
 
 def _answer(batch: list[_Waiting], answers: Mapping[UUID, Receipt | Refused | None]) -> None:
