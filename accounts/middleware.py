@@ -5,6 +5,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from allauth.usersessions.models import UserSession
+from django.contrib.auth import SESSION_KEY as SIGNED_IN
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
@@ -61,6 +62,23 @@ def session_seen(get_response: Callable[[HttpRequest], HttpResponse]) -> Callabl
         if key and request.user.is_authenticated and cache.add(f"session-seen:{key}", 1, SEEN_EVERY_S):
             UserSession.objects.create_from_request(request)
         return get_response(request)
+
+    return middleware
+
+
+def kept_by_nobody(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """What somebody who is signed in is shown is asked for anew each time, and leaves the browser with them (RFC 9111, section
+    5.2.2; Clear-Site-Data). Views that say more themselves, such as "no-store" where a secret is shown, keep it."""
+
+    log_out = reverse("account_logout")
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if request.session.accessed and SIGNED_IN in request.session:
+            response.headers.setdefault("Cache-Control", "private, no-cache")
+        elif request.method == "POST" and request.path_info == log_out:
+            response.headers["Clear-Site-Data"] = '"cache"'
+        return response
 
     return middleware
 

@@ -176,6 +176,18 @@ def test_signing_in_begins_a_new_session(client: Client) -> None:
 
 
 @pytest.mark.django_db
+def test_what_somebody_was_shown_does_not_stay_in_the_browser(client: Client) -> None:
+    make_tenant()
+    assert "Cache-Control" not in client.get("/errors/").headers
+    sign_in(client)
+    kept = {url: client.get(url)["Cache-Control"] for url in ("/overview/", "/errors/", "/api-keys/new/")}
+    assert kept["/overview/"] == "private, no-cache"
+    assert "no-store" in kept["/api-keys/new/"]  # a secret may be shown
+    assert "Clear-Site-Data" not in client.get(reverse("account_logout")).headers
+    assert client.post(reverse("account_logout"))["Clear-Site-Data"] == '"cache"'
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     "elsewhere",
     ["https://evil.test/", "//evil.test/", "/\\evil.test", "\\\\evil.test", "https:evil.test", "javascript:alert(1)",
