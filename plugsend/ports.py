@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import random
 import socket
 import sys
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,7 @@ class Ports:
         self._reservations: list[socket.socket] = []
 
     def choose(self, host: str, wanted: Iterable[int], *, udp: bool = False) -> int:
-        """The first of `wanted` that can be listened on at `host`; 0 stands for any. Raises OSError if none is."""
+        """The first of `wanted` that can be listened on at `host`. Raises OSError if none is."""
         refusal: OSError | None = None
         for port in wanted:
             try:
@@ -77,8 +78,9 @@ class _NoSuchFamily(Exception):
 
 
 def following(port: int) -> list[int]:
-    """A port and those after it. Of 0, which is any, so many tries: the kernel may name one that another holds at ::1."""
-    return [0] * TRIES if port == 0 else [number for number in range(port, port + TRIES) if number < 65536]
+    """A port and those after it. Of 0, which is any, some by chance: the kernel would name one that it lends to outgoing
+    connections, too, and one of these may take it while its owner starts."""
+    return random.sample(_QUIET_RANGE, TRIES) if port == 0 else [n for n in range(port, port + TRIES) if n < 65536]
 
 
 def _addresses(host: str) -> Iterator[tuple[socket.AddressFamily, str]]:

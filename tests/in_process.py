@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from relay.submission.smtp import Listening, serve_submission
 from relay.submission.smtp_limits import SessionLimits
 from relay.submission.smtp_reception import Reception
 from relay.submission.smtp_tls import Certificate
+from tests.free_port import free_port
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,3 @@ def running_door(
             yield Door(port, tls_port, reception, loop)
         finally:
             asyncio.run_coroutine_threadsafe(close_door(), loop).result(20)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

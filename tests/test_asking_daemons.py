@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from domains.dns import zones as zones_module
 from domains.dns.asking import gather
 from domains.dns.evidence import Elsewhere, Evidence, Failure, Heard, RecordEvidence
 from tests.dns_world import Asked
+from tests.free_port import free_port
 
 SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin"
 KNOT, UNBOUND = shutil.which("knotd", path=SBIN), shutil.which("unbound", path=SBIN)
@@ -63,7 +63,7 @@ def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             pytest.fail("CI needs knot and unbound")
         pytest.skip("knot and unbound are not installed")
     place = tmp_path_factory.mktemp("dns")
-    port = free_port()
+    port = free_port(NAME_SERVER, udp=True)
     with ExitStack() as stack:
         stack.enter_context(daemon([KNOT, "-c", str(knot_configuration(place, port))], place / "knot.log"))
         stack.enter_context(
@@ -149,13 +149,6 @@ def wait_for_answer(address: str, port: int, log: Path) -> None:
             pass
         time.sleep(0.05)
     pytest.fail(f"{address} gives no answer: {log.read_text()}")
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.bind((NAME_SERVER, 0))
-        port: int = udp.getsockname()[1]
-        return port
 
 
 @pytest.fixture

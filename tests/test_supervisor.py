@@ -143,7 +143,7 @@ def test_a_port_that_could_be_shared_with_its_holder_is_passed_over() -> None:
 
 
 def test_any_port_is_another_one_where_the_first_is_not_free_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel names one that is free at 127.0.0.1 and may be another's at ::1."""
+    """It may be free at 127.0.0.1 and another's at ::1."""
     probe, tried = Ports._probe, []
 
     def taken_at_first(ports: Ports, host: str, port: int, udp: bool) -> int:
@@ -154,13 +154,14 @@ def test_any_port_is_another_one_where_the_first_is_not_free_everywhere(monkeypa
 
     monkeypatch.setattr(Ports, "_probe", taken_at_first)
     assert Ports().choose("127.0.0.1", following(0)) > 0
-    assert tried == [0, 0, 0]
+    assert len(set(tried)) == 3
+    assert max(tried) < 32768  # outgoing connections may be given one of those from there on
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reservations are abstract sockets")
 def test_two_supervisors_that_start_together_get_different_ports() -> None:
     first, second = Ports(), Ports()
-    port = first.choose("127.0.0.1", [0])
+    port = first.choose("127.0.0.1", following(0))
     assert second.choose("127.0.0.1", following(port)) > port
 
 

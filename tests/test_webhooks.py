@@ -46,7 +46,8 @@ from relay.webhooks.models import (
     WebhookEndpoint,
 )
 from tests.factories import make_domain, make_message, make_tenant
-from tests.webhook_receiver import Receiver, closed_port, plain, receiver
+from tests.free_port import free_port
+from tests.webhook_receiver import Receiver, plain, receiver
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -160,7 +161,7 @@ def test_whatever_a_receiver_does_is_told_and_tried_again(
     hooks: Receiver, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "TIMEOUT_S", 4.0)
-    urls = {path: hooks.url(path) for path in hooks.answers} | {"/closed": f"http://127.0.0.1:{closed_port()}/"}
+    urls = {path: hooks.url(path) for path in hooks.answers} | {"/closed": f"http://127.0.0.1:{free_port()}/"}
     monkeypatch.setattr(endpoints, "ENDPOINTS_MOST", len(urls))
     made = {path: create_endpoint(domain.organization, url) for path, url in urls.items()}
     for endpoint in made.values():

@@ -17,8 +17,9 @@ import requests
 import resend
 
 from tests.foreign_clients import NODE_MODULES, need, need_npm
+from tests.free_port import free_port
 from tests.platform import REPO, Platform, wait_for
-from tests.webhook_receiver import Receiver, closed_port, receiver
+from tests.webhook_receiver import Receiver, receiver
 
 pytestmark = pytest.mark.xdist_group("platform")
 
@@ -86,7 +87,7 @@ def test_the_receivers_of_the_docs(platform: Platform, language: str) -> None:
     if language == "node":
         need_npm("standardwebhooks")
         command = [need_node(), "-e", IN_NODE]
-    port = closed_port()
+    port = free_port()
     made = resend.Webhooks.create({"endpoint": f"http://127.0.0.1:{port}/", "events": ["email.delivered"]})
     environment = {
         "PATH": os.environ["PATH"], "NODE_PATH": str(NODE_MODULES), "PORT": str(port), "WEBHOOK_SECRET": made["signing_secret"],
