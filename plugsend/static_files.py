@@ -66,8 +66,8 @@ def _collect() -> None:
 
 
 def _css_sources() -> Iterable[Path]:
-    yield STYLES / "app.css"
-    yield settings.BASE_DIR / "static" / "app.js"
+    yield from sorted(STYLES.glob("*.css"))
+    yield from sorted((settings.BASE_DIR / "static").glob("*.js"))
     yield from sorted((settings.BASE_DIR / "templates").rglob("*.html"))
     yield from sorted((settings.BASE_DIR / "plugsend" / "templatetags").glob("*.py"))
 

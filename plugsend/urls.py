@@ -4,7 +4,7 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
-from plugsend import deletion_views, views
+from plugsend import appearance, component_views, deletion_views, find, views
 
 # Operators sign in as everybody does: with their second factor, and counted. Django's own form knows neither.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -12,6 +12,9 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 urlpatterns = [
     path("", views.home, name="home"),
     path("overview/", views.overview, name="overview"),
+    path("appearance/", appearance.choose, name="appearance"),
+    path("find/", find.find, name="find"),
+    path("components/", component_views.components, name="components"),
     path("settings/delete/", deletion_views.organization_delete, name="organization_delete"),
     path("settings/delete/undo/", deletion_views.organization_delete_undo, name="organization_delete_undo"),
     path("healthz", views.healthz, name="healthz"),
@@ -30,3 +33,4 @@ urlpatterns = [
 ]
 
 handler400 = "plugsend.views.not_understood"
+handler404 = "plugsend.views.not_found"

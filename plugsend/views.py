@@ -16,11 +16,13 @@ from django.templatetags.static import static
 from django.urls import reverse
 
 from accounts.http import OrganizationRequest, member_required
+from accounts.middleware import membership_of, memberships_of
 from accounts.models import Membership, Organization
 from accounts.permissions import Permission
 from domains.models import DomainStatus, SendingDomain, SmtpUser
 from domains.trouble import troubles_of
 from events.models import Event, EventType
+from plugsend.things import whereabouts
 from relay.models import Message
 from relay.quotas import nearly_full
 from relay.selectors import messages_page
@@ -134,6 +136,18 @@ def _has_delivered(organization: Organization) -> bool:
     """The log's end tells it at once, and what was counted tells of all before, however long that is."""
     newest = Event.objects.of(organization).order_by("-id").values_list("type", flat=True)[:NEWEST_EVENTS]
     return EventType.DELIVERED in newest or has_delivered(organization)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Where a link leads to what belongs to another of the reader's organizations, going there is offered."""
+    context: dict[str, object] = {}
+    match = request.resolver_match
+    if match and request.method == "GET" and hasattr(request, "session") and request.user.is_authenticated:
+        here = membership_of(request)
+        elsewhere = [one for one in memberships_of(request) if one != here]
+        if found := whereabouts(match.kwargs, elsewhere):
+            context = {"thing": found[0], "place": found[1]}
+    return render(request, "404.html", context, status=404)
 
 
 def favicon(request: HttpRequest) -> HttpResponse:
