@@ -23,7 +23,7 @@ def platform(request: HttpRequest) -> dict[str, object]:
         # What clients that check certificates must trust in the sandbox (`relay.certificates` makes it).
         "sandbox_certificate": settings.SMTP_TLS_CERT or settings.VAR / "tls" / f"{settings.HOSTNAME}.crt",
         "theme": theme_of(request),
-        "themes": Theme,
+        "themes": list(Theme),
         "navigation": SimpleLazyObject(lambda: _navigation(request)),
         "layout": "app.html" if user is not None and user.is_authenticated else "public.html",
     }
