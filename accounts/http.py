@@ -104,8 +104,17 @@ def expect_it_is_they(request: HttpRequest) -> None:
 def next_page(request: HttpRequest, otherwise: str) -> str:
     """The address that the form or link names by `next`, if it is one of ours; else that of the page so named."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
-    is_here = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
-    return wanted if is_here else reverse(otherwise)
+    return wanted if _is_ours(request, wanted) else reverse(otherwise)
+
+
+def page_before(request: HttpRequest, otherwise: str) -> str:
+    """That with the form, as the browser tells; else that of the page so named."""
+    before = request.headers.get("Referer", "")
+    return before if _is_ours(request, before) else reverse(otherwise)
+
+
+def _is_ours(request: HttpRequest, url: str) -> bool:
+    return url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
 
 
 def _page_of(request: HttpRequest) -> str:

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
-from accounts.http import next_page
+from accounts.http import page_before
 
 A_YEAR_S = 365 * 24 * 3600
 
@@ -37,11 +37,11 @@ def theme_of(request: HttpRequest) -> Theme:
 
 @require_POST
 def choose(request: HttpRequest) -> HttpResponse:
-    """`theme`: of Theme. Leads on to the page `next`."""
+    """`theme`: of Theme. Leads back to the page with the form, as the browser names it."""
     chosen = request.POST.get("theme", "")
     if chosen not in set(Theme):
         return HttpResponseBadRequest("theme: system, light or dark", content_type="text/plain")
-    response = redirect(next_page(request, "home"))
+    response = redirect(page_before(request, "home"))
     if chosen == Theme.SYSTEM:
         response.delete_cookie(settings.THEME_COOKIE_NAME, samesite="Lax")
     else:

@@ -69,7 +69,7 @@ def _messages(organization: Organization, words: str) -> Iterator[Group]:
     """What one probe of an index finds; a part of an address or a subject is the message list's to look for."""
     asked = Asked.parse(urlencode({"q": words}))
     only = asked.only
-    is_quick = "id" in only or "message_id" in only or asked.recipients.is_whole
+    is_quick = "id" in only or "message_id" in only or ("recipient" in only and asked.recipients.is_indexed)
     if not is_quick or len(asked.values) > 1 or asked.unread:
         return
     try:

@@ -115,6 +115,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "accounts.rest.shell.api_shell",  # answers below /api/; what follows is for pages
     "plugsend.browser_policy.browser_policy",
+    "plugsend.compression.CompressedPages",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

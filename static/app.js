@@ -200,7 +200,26 @@ function openPalette() {
   document.getElementById("sidebar")?.hidePopover?.();
   palette.showModal();
   asks.select();
-  htmx.trigger(asks, "look");
+  look();
+}
+
+let turn = 0, soon;
+
+async function look() {
+  const mine = ++turn, query = new URLSearchParams({ q: withoutSecret(asks.value) });
+  const answer = await fetch(`${asks.form.action}?${query}`, { headers: { "HX-Request": "true" } }).catch(() => null);
+  if (mine !== turn) return; // an answer to what was typed before
+  if (!answer?.ok || answer.redirected) { asks.form.submit(); return; }
+  const results = document.getElementById("palette-results");
+  results.innerHTML = await answer.text();
+  results.scrollTop = 0;
+  const list = results.querySelector("[data-number]");
+  asks.setAttribute("aria-expanded", String(list.dataset.number !== "0"));
+  if (list.id) asks.setAttribute("aria-controls", list.id); else asks.removeAttribute("aria-controls");
+  told.textContent = list.dataset.number === "1" ? "1 result" : `${list.dataset.number} results`;
+  point(0);
+  delete asks.dataset.waits;
+  if (asks.dataset.goes) { delete asks.dataset.goes; options()[0]?.click(); }
 }
 
 function point(at) {
@@ -227,17 +246,11 @@ if (palette) {
       if (!asks.dataset.waits && all[at]) all[at].click(); else asks.dataset.goes = "1"; // as soon as the answer is there
     }
   });
-  asks.addEventListener("input", () => { asks.dataset.waits = "1"; delete asks.dataset.goes; });
-  palette.addEventListener("htmx:configRequest", (event) => { event.detail.parameters.q = withoutSecret(asks.value); });
-  palette.addEventListener("htmx:afterSwap", () => {
-    const list = palette.querySelector("[data-number]");
-    asks.setAttribute("aria-expanded", String(list.dataset.number !== "0"));
-    if (list.id) asks.setAttribute("aria-controls", list.id); else asks.removeAttribute("aria-controls");
-    told.textContent = list.dataset.number === "1" ? "1 result" : `${list.dataset.number} results`;
-    palette.querySelector("#palette-results").scrollTop = 0;
-    point(0);
-    delete asks.dataset.waits;
-    if (asks.dataset.goes) { delete asks.dataset.goes; options()[0]?.click(); }
+  asks.addEventListener("input", () => {
+    asks.dataset.waits = "1";
+    delete asks.dataset.goes;
+    clearTimeout(soon);
+    soon = setTimeout(look, 120);
   });
   palette.addEventListener("close", () => { delete asks.dataset.goes; });
   if (/Mac|iPhone|iPad/.test(navigator.platform)) document.querySelectorAll("[data-shortcut]").forEach((one) => { one.textContent = "⌘K"; });

@@ -461,7 +461,7 @@ def test_a_page_asks_for_as_little_however_much_was_sent(tenant: Tenant, django_
 
 
 def test_what_was_delivered_long_ago_counts_for_the_checklist(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plugsend.views.NEWEST_EVENTS", 1)
+    monkeypatch.setattr("plugsend.overview.NEWEST_EVENTS", 1)
     domain = make_domain(tenant.organization)
     make_smtp_user(domain)
     make_message(domain)
