@@ -22,7 +22,7 @@ def platform(request: HttpRequest) -> dict[str, object]:
         "example_recipient": "hello@example.test" if settings.SANDBOX else "you@example.com",
         # What clients that check certificates must trust in the sandbox (`relay.certificates` makes it).
         "sandbox_certificate": settings.SMTP_TLS_CERT or settings.VAR / "tls" / f"{settings.HOSTNAME}.crt",
-        "theme": theme_of(request),
+        "theme": theme_of(request) if hasattr(request, "session") else "",  # below /api/ no cookie is read
         "themes": list(Theme),
         "navigation": SimpleLazyObject(lambda: _navigation(request)),
         "layout": "app.html" if user is not None and user.is_authenticated else "public.html",
@@ -31,9 +31,8 @@ def platform(request: HttpRequest) -> dict[str, object]:
 
 def _navigation(request: HttpRequest) -> dict[str, list[Entry]]:
     """Where the page's reader can go. Django looks up items of it, so it is a plain dict."""
-    is_known = hasattr(request, "session") and getattr(request, "user", None) is not None
     match = request.resolver_match
-    return sidebar(membership_of(request) if is_known else None, match.view_name if match else "")
+    return sidebar(membership_of(request) if hasattr(request, "user") else None, match.view_name if match else "")
 
 
 def mode_for_admin(request: HttpRequest) -> list[str]:

