@@ -150,7 +150,7 @@ function prepareToast(toast) {
 // ---- Dialogs: a page that asks something, shown over the one that leads to it -----------------------------------------
 
 async function openAsDialog(link) {
-  const answer = await fetch(link.href, { headers: { "X-Requested-With": "dialog" } }).catch(() => null);
+  const answer = await fetch(link.href).catch(() => null);
   const page = answer?.ok && !answer.redirected && new DOMParser().parseFromString(await answer.text(), "text/html");
   const main = page && page.querySelector("#main"), title = main && main.querySelector("h1");
   const form = title && main.querySelector("form[method=post]");
@@ -172,6 +172,8 @@ async function openAsDialog(link) {
   dialog.addEventListener("close", () => { dialog.remove(); link.focus(); });
   prepare(dialog);
   dialog.showModal();
+  // Not the button that does it: a second press of Enter would.
+  (form.querySelector("input:not([type=hidden]), select, textarea") || form.querySelector("[data-close]"))?.focus();
 }
 
 document.addEventListener("click", (event) => {
