@@ -152,22 +152,23 @@ function prepareToast(toast) {
 async function openAsDialog(link) {
   const answer = await fetch(link.href).catch(() => null);
   const page = answer?.ok && !answer.redirected && new DOMParser().parseFromString(await answer.text(), "text/html");
-  const main = page && page.querySelector("#main"), title = main && main.querySelector("h1");
-  const form = title && main.querySelector("form[method=post]");
-  if (!form) { location.href = link.href; return; } // such as: who are you
-  const dialog = document.createElement("dialog");
+  const title = page && page.querySelector("#main h1"), form = page && page.querySelector("#main form[method=post]");
+  if (!title || !form) { location.href = link.href; return; } // such as: who are you
+  const dialog = document.createElement("dialog"), head = document.createElement("div"), heading = document.createElement("h2");
   dialog.className = "dialog";
   dialog.setAttribute("aria-labelledby", "dialog-title");
-  const head = document.createElement("div"), heading = document.createElement("h2"), text = title.nextElementSibling;
   head.className = "dialog-head";
   heading.id = "dialog-title";
   heading.textContent = title.textContent;
   head.append(heading);
   dialog.append(head);
-  if (text?.matches("p")) { text.className = "mt-1 px-5 text-small text-muted sm:px-6"; dialog.append(text); }
+  const text = title.nextElementSibling;
+  let top = title;
+  while (top.parentElement.parentElement.id !== "main") top = top.parentElement;
+  const rest = [...top.parentElement.children].slice([...top.parentElement.children].indexOf(top) + 1);
+  dialog.append(...(text?.matches("p") ? [text] : []), ...rest);
   if (!form.hasAttribute("action")) form.action = link.href;
   form.querySelectorAll("a.button-quiet").forEach((one) => one.setAttribute("data-close", "")); // Cancel
-  dialog.append(form);
   document.body.append(dialog);
   dialog.addEventListener("close", () => { dialog.remove(); link.focus(); });
   prepare(dialog);

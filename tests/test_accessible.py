@@ -97,6 +97,7 @@ def _faults(page: Page, answer: Response, asked: list[Request], ours: str, *, is
     if weight > HEAVIEST:
         faults.append(f"weighs {weight:,}")
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")  # it is painted so
     faults += [f"dark: {fault}" for fault in page.evaluate(RUN_AXE, [is_first, CONTRAST])]
     page.set_viewport_size(PHONE)
     faults += [f"phone: {fault}" for fault in page.evaluate(RUN_AXE, [is_first, OF_A_PHONE])]
