@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import urlencode
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
@@ -99,6 +99,22 @@ def shown_again_required(view: View[P]) -> View[P]:
 @reauthentication_required
 def expect_it_is_they(request: HttpRequest) -> None:
     """Raises ReauthenticationRequired, which allauth's middleware answers; the form is worked off afterwards."""
+
+
+def next_page(request: HttpRequest, otherwise: str) -> str:
+    """The address that the form or link names by `next`, if it is one of ours; else that of the page so named."""
+    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    return wanted if _is_ours(request, wanted) else reverse(otherwise)
+
+
+def page_before(request: HttpRequest, otherwise: str) -> str:
+    """That with the form, as the browser tells; else that of the page so named."""
+    before = request.headers.get("Referer", "")
+    return before if _is_ours(request, before) else reverse(otherwise)
+
+
+def _is_ours(request: HttpRequest, url: str) -> bool:
+    return url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
 
 
 def _page_of(request: HttpRequest) -> str:

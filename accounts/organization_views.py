@@ -10,13 +10,13 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import invitations, second_factor
 from accounts.audit import actor_of
 from accounts.forms import OrganizationForm
+from accounts.http import next_page
 from accounts.member_forms import InvitedSignupForm
 from accounts.members import MembersRefused
 from accounts.middleware import choose_organization, membership_of, memberships_of
@@ -43,7 +43,7 @@ def organization_open(request: HttpRequest, organization_id: UUID) -> HttpRespon
     if membership is None:
         raise Http404
     choose_organization(request, membership.organization)
-    return redirect(_next(request))
+    return redirect(next_page(request, "overview"))
 
 
 @login_required
@@ -51,7 +51,7 @@ def second_factor_page(request: HttpRequest) -> HttpResponse:
     """For members of an organization that asks for a second factor, until they have one. Leads on to the page `next`."""
     membership = membership_of(request)
     if membership is None or not second_factor.is_missing(membership):
-        return redirect(_next(request))
+        return redirect(next_page(request, "overview"))
     others = [one for one in memberships_of(request) if one.pk != membership.pk]
     context = {"membership": membership, "others": others, "set_up_url": second_factor.set_up_url()}
     return render(request, "accounts/second_factor.html", context)
@@ -134,9 +134,3 @@ def _not_open(request: HttpRequest, found: Invitation | None) -> HttpResponse:
     )
     context = {"invitation": found, "is_member": is_member}
     return render(request, "accounts/invitation_not_open.html", context, status=410 if found else 404)
-
-
-def _next(request: HttpRequest) -> str:
-    wanted = request.POST.get("next") or request.GET.get("next") or ""
-    is_here = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
-    return wanted if is_here else reverse("overview")

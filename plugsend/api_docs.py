@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache
+from functools import cache, lru_cache
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import condition, require_safe
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.renderers import JSONRenderer
 
 from plugsend.api_reference import Group, read
 from plugsend.browser_policy import tell
+from plugsend.context import platform
 
 KEPT = "public, max-age=300"
 
@@ -32,6 +34,7 @@ def groups() -> list[Group]:
 
 
 @require_safe
+@gzip_page
 @condition(etag_func=lambda request: f'"{hashlib.sha256(document()).hexdigest()[:32]}"')
 def openapi(request: HttpRequest) -> HttpResponse:
     headers = {"Content-Type": "application/json", "Cache-Control": KEPT, "Access-Control-Allow-Origin": "*"}
@@ -39,8 +42,15 @@ def openapi(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@gzip_page
 def reference(request: HttpRequest) -> HttpResponse:
     """A page of our own: Redoc asks a CDN for its logo, and has no dark form; Swagger UI is for trying, not for reading."""
-    page = render(request, "api/reference.html", {"groups": groups(), "base_url": f"{settings.WEB_URL}/api/v1"})
-    page["Cache-Control"] = KEPT
-    return tell(page)
+    made = _reference(settings.WEB_URL, settings.MODE)
+    return tell(HttpResponse(made, headers={"Cache-Control": KEPT}))
+
+
+@lru_cache(maxsize=2)
+def _reference(web_url: str, mode: str) -> str:
+    """Some 90 operations take a while to be set. Who reads it makes no difference: below `/api/` no session is known."""
+    context = platform(HttpRequest()) | {"groups": groups(), "base_url": f"{web_url}/api/v1"}
+    return render_to_string("api/reference.html", context)

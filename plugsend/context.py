@@ -2,6 +2,11 @@
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from accounts.middleware import membership_of
+from plugsend.appearance import Theme, theme_of
+from plugsend.navigation import Entry, sidebar
 
 
 def platform(request: HttpRequest) -> dict[str, object]:
@@ -17,8 +22,17 @@ def platform(request: HttpRequest) -> dict[str, object]:
         "example_recipient": "hello@example.test" if settings.SANDBOX else "you@example.com",
         # What clients that check certificates must trust in the sandbox (`relay.certificates` makes it).
         "sandbox_certificate": settings.SMTP_TLS_CERT or settings.VAR / "tls" / f"{settings.HOSTNAME}.crt",
+        "theme": theme_of(request) if hasattr(request, "session") else "",  # below /api/ no cookie is read
+        "themes": list(Theme),
+        "navigation": SimpleLazyObject(lambda: _navigation(request)),
         "layout": "app.html" if user is not None and user.is_authenticated else "public.html",
     }
+
+
+def _navigation(request: HttpRequest) -> dict[str, list[Entry]]:
+    """Where the page's reader can go. Django looks up items of it, so it is a plain dict."""
+    match = request.resolver_match
+    return sidebar(membership_of(request) if hasattr(request, "user") else None, match.view_name if match else "")
 
 
 def mode_for_admin(request: HttpRequest) -> list[str]:

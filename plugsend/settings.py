@@ -60,6 +60,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 # Not Strict: links in our mails, DNS hosts and sign-in elsewhere lead back to pages for which one must be signed in.
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+THEME_COOKIE_NAME = f"{_COOKIE_PREFIX}plugsend_theme"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # a cookie less
 CSRF_TRUSTED_ORIGINS = [WEB_URL]  # a proxy may be in front that tells us nothing
 
@@ -114,6 +115,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "accounts.rest.shell.api_shell",  # answers below /api/; what follows is for pages
     "plugsend.browser_policy.browser_policy",
+    "plugsend.compression.CompressedPages",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

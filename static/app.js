@@ -1,4 +1,4 @@
-// Small comforts on pages that work without them: copy buttons, tabs, times that stay true, the phone's menu.
+// Comforts on pages that work without them: copy buttons, tabs, times that stay true, menus, dialogs, toasts, the palette.
 "use strict";
 
 const UNITS = [[60, 1, "s"], [3600, 60, "min"], [86400, 3600, "h"], [30 * 86400, 86400, "d"]];
@@ -51,9 +51,10 @@ function makeTabs(box) {
     });
   }
   list.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    const next = (tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length;
+    const at = tabs.indexOf(document.activeElement), last = tabs.length - 1;
+    const next = { ArrowRight: at < last ? at + 1 : 0, ArrowLeft: at > 0 ? at - 1 : last, Home: 0, End: last }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
     select(next);
     remember(tabs[next].textContent);
     tabs[next].focus();
@@ -75,6 +76,8 @@ function makeTabs(box) {
 function prepare(root) {
   if (navigator.clipboard) root.querySelectorAll("[data-copy]").forEach((button) => { button.hidden = false; });
   root.querySelectorAll(".tabs").forEach(makeTabs);
+  root.querySelectorAll("[data-filters], [data-put-away]").forEach((one) => { one.hidden = false; });
+  root.querySelectorAll("[data-toast]").forEach(prepareToast);
   refreshTimes();
 }
 
@@ -90,13 +93,171 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { label.textContent = before; button.classList.remove("is-copied"); }, 1600);
 });
 
-// The phone's menu is a details element: close it with Escape or by a click elsewhere.
+// ---- Menus: details elements ----------------------------------------------------------------------------------------
+
+function closeMenu(menu) {
+  const had = menu.contains(document.activeElement);
+  menu.open = false;
+  if (had) menu.querySelector("summary").focus();
+}
+
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") document.querySelectorAll("details[data-menu][open]").forEach((menu) => { menu.open = false; });
+  const menu = event.target.closest?.("details[data-menu][open]");
+  if (event.key === "Escape") {
+    const open = document.querySelectorAll("details[data-menu][open]");
+    open.forEach(closeMenu);
+    if (open.length) event.preventDefault(); // the drawer around it stays
+  } else if (menu && ["ArrowDown", "ArrowUp"].includes(event.key) && !event.target.matches("select, textarea")) {
+    const items = [...menu.querySelectorAll("summary, a, button, input")].filter((one) => one.checkVisibility());
+    const step = event.key === "ArrowDown" ? 1 : -1;
+    items[(items.indexOf(event.target) + step + items.length) % items.length].focus();
+    event.preventDefault();
+  }
 });
 document.addEventListener("click", (event) => {
   document.querySelectorAll("details[data-menu][open]").forEach((menu) => { if (!menu.contains(event.target)) menu.open = false; });
 });
+document.addEventListener("input", (event) => {
+  if (!event.target.matches("[data-filters]")) return;
+  const words = event.target.value.trim().toLowerCase();
+  for (const item of event.target.parentElement.querySelectorAll("[data-filtered] > li")) item.hidden = !item.textContent.toLowerCase().includes(words);
+});
+
+// ---- Light or dark: at once; the server remembers -------------------------------------------------------------------
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.matches("[data-theme-form]")) return;
+  event.preventDefault();
+  const chosen = event.submitter.value, root = document.documentElement;
+  if (chosen === "system") delete root.dataset.theme; else root.dataset.theme = chosen;
+  document.querySelector("meta[name=color-scheme]").content = chosen === "system" ? "light dark" : chosen;
+  for (const one of document.querySelectorAll("[data-theme-form] button")) one.setAttribute("aria-pressed", String(one.value === chosen));
+  fetch(form.action, { method: "POST", body: new FormData(form, event.submitter), redirect: "manual" });
+});
+
+// ---- Toasts ---------------------------------------------------------------------------------------------------------
+
+const READ_MS = 6000;
+
+function prepareToast(toast) {
+  if (toast.dataset.toast !== "success") return; // what went wrong stays until it is put away
+  let timer = setTimeout(() => toast.remove(), READ_MS);
+  for (const name of ["pointerenter", "focusin"]) toast.addEventListener(name, () => clearTimeout(timer));
+  for (const name of ["pointerleave", "focusout"]) toast.addEventListener(name, () => { timer = setTimeout(() => toast.remove(), READ_MS); });
+}
+
+// ---- Dialogs: a page that asks something, shown over the one that leads to it -----------------------------------------
+
+async function openAsDialog(link) {
+  const answer = await fetch(link.href).catch(() => null);
+  const page = answer?.ok && !answer.redirected && new DOMParser().parseFromString(await answer.text(), "text/html");
+  const title = page && page.querySelector("#main h1"), form = page && page.querySelector("#main form[method=post]");
+  if (!title || !form) { location.href = link.href; return; } // such as: who are you
+  const dialog = document.createElement("dialog"), head = document.createElement("div"), heading = document.createElement("h2");
+  dialog.className = "dialog";
+  dialog.setAttribute("aria-labelledby", "dialog-title");
+  head.className = "dialog-head";
+  heading.id = "dialog-title";
+  heading.textContent = title.textContent;
+  head.append(heading);
+  dialog.append(head);
+  const text = title.nextElementSibling;
+  let top = title;
+  while (top.parentElement.parentElement.id !== "main") top = top.parentElement;
+  const rest = [...top.parentElement.children].slice([...top.parentElement.children].indexOf(top) + 1);
+  dialog.append(...(text?.matches("p") ? [text] : []), ...rest);
+  if (!form.hasAttribute("action")) form.action = link.href;
+  form.querySelectorAll("a.button-quiet").forEach((one) => one.setAttribute("data-close", "")); // Cancel
+  document.body.append(dialog);
+  dialog.addEventListener("close", () => { dialog.remove(); link.focus(); });
+  prepare(dialog);
+  dialog.showModal();
+  // Not the button that does it: a second press of Enter would.
+  (form.querySelector("input:not([type=hidden]), select, textarea") || form.querySelector("[data-close]"))?.focus();
+}
+
+document.addEventListener("click", (event) => {
+  const plain = !event.defaultPrevented && event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
+  const link = event.target.closest("a[data-dialog]");
+  if (link && plain) { event.preventDefault(); openAsDialog(link); }
+  const closes = event.target.closest("[data-close]");
+  if (closes) { event.preventDefault(); closes.closest("dialog").close(); }
+  if (event.target.matches("dialog")) event.target.close(); // the backdrop
+  if (event.target.closest("[data-put-away]")) event.target.closest("[data-toast]").remove();
+  const opens = event.target.closest("a[data-palette]");
+  if (opens && plain && palette) { event.preventDefault(); openPalette(); }
+});
+
+// ---- Command palette ------------------------------------------------------------------------------------------------
+
+const palette = document.getElementById("palette");
+const asks = palette?.querySelector("input");
+const told = document.getElementById("palette-told");
+const options = () => [...palette.querySelectorAll("[role=option]")];
+// What is pasted here stands in addresses and logs: of a key only the beginning, which is no secret.
+const withoutSecret = (text) => text.replace(/(ps_live_\w{8})\w+/g, "$1");
+
+function openPalette() {
+  if (palette.open) return;
+  document.getElementById("sidebar")?.hidePopover?.();
+  palette.showModal();
+  asks.select();
+  look();
+}
+
+let turn = 0, soon;
+
+async function look() {
+  const mine = ++turn, query = new URLSearchParams({ q: withoutSecret(asks.value) });
+  const answer = await fetch(`${asks.form.action}?${query}`, { headers: { "HX-Request": "true" } }).catch(() => null);
+  if (mine !== turn) return; // an answer to what was typed before
+  if (!answer?.ok || answer.redirected) { asks.form.submit(); return; }
+  const results = document.getElementById("palette-results");
+  results.innerHTML = await answer.text();
+  results.scrollTop = 0;
+  const list = results.querySelector("[data-number]");
+  asks.setAttribute("aria-expanded", String(list.dataset.number !== "0"));
+  if (list.id) asks.setAttribute("aria-controls", list.id); else asks.removeAttribute("aria-controls");
+  told.textContent = list.dataset.number === "1" ? "1 result" : `${list.dataset.number} results`;
+  point(0);
+  delete asks.dataset.waits;
+  if (asks.dataset.goes) { delete asks.dataset.goes; options()[0]?.click(); }
+}
+
+function point(at) {
+  const all = options();
+  all.forEach((one, index) => one.setAttribute("aria-selected", String(index === at)));
+  if (!all[at]) { asks.removeAttribute("aria-activedescendant"); return; }
+  asks.setAttribute("aria-activedescendant", all[at].id);
+  all[at].scrollIntoView({ block: "nearest" });
+}
+
+if (palette) {
+  document.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k") {
+      event.preventDefault();
+      if (palette.open) palette.close(); else openPalette();
+    }
+  });
+  palette.addEventListener("keydown", (event) => {
+    const all = options(), at = all.findIndex((one) => one.getAttribute("aria-selected") === "true");
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1 }[event.key];
+    if (to !== undefined && all.length) { event.preventDefault(); point((to + all.length) % all.length); }
+    if (event.key === "Enter" && event.target === asks) {
+      event.preventDefault();
+      if (!asks.dataset.waits && all[at]) all[at].click(); else asks.dataset.goes = "1"; // as soon as the answer is there
+    }
+  });
+  asks.addEventListener("input", () => {
+    asks.dataset.waits = "1";
+    delete asks.dataset.goes;
+    clearTimeout(soon);
+    soon = setTimeout(look, 120);
+  });
+  palette.addEventListener("close", () => { delete asks.dataset.goes; });
+  if (/Mac|iPhone|iPad/.test(navigator.platform)) document.querySelectorAll("[data-shortcut]").forEach((one) => { one.textContent = "⌘K"; });
+}
 
 // What the reader has opened stays open when htmx brings a newer version.
 let opened = new Set();

@@ -274,6 +274,8 @@ PAGES_WITHOUT_ENTRY = {
     "account_delete": "leaves an entry in each organization, which tests/test_deletion.py reads",
     "unsubscribe": "a recipient's act, which leaves the entries that tests/test_unsubscribing.py reads",
     "organization_open": "changes nothing but the session",
+    "appearance": "changes nothing but a cookie",
+    "checklist_put_away": "how a member's own overview looks",
     "domain_check": "a look at DNS; what follows from it is noted by the look",
     "publish": "changes the sandbox's DNS, which is nobody's",
     "withdraw": "changes the sandbox's DNS, which is nobody's",

@@ -52,7 +52,6 @@ def test_a_newcomer_clicks_from_sign_up_to_delivered(platform: Platform, page: P
     page.get_by_role("button", name="Continue").click()
 
     expect(page).to_have_url(f"{platform.web_url}/overview/")
-    page.get_by_role("link", name="Add").first.click()
     page.get_by_label("Domain").fill(f"{name}.test")
     page.get_by_role("button", name="Add domain").click()
 

@@ -18,13 +18,11 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
-from relay.models import Message
 from relay.preview import safe_html
-from relay.sandbox.models import ReceivedMail
-from tests.factories import RAW, Tenant, make_domain, make_message, make_tenant
+from tests.every_page import pages_of, paths_of
+from tests.factories import Tenant, make_domain, make_message, make_tenant
 from tests.full_tenant import make_full_tenant
 from tests.test_browser import CHROMIUM
-from tests.test_crossed_tenants import addresses, page_patterns
 
 pytestmark = [
     pytest.mark.browser,
@@ -61,23 +59,8 @@ def operator() -> Client:
 
 def test_no_page_breaks_its_policy(live_server: Any) -> None:
     tenant = make_full_tenant("crawled")
-    ReceivedMail.objects.create(envelope_sender="a@b.test", recipients=["c@d.test"], raw=RAW, dkim="none")
     owner, staff, stranger = tenant.client("owner"), operator(), Client()
-
-    def pages_of(client: Client, paths: list[str]) -> list[str]:
-        answers = ((path, client.get(path)) for path in paths)
-        return [
-            path
-            for path, answer in answers
-            if "html" in answer.get("Content-Type", "") and answer.status_code not in {302, 405}
-        ]
-
-    paths = ["/nowhere/", "/api/v1/reference", f"/messages/{Message.objects.of(tenant.organization)[0].pk}/html/"]
-    for _, route, _ in page_patterns():
-        if not route.startswith("/admin/"):
-            paths.append(
-                next(addresses(tenant, route))[0].replace("00000000-0000-0000-0000-000000000007", str(_mail().pk))
-            )
+    paths = paths_of(tenant)
     admin_paths = ["/admin/", "/admin/password_change/"]
     for model in admin.site._registry:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
@@ -100,10 +83,6 @@ def test_no_page_breaks_its_policy(live_server: Any) -> None:
                 page.goto(live_server.url + path)
                 assert page.url == live_server.url + path or "/accounts/login/" not in page.url  # nobody was signed out
     assert violations == []
-
-
-def _mail() -> ReceivedMail:
-    return ReceivedMail.objects.get()
 
 
 def _note(violations: list[str], page: Page, text: str) -> None:

@@ -1,17 +1,22 @@
 """The shell around all pages: landing page, overview, mode, probes, help pages."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from lucide import _render_icon
 from pytest_django.fixtures import Settings
 
+from accounts.api_keys import create_api_key
 from accounts.catalogue import REFUSALS
-from accounts.models import User
+from accounts.models import Scope, User
 from plugsend import static_files
 from plugsend.templatetags.ui import LOOKS, relative
+from relay.webhooks.endpoints import create_endpoint
+from relay.webhooks.models import WebhookEndpoint
 from tests.factories import make_domain, make_message, make_smtp_user, make_tenant
 
 pytestmark = pytest.mark.django_db
@@ -37,27 +42,55 @@ def test_live_mode_says_so_and_has_no_sandbox(client: Client, settings: Settings
     assert client.get("/sandbox/inbox/").status_code == 404
 
 
-def test_the_checklist_leads_from_domain_to_delivered_message() -> None:
+def test_the_checklist_leads_from_domain_to_webhook_and_can_be_put_away() -> None:
     tenant = make_tenant()
 
     def page() -> str:
         return tenant.client.get("/overview/").content.decode()
 
     assert "0 of 4 done" in page()
+    assert f'action="{reverse("domain_add")}"' in page()  # on the spot
     domain = make_domain(tenant.organization, verified=False)
     assert "0 of 4 done" in page()
     assert reverse("domain", args=[domain.pk]) in page()
     domain.delete()
     domain = make_domain(tenant.organization)
     assert "1 of 4 done" in page()
+    assert f'action="{reverse("smtp_user_create")}"' in page()
     smtp_user = make_smtp_user(domain)
     assert "2 of 4 done" in page()
     assert smtp_user.address in page()
     make_message(domain, state="submitted")
-    assert "3 of 4 done" in page()
+    assert "2 of 4 done" in page()
+    assert "It is with us" in page()
     make_message(domain)
+    assert "3 of 4 done" in page()
+    assert f'action="{reverse("webhook_create")}"' in page()
+
+    other = Client()
+    other.force_login(tenant.user)
+    other.post(reverse("checklist_put_away"))
     assert "of 4 done" not in page()
     assert "Latest messages" in page()
+    other.post(reverse("checklist_put_away"), {"again": "1"})
+    assert "3 of 4 done" in page()
+    create_endpoint(tenant.organization, "https://hooks.example/")
+    assert "of 4 done" not in page()
+
+
+def test_the_overview_tells_what_wants_action() -> None:
+    tenant = make_tenant()
+    endpoint = create_endpoint(tenant.organization, "https://hooks.example/")
+    WebhookEndpoint.objects.filter(pk=endpoint.pk).update(state="gone", state_reason="It answered 410.")
+    ends_at = timezone.now() + timedelta(days=2)
+    key = create_api_key(tenant.organization, "Nightly", [Scope.SEND], expires_at=ends_at).api_key
+
+    page = tenant.client.get("/overview/").content.decode()
+
+    assert "https://hooks.example/ is gone." in page
+    assert reverse("webhook", args=[endpoint.pk]) in page
+    assert "Nightly stops" in page
+    assert reverse("api_key", args=[key.pk]) in page
 
 
 def test_the_overview_shows_ready_code_for_the_readers_own_user(settings: Settings) -> None:

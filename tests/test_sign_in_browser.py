@@ -33,7 +33,8 @@ def visitor(page: Page) -> Page:  # noqa: F811
 
 def log_out(page: Page, platform: Platform) -> None:  # noqa: F811
     page.goto(f"{platform.web_url}/overview/")
-    page.get_by_role("button", name="Log out").first.click()
+    page.locator("#sidebar summary").last.click()
+    page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("link", name="Sign up").first).to_be_visible()
     page.goto(f"{platform.web_url}/accounts/login/")
 

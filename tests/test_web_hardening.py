@@ -146,7 +146,7 @@ def test_what_is_refused_unseen_is_told_in_our_look(given: dict[str, Any], statu
 def test_our_own_error_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     tenant = make_tenant()
     tenant.client.raise_request_exception = False
-    monkeypatch.setattr("plugsend.views.checklist", lambda *_: 1 / 0)
+    monkeypatch.setattr("plugsend.overview.checklist", lambda *_: 1 / 0)
     answer = tenant.client.get("/overview/")
     assert answer.status_code == 500
     assert "Something went wrong on our side" in answer.content.decode()

@@ -33,6 +33,9 @@ class Membership(models.Model):
     role = models.CharField(max_length=16, choices=Role, default=Role.OWNER)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_seen_at = models.DateTimeField(null=True, editable=False, help_text="To some minutes.")
+    checklist_put_away_at = models.DateTimeField(
+        null=True, editable=False, help_text="When the overview's first steps were put away."
+    )
 
     objects = OrganizationQuerySet.as_manager()
     belonging: ClassVar[Belonging] = Belonging("organization_id = {organization}", seen="user_id = {user}")

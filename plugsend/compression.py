@@ -1,0 +1,16 @@
+"""Pages are sent compressed."""
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
+
+
+class CompressedPages(GZipMiddleware):
+    """Those that show a secret, which may not be stored either, are left as they are: how small a page becomes tells of what is
+    in it (BREACH). CSRF tokens are masked anew for each answer, and Django varies the length."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        is_page = response.get("Content-Type", "").startswith("text/html") and not response.streaming
+        if not is_page or "no-store" in response.get("Cache-Control", ""):
+            return response
+        return super().process_response(request, response)

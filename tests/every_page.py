@@ -1,0 +1,35 @@
+"""The pages that there are, found in the URL patterns: what is added is among them by itself."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.test import Client
+
+from relay.models import Message
+from relay.sandbox.models import ReceivedMail
+from tests.factories import RAW
+from tests.full_tenant import FullTenant
+from tests.test_crossed_tenants import addresses, page_patterns
+
+
+def paths_of(tenant: FullTenant) -> list[str]:
+    """Of everything but the operators' admin and the API."""
+    mail = ReceivedMail.objects.first() or ReceivedMail.objects.create(
+        envelope_sender="a@b.test", recipients=["c@d.test"], raw=RAW, dkim="none"
+    )
+    paths = ["/nowhere/", "/api/v1/reference", f"/messages/{Message.objects.of(tenant.organization)[0].pk}/html/"]
+    for _, route, _ in page_patterns():
+        if not route.startswith("/admin/"):
+            paths.append(next(addresses(tenant, route))[0].replace(str(UUID(int=7)), str(mail.pk)))
+    return list(dict.fromkeys(paths))
+
+
+def pages_of(client: Client, paths: list[str]) -> list[str]:
+    """Those that answer its reader with a page."""
+    answers = ((path, client.get(path)) for path in paths)
+    return [
+        path
+        for path, answer in answers
+        if "html" in answer.get("Content-Type", "") and answer.status_code not in {302, 405}
+    ]
