@@ -26,9 +26,10 @@ PASSWORD = "ps_live_…"  # noqa: S105 - never filled in
 RECIPIENT = "you@example.com"
 
 # Each whole: no longer name that merely begins or ends so, but names below the domain and other addresses on it.
+_END = r"(?![\w-]|\.\w)"
 _PLACEHOLDERS = re.compile(
-    rf"{re.escape(URL)}(?![\w-])|(?<![\w.-]){re.escape(HOST)}(?::{PORT}\b)?(?![\w-])"
-    rf"|(?<![\w.+-]){re.escape(USER)}(?![\w-])|(?<![\w-]){re.escape(DOMAIN)}(?![\w-])"
+    rf"{re.escape(URL)}{_END}|(?<![\w.-]){re.escape(HOST)}(?::{PORT}\b)?{_END}"
+    rf"|(?<![\w.+-]){re.escape(USER)}{_END}|(?<![\w-]){re.escape(DOMAIN)}{_END}"
 )
 # Nothing that a shell, a string in any quotes, JSON or HTML would take for more than itself.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9.-]+")

@@ -205,6 +205,7 @@ class _Reading:
 
     def prepare(self, state: StateCore) -> None:
         tokens = state.tokens
+        self.ids |= {str(token.attrGet("id")) for token in tokens if token.type == "heading_open" and token.tag != "h1"}
         for index, token in enumerate(tokens):
             if token.type == "heading_open":
                 self._heading(token, _text(tokens[index + 1]))
@@ -227,7 +228,6 @@ class _Reading:
             return
         heading = Heading(str(token.attrGet("id")), text, int(token.tag[1]))
         token.attrSet("tabindex", "-1")
-        self.ids.add(heading.id)
         self.headings.append(heading)
         self._texts.append((heading, []))
 
