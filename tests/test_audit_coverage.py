@@ -102,6 +102,7 @@ class World:
             "organization_id": self.tenant.organization.pk, "zone": "acme.test", "provider_id": "plugsend.test",
             "service_id": "sending", "timeline_link_id": self.link.pk, "attachment_id": UUID(int=1),
             "suppression_import_id": self.suppression_import.pk, "token": "x",
+            "path": "message.png", "slug": "smtp", "tag": "emails",
             "endpoint_id": self.webhook.pk, "webhook_delivery_id": self.webhook_delivery.pk,
             "event_id": self.webhook_delivery.pk,
         }  # fmt: skip
@@ -274,6 +275,7 @@ PAGES_WITHOUT_ENTRY = {
     "account_delete": "leaves an entry in each organization, which tests/test_deletion.py reads",
     "unsubscribe": "a recipient's act, which leaves the entries that tests/test_unsubscribing.py reads",
     "organization_open": "changes nothing but the session",
+    "docs_reader": "changes nothing but the session",
     "domain_check": "a look at DNS; what follows from it is noted by the look",
     "publish": "changes the sandbox's DNS, which is nobody's",
     "withdraw": "changes the sandbox's DNS, which is nobody's",

@@ -13,6 +13,7 @@ from accounts.catalogue import REFUSALS, Refusal, Refused
 from accounts.rest.problems import problem
 from plugsend import api_docs
 from plugsend.api_reference import Group, Operation
+from plugsend.documentation.code import coloured
 
 # The first code of each subject, in the catalogue's order.
 _SUBJECTS = {
@@ -44,7 +45,7 @@ class Explained:
     example: str
     advice: SafeString  # with code marked as such
     smtp: str
-    rest: str
+    rest: SafeString
     is_temporary: bool
     operations: list[tuple[Group, Operation]]
 
@@ -72,7 +73,7 @@ def explained(code: str) -> Explained:
         example=refused.detail,
         advice=_with_code(refusal.advice),
         smtp=refused.smtp_reply(),
-        rest="\n".join([*lines, "", json.dumps(problem(refused), indent=2, ensure_ascii=False)]),
+        rest=coloured("\n".join([*lines, "", json.dumps(problem(refused), indent=2, ensure_ascii=False)]), "http"),
         is_temporary=refusal.smtp < 500,
         operations=[
             (group, operation)

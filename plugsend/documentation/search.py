@@ -23,8 +23,8 @@ from plugsend.documentation.pages import pages, url_of
 
 LONGEST_QUERY = 200  # characters
 _OPEN, _CLOSE = "\x02", "\x03"
-# What a word in the title, in a heading, in the name or the text counts.
-_RANK = "bm25(passage, 10.0, 6.0, 1.0)"
+# What a word counts in the title, in a heading, in the text, in other names of the page.
+_RANK = "bm25(passage, 10.0, 6.0, 1.0, 8.0)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class _Entry:
     text: str
     url: str
     section: str
+    names: str = ""  # other words for the whole page: its short title, its address
 
 
 def find(query: str, limit: int = 10) -> list[Hit]:
@@ -69,21 +70,21 @@ class _Index:
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
         self._database.execute(
             "CREATE VIRTUAL TABLE passage USING fts5"
-            "(title, heading, text, url UNINDEXED, section UNINDEXED, tokenize='porter unicode61', prefix='2 3')"
+            "(title, heading, text, names, url UNINDEXED, section UNINDEXED, tokenize='porter unicode61', prefix='2 3')"
         )
         self._database.create_function("words", 1, lambda text: " ".join(_words(text)).lower(), deterministic=True)
-        rows = [(entry.title, entry.heading, entry.text, entry.url, entry.section) for entry in entries]
-        self._database.executemany("INSERT INTO passage VALUES (?, ?, ?, ?, ?)", rows)
+        rows = [(entry.title, entry.heading, entry.text, entry.names, entry.url, entry.section) for entry in entries]
+        self._database.executemany("INSERT INTO passage VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def ask(self, match: str, words: list[str], limit: int) -> list[Hit]:
-        """Where a title is, or begins with, what was asked for, it comes first; a page as a whole comes before its parts."""
+        """Where a title is, or begins with, what was asked for, it comes first; a page of that name before its parts."""
         whole = " ".join(words).lower()
         with self._lock:
             rows = self._database.execute(
                 f"SELECT title, heading, url, section, snippet(passage, 2, ?, ?, '…', 24) FROM passage WHERE passage MATCH ? "  # noqa: S608 - a constant
-                f"ORDER BY {_RANK} - CASE WHEN words(title) = ? THEN 40 WHEN words(title) LIKE ? || '%' THEN 10 ELSE 0 END"
-                " - (heading = ''), url LIMIT ?",
-                (_OPEN, _CLOSE, match, whole, whole, limit),
+                f"ORDER BY {_RANK} - CASE WHEN words(title) = ? THEN 40 WHEN words(title) LIKE ? || '%' THEN 5 ELSE 0 END"
+                " - CASE WHEN names <> '' AND words(title || ' ' || names) LIKE '%' || ? || '%' THEN 8 ELSE 0 END, url LIMIT ?",
+                (_OPEN, _CLOSE, match, whole, whole, whole, limit),
             ).fetchall()
         return [_hit(*row) for row in rows]
 
@@ -102,7 +103,8 @@ def _entries() -> Iterator[_Entry]:
     for page in pages().values():
         for passage in page.passages:
             url = url_of(page.slug, passage.id)
-            yield _Entry(page.title, passage.heading, passage.text, url, page.section)
+            names = "" if passage.heading else f"{page.short_title} {page.slug}"
+            yield _Entry(page.title, passage.heading, passage.text, url, page.section, names)
     for refusal in REFUSALS.values():
         codes = f"{refusal.smtp} {refusal.enhanced}, HTTP {refusal.http}"
         text = f"{refusal.title}. {refusal.detail} {refusal.advice} {codes}"

@@ -77,8 +77,8 @@ def file(request: HttpRequest, path: str) -> HttpResponse | FileResponse:
 def api_group(request: HttpRequest, tag: str) -> HttpResponse:
     for group in api_docs.groups():
         if group.tag == tag:
-            context = {"group": group, "base_url": f"{settings.WEB_URL}/api/v1"}
-            return _render(request, "docs/api_group.html", "api", context | {"api_tag": tag})
+            context = {"group": group, "api_tag": tag, "api_groups": api_docs.groups()}
+            return _render(request, "docs/api_group.html", "api", context | {"base_url": f"{settings.WEB_URL}/api/v1"})
     raise Http404
 
 
@@ -103,4 +103,4 @@ def _render(request: HttpRequest, template: str, slug: str, context: dict[str, A
         )
         for section in SECTIONS
     ]
-    return render(request, template, {"slug": slug, "sections": sections, "api_groups": api_docs.groups(), **context})
+    return render(request, template, {"slug": slug, "sections": sections, **context})
