@@ -29,6 +29,7 @@ from tests.platform import Platform, wait_for
 pytestmark = pytest.mark.xdist_group("platform")
 
 PROSE = {"", "text", "json", "http", "ini", "properties", "csharp", "liquid"}  # nothing to be run here
+# Their libraries are not among what tests need, and Spring is none of its own.
 SNIPPETS_NOT_RUN = {"spring", "flask", "fastapi"}
 
 
@@ -129,6 +130,12 @@ def test_python(desk: Desk, code: Code) -> None:
     desk.run(sys.executable, "-c", text)
     if ".send" in text or ".post(" in text:
         desk.arrives(text)
+
+
+def test_python_that_is_not_run_is_python(desk: Desk) -> None:
+    for code in ALL:
+        if code.language == "python" and code not in RUN:
+            compile(desk.text(code), str(code), "exec")
 
 
 def test_django(desk: Desk) -> None:

@@ -84,7 +84,7 @@ SECTIONS = [
         "glossary": "Glossary",
     }),
     Section("Sandbox", {
-        "sandbox": "Exchangers that misbehave",
+        "sandbox": "The sandbox",
         "sandbox-dns": "DNS that lies",
     }),
     Section("Self-hosting", {
