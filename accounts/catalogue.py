@@ -328,7 +328,7 @@ _ROWS = [
             "Remove those that are not used any more; one endpoint can take events of all types and domains."),
     Refusal("webhook_not_enabled", 554, "5.5.1", 409, "The webhook is not enabled",
             "The webhook endpoint is {state}: nothing is sent to it.",
-            "Enable it first, on its page or by `PATCH /api/v1/webhooks/<id>` with `{{\"status\": \"enabled\"}}`."),
+            "Enable it first, on its page or by `PATCH /api/v1/webhooks/<id>` with `{\"status\": \"enabled\"}`."),
     Refusal("webhook_nothing_to_replay", 554, "5.5.1", 409, "Nothing to send again",
             "No delivery that has ended matches.",
             "Choose a longer time, or other states and types; `GET /api/v1/webhooks/<id>/events` lists what there is."),

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from urllib.parse import urlencode
 
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import resolve, reverse
 
-from accounts.catalogue import REFUSALS
 from accounts.http import OrganizationRequest, member_required
 from accounts.models import Organization
 from accounts.permissions import Permission
+from plugsend.documentation import search as documentation
 from plugsend.navigation import DO, open_places
 from plugsend.things import MESSAGE, THINGS
 from relay.asked import Asked
@@ -57,7 +56,10 @@ def _groups(request: OrganizationRequest, words: str) -> Iterator[Group]:
     yield from _messages(request.organization, words)
     yield from _things(request, words)
     yield from _pages(request, words)
-    yield "Error codes", list(islice(_errors(words), MOST))
+    yield (
+        "Documentation",
+        [Found(hit.title, hit.url, "book-open", hit.section) for hit in documentation.find(words, MOST)],
+    )
     search = f"{reverse('messages')}?{urlencode({'q': words})}"
     yield "Search", [Found(f"Search messages for “{words}”", search, "search")]
 
@@ -135,11 +137,3 @@ def _pages(request: OrganizationRequest, words: str) -> Iterator[Group]:
         pages.sort(key=lambda found: not found.title.lower().startswith(parts[0]))
     yield "Pages", pages
     yield DO, acts
-
-
-def _errors(words: str) -> Iterator[Found]:
-    parts = words.lower().split()
-    for refusal in REFUSALS.values():
-        if all(part in f"{refusal.code} {refusal.title}".lower() for part in parts):
-            url = reverse("error_help", args=[refusal.code])
-            yield Found(refusal.title, url, "circle-question-mark", refusal.code)

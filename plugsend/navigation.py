@@ -21,7 +21,8 @@ DO = "Actions"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`name`: of the address. `covers`: how names of the pages begin that belong to it. `words`: what else people call it."""
+    """`name`: of the address. `covers`: how names of the pages begin that belong to it. `words`: what else people call it.
+    `args`: of the address."""
 
     name: str
     label: str
@@ -30,10 +31,11 @@ class Place:
     covers: tuple[str, ...] = ()
     words: str = ""
     is_in_sidebar: bool = True
+    args: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
-        return reverse(self.name)
+        return reverse(self.name, args=self.args)
 
     def holds(self, view_name: str) -> bool:
         return view_name == self.name or any(view_name.startswith(beginning) for beginning in self.covers)
@@ -65,7 +67,8 @@ PLACES = [
         "settings", "Settings", "settings", ORGANIZATION, ("organization_delete", "require_second"), "organization name"
     ),
     Place("sandbox:inbox", "Inbox", "inbox", SANDBOX, ("sandbox:",), "sandbox mail arrived"),
-    Place("api-reference", "API reference", "braces", HELP, words="rest openapi documentation"),
+    Place("docs", "Documentation", "book-open", HELP, ("docs", "error_"), "guides quick starts help"),
+    Place("docs_page", "API reference", "braces", HELP, words="rest openapi", args=("api",)),
     Place("error_index", "Error codes", "circle-question-mark", HELP, ("error_",), "refusals catalogue help"),
     _hidden("domain_add", "Add a domain", "plus", DO, "new sending domain verify"),
     _hidden("smtp_user_create", "Create an SMTP user", "plus", DO, "new password credentials"),
@@ -91,14 +94,14 @@ def open_places(member: Membership | None) -> Iterator[Place]:
     for place in PLACES:
         if place.group == SANDBOX and not settings.SANDBOX:
             continue
-        needed = _needed(place.name)
+        needed = _needed(place.url)
         if needed is None or (member is not None and member.may(needed)):
             yield place
 
 
 @cache
-def _needed(name: str) -> Permission | None:
-    found = getattr(resolve(reverse(name)).func, "permissions", None)
+def _needed(url: str) -> Permission | None:
+    found = getattr(resolve(url).func, "permissions", None)
     return found[0] if found else None
 
 

@@ -28,6 +28,7 @@ urlpatterns = [
     path("", include("relay.urls")),
     path("", include("relay.statistics.urls")),
     path("", include("relay.webhooks.urls")),
+    path("", include("plugsend.documentation.urls")),
     path("sandbox/", include("relay.sandbox.urls")),
     path("api/v1/", include("plugsend.api_urls")),
     path("admin/", admin.site.urls),

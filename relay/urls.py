@@ -73,6 +73,4 @@ urlpatterns = [
     path("suppressions/add/", suppression_views.suppression_add, name="suppression_add"),
     path("suppressions/<uuid:suppression_id>/remove/", suppression_views.suppression_remove, name="suppression_remove"),
     path("settings/usage/", usage_views.usage_page, name="usage"),
-    path("errors/", views.error_index, name="error_index"),
-    path("errors/<slug:code>/", views.error_help, name="error_help"),
 ]

@@ -1,4 +1,4 @@
-"""The list of messages, their contents, and the help page of each refusal. One message's page: `relay.message_views`."""
+"""The list of messages, and their contents. One message's page: `relay.message_views`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from accounts.catalogue import REFUSALS
 from accounts.http import OrganizationRequest, member_required
 from accounts.models import Organization
 from accounts.permissions import Permission
@@ -142,26 +141,6 @@ def wants_images(request: HttpRequest) -> bool:
 @member_required(Permission.READ_CONTENT)
 def message_raw(request: OrganizationRequest, message_id: UUID) -> HttpResponse:
     return raw_download(content_of(request, message_id), f"{message_id}.eml")
-
-
-def error_index(request: HttpRequest) -> HttpResponse:
-    return render(request, "errors/index.html", {"refusals": REFUSALS.values()})
-
-
-def error_help(request: HttpRequest, code: str) -> HttpResponse:
-    if code not in REFUSALS:
-        raise Http404
-    refusal = REFUSALS[code]
-    return render(
-        request, "errors/error.html", {"refusal": refusal, "example": refusal.detail.format_map(_Placeholders())}
-    )
-
-
-class _Placeholders(dict[str, str]):
-    """Stands for the values of a refusal that is explained, not met."""
-
-    def __missing__(self, key: str) -> str:
-        return f"<{key}>"
 
 
 def html_preview(raw: bytes, *, remote_images: bool) -> HttpResponse:

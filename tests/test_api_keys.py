@@ -246,7 +246,7 @@ def test_a_found_key_is_told_to_its_owners_once_a_day_and_goes_on(client: Any, a
 def test_scanners_recognise_keys_as_the_documentation_says() -> None:
     page = (REPO / "docs" / "api-keys.md").read_text()
     [code] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    [pattern] = re.findall(r"^    (\\bps_live_.*)$", page, re.MULTILINE)
+    [pattern] = re.findall(r"^(\\bps_live_.*)$", page, re.MULTILINE)
     [example] = re.findall(r"`(ps_live_\w{38})`", page)
     there: dict[str, Any] = {}
     exec(code, there)

@@ -102,6 +102,7 @@ class World:
             "organization_id": self.tenant.organization.pk, "zone": "acme.test", "provider_id": "plugsend.test",
             "service_id": "sending", "timeline_link_id": self.link.pk, "attachment_id": UUID(int=1),
             "suppression_import_id": self.suppression_import.pk, "token": "x",
+            "path": "message.png", "slug": "smtp", "tag": "emails",
             "endpoint_id": self.webhook.pk, "webhook_delivery_id": self.webhook_delivery.pk,
             "event_id": self.webhook_delivery.pk,
         }  # fmt: skip
@@ -276,6 +277,7 @@ PAGES_WITHOUT_ENTRY = {
     "organization_open": "changes nothing but the session",
     "appearance": "changes nothing but a cookie",
     "checklist_put_away": "how a member's own overview looks",
+    "docs_reader": "changes nothing but the session",
     "domain_check": "a look at DNS; what follows from it is noted by the look",
     "publish": "changes the sandbox's DNS, which is nobody's",
     "withdraw": "changes the sandbox's DNS, which is nobody's",

@@ -323,6 +323,12 @@ def single_quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+@register.filter
+def dotenv(text: str) -> str:
+    """A value of a `.env` file in which nothing is filled in."""
+    return '"' + re.sub(r'([\\"$])', r"\\\1", text) + '"'
+
+
 @register.simple_block_tag
 def code(content: str, label: str = "", copy: bool = True, wrap: bool = False) -> SafeString:
     """A block of code with a copy button; `wrap` breaks long lines. Its content comes escaped out of the template already."""
