@@ -17,59 +17,18 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidget
 
 from accounts.admin_audit import AuditedAdmin
-from accounts.admin_deletion import DELETION_ACTIONS
 from accounts.admin_lists import GrowingTableAdmin, ReadOnlyAdmin
 from accounts.audit import actor_of
-from accounts.models import ApiKey, AuditEntry, Erasure, Membership, Organization, Plan, User
+from accounts.models import ApiKey, AuditEntry, Erasure, Organization, Plan, User
+from accounts.organization_admin import MembershipInline
 
 admin.site.unregister([Group, EmailAddress, Authenticator, UserSession, SocialAccount])
 admin.site.unregister([SocialApp, SocialToken])  # providers are set by the environment, and no token is kept
-
-
-class MembershipInline(TabularInline):
-    model = Membership
-    extra = 0
-    autocomplete_fields = ["user", "organization"]
-    readonly_fields = ["created_at"]
-
-
-@admin.register(Organization)
-class OrganizationAdmin(AuditedAdmin):
-    list_display = ["name", "id", "plan", "created_at", "suspended_at", "deleted", "is_system"]
-    list_select_related = ["plan"]
-    list_filter = [
-        "plan",
-        "is_system",
-        ("suspended_at", admin.EmptyFieldListFilter),
-        ("deletion_requested_at", admin.EmptyFieldListFilter),
-    ]
-    actions = DELETION_ACTIONS
-    search_fields = ["name", "id__exact", "memberships__user__email"]
-    search_help_text = "A name, an id, or a member's address."
-    readonly_fields = [
-        "id", "created_at", "is_system", "deletion_requested_at", "deletion_requested_by", "erase_at", "mail_hold",
-    ]  # fmt: skip
-    fieldsets = [
-        (None, {"fields": ["name", "plan", "suspended_at"]}),
-        ("Delivery", {"fields": ["delivery_weight", "message_size_limit", "outgoing_tls", "never_twice"]}),
-        ("Deletion", {"fields": ["deletion_requested_at", "deletion_requested_by", "erase_at", "mail_hold"]}),
-        ("Facts", {"fields": ["id", "created_at", "is_system"]}),
-    ]
-    inlines = [MembershipInline]
-    ordering = ["-created_at"]
-    show_full_result_count = False
-
-    @admin.display(description="Being deleted", ordering="erase_at")
-    def deleted(self, organization: Organization) -> str:
-        return f"to be erased on {organization.erase_at:%-d %b %Y, %H:%M}" if organization.erase_at else "–"
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False  # its messages and events would be left behind; an owner deletes it (accounts.deletion)
 
 
 @admin.register(Erasure)

@@ -43,7 +43,7 @@ app.conf.beat_schedule = {
     "forget-sessions": {"task": "accounts.tasks.forget_sessions", "schedule": 3600.0},
     "tend-api-keys": {"task": "accounts.tasks.tend_api_keys", "schedule": 60.0, "options": {"expires": 60}},
     "remind-of-deletions": {"task": "accounts.tasks.remind_of_deletions", "schedule": 60.0, "options": {"expires": 60}},
-    "hold-mail-of-deleted": {"task": "relay.tasks.hold_mail_of_deleted", "schedule": 15.0, "options": {"expires": 30}},
+    "settle-mail-holds": {"task": "relay.tasks.settle_mail_holds", "schedule": 15.0, "options": {"expires": 30}},
     "erase-organizations": {"task": "plugsend.tasks.erase_organizations", "schedule": 15.0, "options": {"expires": 15}},
     "retire-dkim-keys": {"task": "domains.tasks.retire_dkim_keys", "schedule": 3600.0},
     "check-domains": {"task": "domains.tasks.check_due_domains", "schedule": 5.0, "options": {"expires": 10}},

@@ -2,6 +2,9 @@
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from accounts.feature_settings import value_of
 
 
 def platform(request: HttpRequest) -> dict[str, object]:
@@ -10,6 +13,7 @@ def platform(request: HttpRequest) -> dict[str, object]:
     return {
         "mode": settings.MODE,
         "sandbox": settings.SANDBOX,
+        "maintenance_banner": SimpleLazyObject(lambda: value_of("maintenance_banner")),
         "smtp_host": settings.SMTP_PUBLIC_HOST,
         "smtp_port": settings.SMTP_PORT,
         "smtps_port": settings.SMTPS_PORT,

@@ -127,6 +127,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "accounts.middleware.session_seen",
     "accounts.middleware.current_organization",
+    "accounts.impersonation.closed_while_looking",
     "accounts.middleware.behind_walls",  # innermost: sessions and messages are kept outside
 ]
 

@@ -34,9 +34,10 @@ from relay.delivery_admin import (
     PoolAssignmentAdmin,
 )
 from relay.models import Content, Message, Recipient, ReturnCount, ReturnedMessage, Suppression
+from relay.organization_admin import OrganizationAdmin
 from relay.suppressions import normalized, remove_suppressions
 
-__all__ = ["ExchangerGroupAdmin", "IpPoolAdmin", "MtaStsPolicyAdmin", "PoolAssignmentAdmin"]
+__all__ = ["ExchangerGroupAdmin", "IpPoolAdmin", "MtaStsPolicyAdmin", "OrganizationAdmin", "PoolAssignmentAdmin"]
 
 
 @admin.register(Message)

@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 from accounts.api_keys import digest_of, is_well_formed
 from accounts.catalogue import Refused
 from accounts.credentials import Allowance, Credential, UsageLimit
+from accounts.first_days import DAY_LIMIT, IS_LIMITED
 from relay.models import Period
 from relay.submission.accept import DomainFact
 from relay.templating.press import Source
@@ -30,12 +31,12 @@ KEPT_SECONDS = 3.0
 KEPT_MOST = 50_000
 KEPT_TEMPLATE_OCTETS = 16 * 1024 * 1024
 
-_CREDENTIAL_COLUMNS = """
+_CREDENTIAL_COLUMNS = f"""
     k.organization_id, o.suspended_at IS NOT NULL, k.id, u.id, k.scopes, k.only_domain, o.safe_resend,
     o.show_client_address, o.message_size_limit, o.api_rate_limit, o.deletion_requested_at IS NOT NULL, k.name,
     k.revoked_at IS NOT NULL, k.expires_at, coalesce(u.allowed_networks, k.allowed_networks), u.address,
-    u.disabled_at IS NOT NULL, u.stream, u.hourly_limit, u.daily_limit, p.messages_per_day, p.messages_per_month,
-    p.messages_per_second, p.recipients_per_message
+    u.disabled_at IS NOT NULL, u.stream, u.hourly_limit, u.daily_limit, {DAY_LIMIT}, p.messages_per_month,
+    p.messages_per_second, p.recipients_per_message, o.suspension = 'rates', {IS_LIMITED}
 """
 
 # By the key's digest, which nobody can choose: how long it takes tells nothing of which names there are.
@@ -220,8 +221,8 @@ def _credential(row: tuple[Any, ...]) -> Credential:
     safe_resend, show_client, message_octets, api_rate_limit, is_being_deleted, *wishes = wishes
     key_name, is_revoked, expires_at, networks, address, is_disabled, stream, *wishes = wishes
     hourly, daily, *plan = wishes
-    per_day, per_month, per_second, per_message = plan
-    allowances = [organization_allowance(organization_id, per_day, per_month)]
+    per_day, per_month, per_second, per_message, is_on_hold, is_limited = plan
+    allowances = [organization_allowance(organization_id, per_day, per_month, is_new=is_limited)]
     if hourly is not None or daily is not None:
         allowances.insert(0, smtp_user_allowance(smtp_user_id, address, hourly, daily))
     return Credential(
@@ -236,6 +237,7 @@ def _credential(row: tuple[Any, ...]) -> Credential:
         message_octets=message_octets,
         api_rate_limit=api_rate_limit,
         is_being_deleted=is_being_deleted,
+        is_on_hold=is_on_hold,
         key_name=key_name,
         is_revoked=is_revoked,
         expires_at=expires_at,
@@ -249,12 +251,17 @@ def _credential(row: tuple[Any, ...]) -> Credential:
     )
 
 
-def organization_allowance(organization_id: UUID, per_day: int | None, per_month: int | None) -> Allowance:
-    """Counted without limits, too: pages tell how much is sent, and a limit set later knows what went before."""
+def organization_allowance(
+    organization_id: UUID, per_day: int | None, per_month: int | None, *, is_new: bool = False
+) -> Allowance:
+    """Counted without limits, too: pages tell how much is sent, and a limit set later knows what went before.
+
+    `is_new`: the day's limit is that of its first days.
+    """
     return Allowance(
         organization_id,
         "Your organization",
-        UsageLimit(Period.DAY.value, per_day, "quota_day_reached"),
+        UsageLimit(Period.DAY.value, per_day, "first_days_limit_reached" if is_new else "quota_day_reached"),
         UsageLimit(Period.MONTH.value, per_month, "quota_month_reached"),
     )
 
