@@ -24,8 +24,11 @@ from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidge
 from accounts.admin_audit import AuditedAdmin
 from accounts.admin_lists import GrowingTableAdmin, ReadOnlyAdmin
 from accounts.audit import actor_of
+from accounts.feature_settings_admin import FeatureSettingAdmin
 from accounts.models import ApiKey, AuditEntry, Erasure, Organization, Plan, User
 from accounts.organization_admin import MembershipInline
+
+__all__ = ["FeatureSettingAdmin"]
 
 admin.site.unregister([Group, EmailAddress, Authenticator, UserSession, SocialAccount])
 admin.site.unregister([SocialApp, SocialToken])  # providers are set by the environment, and no token is kept
@@ -123,6 +126,15 @@ class UserAdmin(AuditedAdmin, PlainUserAdmin, ModelAdmin):
                 self.note(request, "changed", user, after={"password": "(not shown)"})
         return answer
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Nobody makes an operator of anybody but a superuser."""
+        closed = [] if request.user.is_superuser else ["is_staff", "is_superuser", "groups"]
+        return [*super().get_readonly_fields(request, obj), *closed]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        is_closed = obj is not None and obj.is_staff and not request.user.is_superuser
+        return super().has_change_permission(request, obj) and not is_closed
+
     def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
         return list(self.inlines) if obj else []
 
@@ -130,9 +142,23 @@ class UserAdmin(AuditedAdmin, PlainUserAdmin, ModelAdmin):
         return False  # switch the account off instead: what it did stays explained
 
 
+class NotOfOperators(AuditedAdmin):
+    """How operators sign in is the superusers' affair."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        found = super().get_queryset(request)
+        return found if request.user.is_superuser else found.exclude(user__is_staff=True)
+
+
 @admin.register(EmailAddress)
-class EmailAddressAdmin(AuditedAdmin, PlainEmailAddressAdmin, ModelAdmin):
+class EmailAddressAdmin(NotOfOperators, PlainEmailAddressAdmin, ModelAdmin):
     raw_id_fields = ["user"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["user"] if obj else []
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
 
     @admin.action(description="Mark as verified", permissions=["change"])
     def make_verified(self, request: HttpRequest, queryset: Any) -> None:
@@ -193,9 +219,7 @@ class AuditEntryAdmin(GrowingTableAdmin):
     """Every organization's audit log, with the names of operators, which members are not told."""
 
     list_display = ["occurred_at", "tenant", "actor_kind", "actor_name", "action", "object_name", "client"]
-    search_help_text = (
-        "An organization's id, an object's id, or an operator's address, as a whole. Lists show the newest rows."
-    )
+    search_help_text = "An organization's id, an object's id, or an operator's address, as a whole."
     fields = [
         "id", "occurred_at", "organization_id", "actor_kind", "actor_id", "actor_name", "client", "action", "object_type",
         "object_id", "object_name", "before", "after",
@@ -227,7 +251,7 @@ class AuditEntryAdmin(GrowingTableAdmin):
         return queryset.filter(object_id=identifier), False
 
 
-class OfAPerson(AuditedAdmin):
+class OfAPerson(NotOfOperators):
     """How a person signs in: looked at, and taken away when they ask for it; never made or changed here."""
 
     list_select_related = ["user"]

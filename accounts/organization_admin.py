@@ -8,7 +8,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.db import transaction
-from django.db.models import Model
+from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -25,7 +25,9 @@ from accounts.admin_deletion import DELETION_ACTIONS
 from accounts.admin_lists import NewestRowsPaginator
 from accounts.audit import actor_of
 from accounts.http import expect_it_is_they
-from accounts.models import Membership, OperatorNote, Organization, User
+from accounts.models import Membership, OperatorNote, Organization, ReviewCause, Role, User
+
+REVIEW = "review"  # of the list's address
 
 
 class MembershipInline(TabularInline):
@@ -35,16 +37,33 @@ class MembershipInline(TabularInline):
     readonly_fields = ["created_at"]
 
 
+class ReviewFilter(admin.SimpleListFilter):
+    title = "review"
+    parameter_name = "review"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("waiting", "To be reviewed"), ("new", "New, to be reviewed"), ("rates", "Held, to be reviewed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        waiting = queryset.filter(review_since__isnull=False, is_system=False)
+        return waiting if self.value() == "waiting" else waiting.filter(review_cause=self.value())
+
+
 class OrganizationAdmin(AuditedAdmin):
+    """The review queue is this list, filtered: `?review=waiting`."""
+
     list_display = ["name", "id", "plan", "created_at", "standing", "is_system"]
     list_select_related = ["plan"]
     list_filter = [
         "plan",
-        "is_system",
+        ReviewFilter,
         "suspension",
+        "is_system",
         ("deletion_requested_at", admin.EmptyFieldListFilter),
     ]
-    actions = DELETION_ACTIONS
+    actions = ["approve_chosen", *DELETION_ACTIONS]
     actions_detail = ["suspend", "resume", "approve", "add_note", "look"]
     search_fields = ["name", "id__exact", "memberships__user__email"]
     search_help_text = "A name, an id, or a member's address."
@@ -67,6 +86,25 @@ class OrganizationAdmin(AuditedAdmin):
     show_full_result_count = False
     change_form_before_template = "admin/accounts/organization/standing.html"
 
+    def get_list_display(self, request: HttpRequest) -> list[str]:
+        if REVIEW in request.GET:
+            return ["name", "standing", "suspension_reason", "owner", "review_since", "created_at"]
+        return list(self.list_display)
+
+    def get_ordering(self, request: HttpRequest) -> list[str]:
+        return ["-review_cause", "review_since"] if REVIEW in request.GET else list(self.ordering)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        found = super().get_queryset(request)
+        if REVIEW not in request.GET:
+            return found
+        owners = Membership.objects.filter(organization=OuterRef("pk"), role=Role.OWNER).order_by("created_at")
+        return found.annotate(_owner=Subquery(owners.values("user__email")[:1]))
+
+    @admin.display(description="Owner")
+    def owner(self, organization: Organization) -> str:
+        return str(organization._owner or "–")  # type: ignore[attr-defined]  # annotated
+
     @admin.display(description="Standing", ordering="suspended_at")
     def standing(self, organization: Organization) -> str:
         words = []
@@ -75,7 +113,7 @@ class OrganizationAdmin(AuditedAdmin):
         if organization.erase_at:
             words.append(f"to be erased on {organization.erase_at:%-d %b %Y, %H:%M}")
         if organization.review_since:
-            words.append("to be reviewed")
+            words.append("new, to be reviewed" if organization.review_cause == ReviewCause.NEW else "to be reviewed")
         return ", ".join(words) or "–"
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -115,6 +153,12 @@ class OrganizationAdmin(AuditedAdmin):
         """What stands above the form."""
         notes = OperatorNote.objects.of(organization).order_by("-id")[:50]
         return {"notes": notes, "organization": organization}
+
+    @admin.action(description="Approve: find them in order", permissions=["suspend"])
+    def approve_chosen(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        by = actor_of(request, operator=True)
+        done = sum(suspension.approve(organization, by=by) for organization in queryset)
+        self.message_user(request, f"{done} reviewed. What was held for its rates goes out.")
 
     # ---- Acts --------------------------------------------------------------------------------------------------------
 

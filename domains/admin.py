@@ -4,10 +4,14 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import action
 
-from accounts.admin_lists import ReadOnlyAdmin
+from accounts.admin_asking import ask
+from accounts.admin_lists import NewestRowsPaginator, ReadOnlyAdmin
 from accounts.audit import actor_of
 from domains.models import DkimKey, DnsRecord, SendingDomain, SmtpUser
 
@@ -60,6 +64,33 @@ class SendingDomainAdmin(ModelAdmin):
     ordering = ["-created_at"]
     show_full_result_count = False
     actions = ["check_now"]
+    actions_detail = ["check_this"]
+    paginator = NewestRowsPaginator
+
+    @action(description="Check DNS now", url_path="check", icon="dns", permissions=["check"])
+    def check_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        from domains.looking import check_again
+
+        domain = self.get_object(request, object_id)
+        if domain is None:
+            raise Http404
+        assert isinstance(domain, SendingDomain)
+        if request.method == "POST":
+            check_again(domain, actor_of(request, operator=True))
+            self.message_user(request, "DNS was asked; what was found stands below.")
+            return redirect("admin:domains_sendingdomain_change", domain.pk)
+        return ask(
+            self,
+            request,
+            title=f"Ask DNS about {domain.display_name} now?",
+            meaning=["Its name servers are asked for every record, and what follows is done at once."],
+            confirm="Check now",
+            back=reverse("admin:domains_sendingdomain_change", args=[domain.pk]),
+            obj=domain,
+        )
+
+    def has_check_permission(self, request: HttpRequest, object_id: object = None) -> bool:
+        return self.has_change_permission(request)
 
     @admin.action(description="Check DNS now", permissions=["change"])
     def check_now(self, request: HttpRequest, queryset: Any) -> None:

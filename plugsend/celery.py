@@ -28,6 +28,7 @@ app.conf.beat_schedule = {
     "forget-mail": {"task": "relay.tasks.forget_mail", "schedule": 60.0, "options": {"expires": 60}},
     "count-events": {"task": "relay.statistics.tasks.count_events", "schedule": 10.0, "options": {"expires": 10}},
     "watch-rates": {"task": "relay.statistics.tasks.watch_rates", "schedule": 60.0, "options": {"expires": 60}},
+    "hold-by-rates": {"task": "relay.statistics.tasks.hold_by_rates", "schedule": 60.0, "options": {"expires": 60}},
     "forget-counts": {"task": "relay.statistics.tasks.forget_counts", "schedule": 3600.0},
     "send-webhooks": {"task": "relay.webhooks.tasks.send_webhooks", "schedule": 2.0, "options": {"expires": 4}},
     "export-messages": {"task": "relay.tasks.export_messages", "schedule": 5.0, "options": {"expires": 5}},

@@ -450,6 +450,11 @@ UNFOLD = {
     "SITE_URL": "/overview/",
     "SITE_SYMBOL": "outgoing_mail",
     "ENVIRONMENT": "plugsend.context.mode_for_admin",
+    "SIDEBAR": {
+        "show_search": True,
+        "show_all_applications": False,
+        "navigation": "plugsend.admin_navigation.navigation",
+    },
     "COLORS": {
         "primary": {
             "50": "#eff5ff",
