@@ -27,4 +27,4 @@ def platform(request: HttpRequest) -> dict[str, object]:
 
 def mode_for_admin(request: HttpRequest) -> list[str]:
     """The badge that stands on every page of the admin: text and colour."""
-    return ["Sandbox: no mail leaves this machine", "warning"] if settings.SANDBOX else ["Live", "success"]
+    return ["Sandbox", "warning"] if settings.SANDBOX else ["Live", "success"]

@@ -4,6 +4,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.templatetags.static import static
 from psycopg.conninfo import conninfo_to_dict
 
 from plugsend import environment as env
@@ -450,6 +451,7 @@ UNFOLD = {
     "SITE_URL": "/overview/",
     "SITE_SYMBOL": "outgoing_mail",
     "ENVIRONMENT": "plugsend.context.mode_for_admin",
+    "STYLES": [lambda request: static("operators.css")],
     "SIDEBAR": {
         "show_search": True,
         "show_all_applications": False,

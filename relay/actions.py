@@ -32,7 +32,7 @@ from relay.delivery.queue import OPEN_DAYS
 from relay.filters import RecipientFilter
 from relay.lanes import Lane
 from relay.models import Message, Recipient, RecipientState, ScheduledMessage
-from relay.scheduled import bring_forward, forget_ended, put_off
+from relay.scheduled import bring_forward, forget_ended, keep_in_play, put_off
 
 logger = logging.getLogger(__name__)
 
@@ -267,6 +267,8 @@ def _act_on_batch(
             return [], []
         times = _times_ahead(rows, now) if action is Action.RELEASE else {}
         at_once = [row for row in rows if row.id not in times]
+        if action is Action.RELEASE:
+            keep_in_play({row.message_id: row.organization_id for row in at_once if _will_be_old(row, now)})
         if action in {Action.RETRY, Action.RELEASE}:
             bring_forward({row.message_id for row in at_once})
         also = {} if reason is None else {"reason": reason}
@@ -287,6 +289,12 @@ def _act_on_batch(
             forget_ended({row.message_id for row in rows})
         entries.write(rows)
     return rows, at_once if action in {Action.RETRY, Action.RELEASE} else []
+
+
+def _will_be_old(row: Recipient, now: datetime) -> bool:
+    """Whether its retry period, which stood still, will go on when engines look no more at the partitions of its day."""
+    left = row.expires_at - LONGEST_HELD - row.state_at
+    return row.reason in STOPS_CLOCK and now + left > time_of(row.id) + LOOKED_BACK
 
 
 _SCHEDULED_AT = Message.objects.filter(id=OuterRef("message_id")).values("scheduled_at")[:1]

@@ -36,7 +36,7 @@ class DestinationAdmin(ReadOnlyAdmin):
         def of(view: Any) -> Any:
             return self.admin_site.admin_view(view)
 
-        at = "at/<str:name>/"
+        at = "at/<str:destination>/"
         return [
             path(at, of(self.destination_view), name="relay_pauseddestination_at"),
             path(f"{at}pause/", of(self.pause_view), name="relay_pauseddestination_pause"),
@@ -74,10 +74,10 @@ class DestinationAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "admin/relay/pauseddestination/change_list.html", context)
 
-    def destination_view(self, request: HttpRequest, name: str) -> HttpResponse:
+    def destination_view(self, request: HttpRequest, destination: str) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        name = _name(name)
+        name = _name(destination)
         replied = Recipient.objects.filter(destination=name, next_attempt_at__isnull=False).exclude(last_reply="")
         context = {
             **self.admin_site.each_context(request),
@@ -92,8 +92,8 @@ class DestinationAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "admin/relay/pauseddestination/destination.html", context)
 
-    def pause_view(self, request: HttpRequest, name: str) -> HttpResponse:
-        name = self._expect(request, name)
+    def pause_view(self, request: HttpRequest, destination: str) -> HttpResponse:
+        name = self._expect(request, destination)
         form = ReasonForm(
             request.POST or None, read_by="Everybody whose mail waits for it reads it, on the page of the message."
         )
@@ -114,8 +114,8 @@ class DestinationAdmin(ReadOnlyAdmin):
             back=_url(name),
         )
 
-    def resume_view(self, request: HttpRequest, name: str) -> HttpResponse:
-        name = self._expect(request, name)
+    def resume_view(self, request: HttpRequest, destination: str) -> HttpResponse:
+        name = self._expect(request, destination)
         if request.method == "POST":
             done = destinations.resume(name, by=actor_of(request, operator=True))
             self.message_user(request, f"Mail to {name} {'goes out again' if done else 'was not paused'}.")

@@ -24,8 +24,10 @@ from unfold.decorators import action
 
 from accounts.admin_asking import ReasonForm, ask
 from accounts.admin_audit import note_operator
-from accounts.admin_lists import PATIENCE_S, GrowingTableAdmin, TookTooLong, within
+from accounts.admin_lists import PATIENCE_S, GrowingTableAdmin, TookTooLong, as_uuid, within
 from accounts.audit import actor_of
+from events.admin import EventAdmin as PlainEventAdmin
+from events.models import Event
 from relay import actions
 from relay.action_words import WORDS, notice, recipients
 from relay.actions import Action
@@ -243,7 +245,7 @@ class RecipientAdmin(FoundByAnything):
         return bool(request.user.has_perm("relay.change_recipient"))
 
     def get_urls(self) -> list[URLPattern]:
-        own = path("all/<str:name>/", self.admin_site.admin_view(self.act_on_all), name="relay_recipient_all")
+        own = path("all/<str:action>/", self.admin_site.admin_view(self.act_on_all), name="relay_recipient_all")
         return [own, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -251,12 +253,12 @@ class RecipientAdmin(FoundByAnything):
             request, (extra_context or {}) | {"acts": WORDS if self.has_act_permission(request) else {}}
         )
 
-    def act_on_all(self, request: HttpRequest, name: str) -> HttpResponse:
+    def act_on_all(self, request: HttpRequest, action: str) -> HttpResponse:
         """On all that the list's filter and search find: counts and asks first."""
         if not self.has_act_permission(request):
             raise PermissionDenied
         try:
-            action = Action(name)
+            chosen = Action(action)
         except ValueError:
             raise Http404 from None
         back = f"{reverse('admin:relay_recipient_changelist')}?{request.GET.urlencode()}"
@@ -266,9 +268,9 @@ class RecipientAdmin(FoundByAnything):
             return redirect(back)
         try:
             if request.method == "POST":
-                self.act(request, action, changes.queryset)
+                self.act(request, chosen, changes.queryset)
                 return redirect(back)
-            return self.ask_to_act(request, action, changes.queryset, back)
+            return self.ask_to_act(request, chosen, changes.queryset, back)
         except TookTooLong:
             self.message_user(request, TOO_MUCH, "WARNING")
             return redirect(back)
@@ -313,4 +315,23 @@ class RecipientAdmin(FoundByAnything):
         )
 
 
-__all__ = ["MessageAdmin", "ReadWithReason", "RecipientAdmin"]
+admin.site.unregister(Event)
+
+
+@admin.register(Event)
+class EventAdmin(PlainEventAdmin):
+    """Events have no index by recipient: a recipient's are among those of its message."""
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        identifier = as_uuid(search_term)
+        of = (
+            Recipient.objects.filter(pk=identifier).values_list("message_id", flat=True).first() if identifier else None
+        )
+        if of is not None:
+            return queryset.filter(message_id=of, recipient_id=identifier), False
+        return super().get_search_results(request, queryset, search_term)
+
+
+__all__ = ["EventAdmin", "MessageAdmin", "ReadWithReason", "RecipientAdmin"]

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.django_db
 # What belongs to a person or to everybody; all other addresses of our apps belong to an organization.
 NOT_AN_ORGANIZATIONS = {
     "home", "healthz", "readyz", "favicon", "error_index", "error_help", "account", "account_delete", "account_data",
-    "organization_create", "organization_open", "second_factor", "invitation", "invited_signup",
+    "organization_create", "organization_open", "look_end", "second_factor", "invitation", "invited_signup",
     "shared_timeline", "unsubscribe", "sandbox:inbox", "sandbox:mail", "sandbox:mail_html", "sandbox:mail_raw",
     "sandbox:dns_host_settings", "sandbox:dns_host_template", "sandbox:dns_host_apply",
 }  # fmt: skip

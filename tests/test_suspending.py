@@ -26,7 +26,7 @@ from relay.actions import LONGEST_HELD, Action, act_on_message
 from relay.audit import disagreements
 from relay.database import database_url
 from relay.expiry import expire
-from relay.models import Recipient, RecipientState
+from relay.models import Recipient, RecipientState, ScheduledMessage
 from relay.tasks import settle_mail_holds
 from tests.factories import Tenant, make_domain, make_message, make_tenant
 from tests.rest import Api
@@ -153,6 +153,28 @@ def test_the_queue_waits_and_goes_on_with_the_time_that_it_had_left(acme: Tenant
     assert scheduled.next_attempt_at is not None
     assert scheduled.next_attempt_at > now + timedelta(hours=2)
     assert scheduled.expires_at < now + LONGEST_HELD
+
+
+def test_what_was_held_for_long_is_found_by_engines_again(acme: Tenant) -> None:
+    """They look at the partitions of the last days, and farther back only where a message is registered."""
+    message = make_message(make_domain(acme.organization), state="deferred")
+    suspended_long_ago(acme.organization)
+    settle_mail_holds()
+    Recipient.objects.update(
+        state_at=timezone.now() - timedelta(days=2), expires_at=actions.F("expires_at") - timedelta(days=2)
+    )
+    left = Recipient.objects.get()
+    assert left.expires_at > timezone.now() + timedelta(days=27)
+    suspension.resume(acme.organization, by=SYSTEM)
+    # As if it had been submitted, and held, five days ago.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(actions, "time_of", lambda _: timezone.now() - timedelta(days=5))
+        settle_mail_holds()
+    row = ScheduledMessage.objects.get()
+    assert (row.pk, row.organization_id) == (message.pk, acme.organization.pk)
+    assert row.send_at <= timezone.now()
+    act_on_message(Action.CANCEL, acme.organization, message.pk)
+    assert not ScheduledMessage.objects.exists()
 
 
 def test_members_release_nothing_while_it_is_suspended(acme: Tenant) -> None:
