@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import reverse_lazy
+from django.urls import reverse
 
 from accounts.models import Organization
 
@@ -60,20 +60,36 @@ _GROUPS: list[tuple[str, list[Entry]]] = [
 ]  # fmt: skip
 
 
+_QUERIES = [where.partition("?")[2] for _, entries in _GROUPS for _, _, where in entries if "?" in where]
+
+
 def _item(entry: Entry) -> dict[str, Any]:
     title, icon, where = entry
     model, _, query = where.partition("?")
     app, _, name = model.partition(".")
-    url = reverse_lazy(f"admin:{app}_{name}_changelist")
+    url = reverse(f"admin:{app}_{name}_changelist")
     item: dict[str, Any] = {
         "title": title,
         "icon": icon,
         "link": f"{url}?{query}" if query else url,
         "permission": _may_see(app, name),
+        "active": _is_here(url, query),
     }
     if query:
         item["badge"] = waiting_for_review
     return item
+
+
+def _is_here(url: str, query: str) -> Callable[[HttpRequest], bool]:
+    """The list with its query, or without one the list and its rows."""
+
+    def is_here(request: HttpRequest) -> bool:
+        asked = request.META.get("QUERY_STRING", "")
+        if query:
+            return request.path == url and query in asked
+        return request.path.startswith(url) and not any(other in asked for other in _QUERIES)
+
+    return is_here
 
 
 def _may_see(app: str, name: str) -> Callable[[HttpRequest], bool]:
