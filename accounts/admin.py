@@ -22,7 +22,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidget
 
 from accounts.admin_audit import AuditedAdmin
-from accounts.admin_lists import GrowingTableAdmin, ReadOnlyAdmin
+from accounts.admin_lists import GrowingTableAdmin, KeysetAdmin, NewestRowsPaginator, ReadOnlyAdmin, as_uuid
 from accounts.audit import actor_of
 from accounts.feature_settings_admin import FeatureSettingAdmin
 from accounts.models import ApiKey, AuditEntry, Erasure, Organization, Plan, User
@@ -97,18 +97,18 @@ class NewUserForm(forms.ModelForm):
 
 
 @admin.register(User)
-class UserAdmin(AuditedAdmin, PlainUserAdmin, ModelAdmin):
+class UserAdmin(KeysetAdmin, AuditedAdmin, PlainUserAdmin):  # type: ignore[misc]  # stubs of Django: types of attributes
     form = UserChangeForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
     list_display = ["email", "name", "is_staff", "is_active", "date_joined", "last_login"]
     list_filter = ["is_staff", "is_superuser", "is_active"]
-    search_fields = ["email", "name", "id__exact"]
-    ordering = ["-date_joined"]
+    search_fields = ["email"]  # makes the search box appear; `get_search_results` does the search
+    search_help_text = "The beginning of an address, a part of a name, or an id."
+
     readonly_fields = ["id", "date_joined", "last_login"]
     filter_horizontal = []
     autocomplete_fields = ["groups"]
-    show_full_result_count = False
     fieldsets = [
         (None, {"fields": ["email", "name", "password"]}),
         ("Access", {"fields": ["is_active", "is_staff", "is_superuser", "groups"]}),
@@ -125,6 +125,15 @@ class UserAdmin(AuditedAdmin, PlainUserAdmin, ModelAdmin):
             if former and user and user.password != former.password:
                 self.note(request, "changed", user, after={"password": "(not shown)"})
         return answer
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if identifier := as_uuid(term):
+            return queryset.filter(pk=identifier), False
+        by_address = queryset.filter(email__startswith=term.lower())
+        return by_address if "@" in term else by_address | queryset.filter(name__icontains=term), False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Nobody makes an operator of anybody but a superuser."""
@@ -175,7 +184,7 @@ class GroupAdmin(PlainGroupAdmin, ModelAdmin):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ModelAdmin):
+class ApiKeyAdmin(KeysetAdmin, ModelAdmin):
     """Keys can be looked at and revoked; nobody can make one or read its digest here."""
 
     list_display = [
@@ -195,8 +204,6 @@ class ApiKeyAdmin(ModelAdmin):
         "name", "prefix", "organization", "scopes", "only_domain", "created_by", "created_with", "created_at", "last_used_at",
         "last_used_from", "allowed_networks", "expires_at", "replaced_by", "revoked_at", "revoke_reason",
     ]  # fmt: skip
-    ordering = ["-created_at"]
-    show_full_result_count = False
     actions = ["revoke"]
 
     @admin.action(description="Revoke: programs that use the key are refused at once", permissions=["change"])
@@ -258,6 +265,7 @@ class OfAPerson(NotOfOperators):
     search_fields = ["user__email"]
     search_help_text = "A person's address."
     ordering = ["-id"]
+    paginator = NewestRowsPaginator
     show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -135,7 +135,7 @@ class KeysetAdmin(ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     ordering = ["-id"]
-    sortable_by: list[str] = []  # any other order would sort the whole table
+    sortable_by: Any = ()  # any other order would sort the whole table
     list_per_page = 25
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

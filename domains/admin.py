@@ -7,11 +7,11 @@ from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import action
 
 from accounts.admin_asking import ask
-from accounts.admin_lists import NewestRowsPaginator, ReadOnlyAdmin
+from accounts.admin_lists import KeysetAdmin, ReadOnlyAdmin
 from accounts.audit import actor_of
 from domains.models import DkimKey, DnsRecord, SendingDomain, SmtpUser
 
@@ -48,7 +48,7 @@ class DkimKeyInline(ReadOnlyInline):
 
 
 @admin.register(SendingDomain)
-class SendingDomainAdmin(ModelAdmin):
+class SendingDomainAdmin(KeysetAdmin):
     """Verified by DNS alone: nobody declares a domain verified by hand."""
 
     list_display = ["name", "organization", "status", "failing_since", "verified_at", "checked_at", "created_at"]
@@ -61,11 +61,8 @@ class SendingDomainAdmin(ModelAdmin):
         "allow_subdomains", "dkim_rotation_days",
     ]  # fmt: skip
     inlines = [DnsRecordInline, DkimKeyInline]
-    ordering = ["-created_at"]
-    show_full_result_count = False
     actions = ["check_now"]
     actions_detail = ["check_this"]
-    paginator = NewestRowsPaginator
 
     @action(description="Check DNS now", url_path="check", icon="dns", permissions=["check"])
     def check_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -108,12 +105,10 @@ class SendingDomainAdmin(ModelAdmin):
 
 
 @admin.register(SmtpUser)
-class SmtpUserAdmin(ReadOnlyAdmin):
+class SmtpUserAdmin(KeysetAdmin, ReadOnlyAdmin):
     list_display = ["address", "organization", "domain", "created_at", "disabled_at"]
     list_filter = [("disabled_at", admin.EmptyFieldListFilter)]
     list_select_related = ["organization", "domain"]
     search_fields = ["address", "organization__name", "id__exact"]
     fields = ["address", "organization", "domain", "created_at", "disabled_at", "hourly_limit", "daily_limit",
               "allowed_networks", "stream"]  # fmt: skip
-    ordering = ["-created_at"]
-    show_full_result_count = False

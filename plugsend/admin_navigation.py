@@ -14,7 +14,8 @@ Entry = tuple[str, str, str]  # title, icon, model as in app.model, or app.model
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    return [
+    first = {"title": "", "items": [{"title": "Dashboard", "icon": "monitoring", "link": reverse("admin:index")}]}
+    return [first] + [
         {"title": title, "separator": True, "collapsible": False, "items": [_item(entry) for entry in entries]}
         for title, entries in _GROUPS
     ]

@@ -18,20 +18,25 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from accounts import feature_settings, impersonation
+from accounts.api_keys import create_api_key
 from accounts.audit import SYSTEM
 from accounts.feature_settings import FEATURES
+from accounts.first_days import FirstDays
 from accounts.impersonation import MAY_ACT, MAY_SEE
-from accounts.models import ApiKey, AuditEntry, Notice, OperatorNote, Organization, Plan, User
+from accounts.models import ApiKey, AuditEntry, FeatureSetting, Notice, OperatorNote, Organization, Plan, User
 from accounts.operator_groups import OPERATORS, SUPPORT, ensure_groups
 from accounts.permissions import Permission
 from accounts.services import create_organization
+from accounts.suspension import approve
 from domains.models import SendingDomain
 from relay import operators_search
 from relay.models import Message, Recipient, Suppression
 from relay.operators_search import NotFound, message_condition, recipient_condition
+from relay.quotas import messages_of
 from relay.statistics.abuse import hold_by_rates
 from relay.statistics.folding import COUNTERS
 from relay.statistics.models import Rollup
+from relay.submission.directory import _API_CREDENTIAL, _credential
 from relay.suppressions import suppress
 from relay.usage import start_of
 from tests.factories import PASSWORD, Tenant, make_domain, make_message, make_smtp_user, make_tenant
@@ -335,9 +340,6 @@ def test_every_setting_keeps_its_type(platform_organization: Organization) -> No
 def test_a_new_organization_sends_less_until_it_is_reviewed(
     acme: Tenant, platform_organization: Organization, planned: int | None
 ) -> None:
-    from accounts.suspension import approve
-    from relay.submission.directory import _API_CREDENTIAL, _credential
-
     organization = acme.organization
     if planned is not None:
         Organization.objects.filter(pk=organization.pk).update(
@@ -349,10 +351,9 @@ def test_a_new_organization_sends_less_until_it_is_reviewed(
     def allowed() -> tuple[int | None, str]:
         with connection.cursor() as cursor:
             cursor.execute(_API_CREDENTIAL, [key.digest])
-            limit = _credential(cursor.fetchone()).allowances[-1].short
+            stored = dict(FeatureSetting.objects.values_list("name", "value"))
+            limit = _credential(cursor.fetchone(), FirstDays.of(stored)).allowances[-1].short
         organization.refresh_from_db()
-        from relay.quotas import messages_of
-
         assert messages_of(organization)[0].most == limit.most  # pages tell the same
         return limit.most, limit.code
 
@@ -367,8 +368,6 @@ def test_a_new_organization_sends_less_until_it_is_reviewed(
 
 
 def _key(organization: Organization) -> ApiKey:
-    from accounts.api_keys import create_api_key
-
     return create_api_key(organization, "App", ["full"]).api_key
 
 
