@@ -488,7 +488,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
-DATETIME_FORMAT = "j M Y, H:i"  # where nothing else is said, as in the admin
+FORMAT_MODULE_PATH = ["plugsend.formats"]  # how times are told where a page does not say it itself, as in the admin
 
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO")
 LOGGING = {
