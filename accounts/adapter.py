@@ -20,6 +20,7 @@ from accounts import devices
 from accounts.audit import Actor, note
 from accounts.catalogue import Refused
 from accounts.client import client_address
+from accounts.feature_settings import value_of
 from accounts.models import User
 from accounts.walls import across_organizations
 
@@ -54,6 +55,10 @@ class AccountAdapter(DefaultAccountAdapter):
         "incorrect_password": "This password is not correct.",
         "rate_limited": "Too many tries. Wait a minute and try again.",
     }
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Who was invited comes in at any time."""
+        return hasattr(request, "is_invited") or bool(value_of("sign_ups_open"))
 
     @transaction.atomic
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:

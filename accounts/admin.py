@@ -17,59 +17,21 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidget
 
 from accounts.admin_audit import AuditedAdmin
-from accounts.admin_deletion import DELETION_ACTIONS
-from accounts.admin_lists import GrowingTableAdmin, ReadOnlyAdmin
+from accounts.admin_lists import GrowingTableAdmin, KeysetAdmin, NewestRowsPaginator, ReadOnlyAdmin, as_uuid
 from accounts.audit import actor_of
-from accounts.models import ApiKey, AuditEntry, Erasure, Membership, Organization, Plan, User
+from accounts.feature_settings_admin import FeatureSettingAdmin
+from accounts.models import ApiKey, AuditEntry, Erasure, Organization, Plan, User
+from accounts.organization_admin import MembershipInline
+
+__all__ = ["FeatureSettingAdmin"]
 
 admin.site.unregister([Group, EmailAddress, Authenticator, UserSession, SocialAccount])
 admin.site.unregister([SocialApp, SocialToken])  # providers are set by the environment, and no token is kept
-
-
-class MembershipInline(TabularInline):
-    model = Membership
-    extra = 0
-    autocomplete_fields = ["user", "organization"]
-    readonly_fields = ["created_at"]
-
-
-@admin.register(Organization)
-class OrganizationAdmin(AuditedAdmin):
-    list_display = ["name", "id", "plan", "created_at", "suspended_at", "deleted", "is_system"]
-    list_select_related = ["plan"]
-    list_filter = [
-        "plan",
-        "is_system",
-        ("suspended_at", admin.EmptyFieldListFilter),
-        ("deletion_requested_at", admin.EmptyFieldListFilter),
-    ]
-    actions = DELETION_ACTIONS
-    search_fields = ["name", "id__exact", "memberships__user__email"]
-    search_help_text = "A name, an id, or a member's address."
-    readonly_fields = [
-        "id", "created_at", "is_system", "deletion_requested_at", "deletion_requested_by", "erase_at", "mail_hold",
-    ]  # fmt: skip
-    fieldsets = [
-        (None, {"fields": ["name", "plan", "suspended_at"]}),
-        ("Delivery", {"fields": ["delivery_weight", "message_size_limit", "outgoing_tls", "never_twice"]}),
-        ("Deletion", {"fields": ["deletion_requested_at", "deletion_requested_by", "erase_at", "mail_hold"]}),
-        ("Facts", {"fields": ["id", "created_at", "is_system"]}),
-    ]
-    inlines = [MembershipInline]
-    ordering = ["-created_at"]
-    show_full_result_count = False
-
-    @admin.display(description="Being deleted", ordering="erase_at")
-    def deleted(self, organization: Organization) -> str:
-        return f"to be erased on {organization.erase_at:%-d %b %Y, %H:%M}" if organization.erase_at else "–"
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False  # its messages and events would be left behind; an owner deletes it (accounts.deletion)
 
 
 @admin.register(Erasure)
@@ -135,18 +97,18 @@ class NewUserForm(forms.ModelForm):
 
 
 @admin.register(User)
-class UserAdmin(AuditedAdmin, PlainUserAdmin, ModelAdmin):
+class UserAdmin(KeysetAdmin, AuditedAdmin, PlainUserAdmin):  # type: ignore[misc]  # stubs of Django: types of attributes
     form = UserChangeForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
     list_display = ["email", "name", "is_staff", "is_active", "date_joined", "last_login"]
     list_filter = ["is_staff", "is_superuser", "is_active"]
-    search_fields = ["email", "name", "id__exact"]
-    ordering = ["-date_joined"]
+    search_fields = ["email"]  # makes the search box appear; `get_search_results` does the search
+    search_help_text = "The beginning of an address, a part of a name, or an id."
+
     readonly_fields = ["id", "date_joined", "last_login"]
     filter_horizontal = []
     autocomplete_fields = ["groups"]
-    show_full_result_count = False
     fieldsets = [
         (None, {"fields": ["email", "name", "password"]}),
         ("Access", {"fields": ["is_active", "is_staff", "is_superuser", "groups"]}),
@@ -164,6 +126,24 @@ class UserAdmin(AuditedAdmin, PlainUserAdmin, ModelAdmin):
                 self.note(request, "changed", user, after={"password": "(not shown)"})
         return answer
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if identifier := as_uuid(term):
+            return queryset.filter(pk=identifier), False
+        by_address = queryset.filter(email__startswith=term.lower())
+        return by_address if "@" in term else by_address | queryset.filter(name__icontains=term), False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Nobody makes an operator of anybody but a superuser."""
+        closed = [] if request.user.is_superuser else ["is_staff", "is_superuser", "groups"]
+        return [*super().get_readonly_fields(request, obj), *closed]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        is_closed = obj is not None and obj.is_staff and not request.user.is_superuser
+        return super().has_change_permission(request, obj) and not is_closed
+
     def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
         return list(self.inlines) if obj else []
 
@@ -171,9 +151,23 @@ class UserAdmin(AuditedAdmin, PlainUserAdmin, ModelAdmin):
         return False  # switch the account off instead: what it did stays explained
 
 
+class NotOfOperators(AuditedAdmin):
+    """How operators sign in is the superusers' affair."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        found = super().get_queryset(request)
+        return found if request.user.is_superuser else found.exclude(user__is_staff=True)
+
+
 @admin.register(EmailAddress)
-class EmailAddressAdmin(AuditedAdmin, PlainEmailAddressAdmin, ModelAdmin):
+class EmailAddressAdmin(NotOfOperators, PlainEmailAddressAdmin, ModelAdmin):
     raw_id_fields = ["user"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["user"] if obj else []
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
 
     @admin.action(description="Mark as verified", permissions=["change"])
     def make_verified(self, request: HttpRequest, queryset: Any) -> None:
@@ -190,7 +184,7 @@ class GroupAdmin(PlainGroupAdmin, ModelAdmin):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ModelAdmin):
+class ApiKeyAdmin(KeysetAdmin, ModelAdmin):
     """Keys can be looked at and revoked; nobody can make one or read its digest here."""
 
     list_display = [
@@ -210,8 +204,6 @@ class ApiKeyAdmin(ModelAdmin):
         "name", "prefix", "organization", "scopes", "only_domain", "created_by", "created_with", "created_at", "last_used_at",
         "last_used_from", "allowed_networks", "expires_at", "replaced_by", "revoked_at", "revoke_reason",
     ]  # fmt: skip
-    ordering = ["-created_at"]
-    show_full_result_count = False
     actions = ["revoke"]
 
     @admin.action(description="Revoke: programs that use the key are refused at once", permissions=["change"])
@@ -234,9 +226,7 @@ class AuditEntryAdmin(GrowingTableAdmin):
     """Every organization's audit log, with the names of operators, which members are not told."""
 
     list_display = ["occurred_at", "tenant", "actor_kind", "actor_name", "action", "object_name", "client"]
-    search_help_text = (
-        "An organization's id, an object's id, or an operator's address, as a whole. Lists show the newest rows."
-    )
+    search_help_text = "An organization's id, an object's id, or an operator's address, as a whole."
     fields = [
         "id", "occurred_at", "organization_id", "actor_kind", "actor_id", "actor_name", "client", "action", "object_type",
         "object_id", "object_name", "before", "after",
@@ -268,13 +258,14 @@ class AuditEntryAdmin(GrowingTableAdmin):
         return queryset.filter(object_id=identifier), False
 
 
-class OfAPerson(AuditedAdmin):
+class OfAPerson(NotOfOperators):
     """How a person signs in: looked at, and taken away when they ask for it; never made or changed here."""
 
     list_select_related = ["user"]
     search_fields = ["user__email"]
     search_help_text = "A person's address."
     ordering = ["-id"]
+    paginator = NewestRowsPaginator
     show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:

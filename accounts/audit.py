@@ -64,7 +64,8 @@ def actor_of(request: HttpRequest | Request, *, operator: bool = False) -> Actor
         name = ApiKey.objects.of(who.organization_id).filter(pk=who.api_key_id).values_list("name", flat=True).first()
         return Actor("api_key", who.api_key_id, name or "", client)
     assert isinstance(who, User)
-    return person(who, request, operator=operator)
+    membership = getattr(request, "membership", None)
+    return person(who, request, operator=operator or bool(membership and membership.look))
 
 
 def person(who: User, request: HttpRequest | Request, *, operator: bool = False) -> Actor:

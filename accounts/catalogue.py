@@ -67,8 +67,13 @@ _ROWS = [
             "empty.",
             "restricted_api_key"),
     Refusal("organization_suspended", 550, "5.7.1", 403, "Organization suspended",
-            "Sending is suspended for this organization.",
-            "Write to support; the reason was mailed to the owners.", "restricted_api_key"),
+            "Sending is suspended for this organization: nothing is accepted.",
+            "The reason was mailed to the owners and stands on the organization's pages. Write to support. What was accepted "
+            "before waits, and goes out when sending is resumed.", "restricted_api_key"),
+    Refusal("organization_on_hold", 451, "4.7.1", 403, "Organization held until somebody has looked",
+            "Sending is held for this organization, because many of its mails bounced or were reported as spam.",
+            "The figures were mailed to the owners and stand on the organization's pages. Operators look at it; write to "
+            "support, and say what you have mended. SMTP clients that queue try again by themselves.", "restricted_api_key"),
     Refusal("organization_being_deleted", 550, "5.7.1", 403, "Organization being deleted",
             "This organization is being deleted: it sends nothing, and its keys open nothing.",
             "An owner can undo the deletion on the organization's pages until it is erased; then the same keys work again.",
@@ -89,6 +94,11 @@ _ROWS = [
             "Wait for the seconds in Retry-After; SMTP clients that queue try again by themselves. The page Usage in Settings "
             "and `GET /api/v1/usage` tell what is used of your plan; write to support for a larger one. Nothing of what was "
             "refused is counted, and a batch is taken whole or not at all.", "daily_quota_exceeded"),
+    Refusal("first_days_limit_reached", 451, "4.7.1", 429, "Messages of a new organization's day are used up",
+            "{subject} is new and may send {most} messages in each day (UTC) for now; {used} are sent, and this is {wanted} "
+            "more. The next day begins at {until}.",
+            "The limit ends with the first days, or when an operator has looked at the organization; write to support if you "
+            "need more at once. SMTP clients that queue try again by themselves.", "daily_quota_exceeded"),
     Refusal("quota_month_reached", 451, "4.7.1", 429, "Messages of the month are used up",
             "{subject} may send {most} messages in each month (UTC); {used} are sent, and this is {wanted} more. "
             "The next month begins at {until}.",

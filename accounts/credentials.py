@@ -50,6 +50,7 @@ class Credential:
     expires_at: datetime | None = None
     allowed_networks: tuple[Network, ...] = ()  # of the SMTP user whose key it is, or of the key; none: from anywhere
     is_being_deleted: bool = False  # the organization
+    is_on_hold: bool = False  # suspended by its rates, until somebody has looked
     # Of the organization's plan:
     recipients_limit: int | None = None  # of a message; None: the platform's
     messages_per_second: int | None = None  # None: no limit
@@ -87,7 +88,7 @@ class Credential:
 
     def check_may_send(self) -> None:
         if self.is_suspended:
-            raise Refused("organization_suspended")
+            raise Refused("organization_on_hold" if self.is_on_hold else "organization_suspended")
         self.check_may("send")
 
     def check_may(self, scope: str) -> None:

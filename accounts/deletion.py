@@ -1,6 +1,6 @@
 """Deleting an organization: asked for, undone while its grace period lasts, hastened by operators.
 
-From the request on both doors refuse (`accounts.credentials`), its queue is held (`relay.deletion_hold`) and its pages tell of
+From the request on both doors refuse (`accounts.credentials`), its queue is held (`relay.mail_hold`) and its pages tell of
 nothing else (`accounts.http`). After the grace period `plugsend.erasure` takes everything away. A suspension is another matter:
 it neither hinders a deletion nor ends with its undoing.
 """
@@ -18,7 +18,7 @@ from django.utils import timezone
 from accounts.audit import SYSTEM, Actor, note
 from accounts.models import Erasure, MailHold, Organization
 from accounts.notices import notify_owners
-from accounts.signals import deletion_changed
+from accounts.signals import mail_hold_changed
 
 REMINDED_BEFORE = timedelta(days=1)
 
@@ -40,7 +40,7 @@ def request_deletion(organization: Organization, *, by: Actor = SYSTEM) -> bool:
              mail_hold=MailHold.HOLDING)  # fmt: skip
         _note(by, "organization.deletion_requested", current, after={"erase_at": _iso(current.erase_at)})
         notify_owners(current, "organization_deletion_requested", by=by.name, erase_at=_in_words(current.erase_at))
-        deletion_changed.send(Organization, organization_id=current.pk)
+        mail_hold_changed.send(Organization, organization_id=current.pk)
     organization.refresh_from_db()
     return True
 
@@ -53,11 +53,11 @@ def undo_deletion(organization: Organization, *, by: Actor = SYSTEM) -> bool:
             return False
         before = {"erase_at": _iso(current.erase_at)}
         _set(current, deletion_requested_at=None, deletion_requested_by="", erase_at=None, deletion_reminded_at=None,
-             mail_hold=MailHold.RELEASING)  # fmt: skip
+             mail_hold=MailHold.HOLDING if current.is_suspended else MailHold.RELEASING)  # fmt: skip
         _note(by, "organization.deletion_undone", current, before=before)
         who = "A PlugSend operator" if by.kind == "operator" else by.name
-        notify_owners(current, "organization_deletion_undone", by=who, is_suspended=current.suspended_at is not None)
-        deletion_changed.send(Organization, organization_id=current.pk)
+        notify_owners(current, "organization_deletion_undone", by=who, is_suspended=current.is_suspended)
+        mail_hold_changed.send(Organization, organization_id=current.pk)
     organization.refresh_from_db()
     return True
 

@@ -58,14 +58,17 @@ def member_required(
             if membership is None:
                 return _led(request, reverse("organization_create"))
             membership.user = request.user
-            if second_factor.is_missing(membership):
+            if membership.look is None and second_factor.is_missing(membership):
                 return _led(request, f"{reverse('second_factor')}?{urlencode({'next': _page_of(request)})}")
-            _note_seen(membership)
+            if membership.look is None:
+                _note_seen(membership)
             theirs = cast(OrganizationRequest, request)
             theirs.organization, theirs.membership = membership.organization, membership
             act_for(membership.organization_id, membership.user_id)
-            wanted = permission if request.method in ("GET", "HEAD") else to_change or permission
-            if not membership.may(wanted):
+            is_read = request.method in ("GET", "HEAD")
+            wanted = permission if is_read else to_change or permission
+            only_looks = membership.look is not None and not membership.look.may_change
+            if not membership.may(wanted) or (only_looks and not is_read):
                 return render(request, "accounts/not_permitted.html", {"permission": wanted}, status=403)
             if membership.organization.is_being_deleted and not while_deleted:
                 return _being_deleted(theirs)

@@ -12,6 +12,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
+from accounts.impersonation import Look, look_of, membership_for
 from accounts.models import Membership, Organization
 from accounts.walls import Tenant, around_request, behind_walls_again, current_tenant
 
@@ -32,9 +33,19 @@ def memberships_of(request: HttpRequest) -> list[Membership]:
 
 def membership_of(request: HttpRequest) -> Membership | None:
     """In the organization chosen in this session, if its user is still a member; else the user's first."""
+    if look := look_of(request):
+        return _looking(request, look)
     theirs = memberships_of(request)
     chosen = request.session.get(SESSION_KEY)
     return next((one for one in theirs if str(one.organization_id) == chosen), theirs[0] if theirs else None)
+
+
+def _looking(request: HttpRequest, look: Look) -> Membership | None:
+    """Asked for once a request."""
+    if not hasattr(request, "looking"):
+        request.looking = membership_for(request, look)  # type: ignore[attr-defined]
+    found: Membership | None = request.looking  # type: ignore[attr-defined]
+    return found
 
 
 def organization_of(request: HttpRequest) -> Organization | None:

@@ -96,6 +96,7 @@ class InvitedSignup(SignupView):
         if found is None or not found.is_open or request.user.is_authenticated:
             return redirect("invitation", kwargs["secret"])
         self.invitation = found
+        request.is_invited = True  # type: ignore[attr-defined]  # for the adapter, which lets them in though sign-ups are closed
         return super().dispatch(request, *args, **kwargs)
 
     def get_form_class(self) -> type[InvitedSignupForm]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from allauth.account import app_settings as account_settings
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core.internal.cryptokit import normalize_user_code
 from allauth.mfa import app_settings
 from allauth.mfa.adapter import DefaultMFAAdapter, get_adapter
@@ -16,6 +19,7 @@ from allauth.mfa.utils import is_mfa_enabled
 from allauth.mfa.webauthn.forms import AddWebAuthnForm
 from django.conf import settings
 from django.core.cache import cache
+from django.http import HttpRequest
 from django.urls import reverse
 
 from accounts.models import Membership, User
@@ -37,6 +41,13 @@ def among(users: Iterable[User]) -> set[UUID]:
     """Which of them have one."""
     factors = Authenticator.objects.filter(user__in=list(users)).exclude(type=Authenticator.Type.RECOVERY_CODES)
     return set(factors.values_list("user_id", flat=True))
+
+
+def was_just_shown(request: HttpRequest) -> bool:
+    """Whether this session's person has shown a second factor or a passkey in the last minutes."""
+    records = get_authentication_records(request, request.user)
+    at = max((record["at"] for record in records if record["method"] == "mfa"), default=0.0)
+    return bool(time.time() - at < account_settings.REAUTHENTICATION_TIMEOUT)
 
 
 def is_missing(membership: Membership) -> bool:

@@ -1,9 +1,11 @@
 """What changes organizations and their people."""
 
 from django.db import transaction
+from django.utils import timezone
 
 from accounts.audit import SYSTEM, Actor, differences, note
-from accounts.models import Membership, Organization, Plan, Role, User
+from accounts.feature_settings import value_of
+from accounts.models import Membership, Organization, Plan, ReviewCause, Role, User
 from accounts.notices import notify_address
 from accounts.second_factor import among
 
@@ -11,7 +13,10 @@ from accounts.second_factor import among
 @transaction.atomic
 def create_organization(name: str, owner: User, *, by: Actor = SYSTEM) -> Organization:
     """A new organization with its first owner."""
-    organization = Organization.objects.create(name=name.strip(), plan=Plan.objects.filter(is_default=True).first())
+    review = {"review_since": timezone.now(), "review_cause": ReviewCause.NEW} if value_of("review_new") else {}
+    organization = Organization.objects.create(
+        name=name.strip(), plan=Plan.objects.filter(is_default=True).first(), **review
+    )
     Membership.objects.create(organization=organization, user=owner, role=Role.OWNER)
     after = {"name": organization.name, "owner": owner.email, "plan": organization.plan}
     note(by, "organization.created", organization, organization_id=organization.pk, after=after)

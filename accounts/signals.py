@@ -2,5 +2,5 @@
 
 from django.dispatch import Signal
 
-# organization_id: UUID. Its deletion was asked for, or undone.
-deletion_changed = Signal()
+# organization_id: UUID. Its queue is to be held, or not any more: a suspension or a deletion begins or ends.
+mail_hold_changed = Signal()

@@ -1,7 +1,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from accounts import account_pages, audit_log, member_views, organization_views, views
+from accounts import account_pages, audit_log, impersonation, member_views, organization_views, views
 
 urlpatterns = [
     path("settings/", views.settings_page, name="settings"),
@@ -18,6 +18,7 @@ urlpatterns = [
     path("settings/roles/", member_views.roles_page, name="roles"),
     path("organizations/new/", organization_views.organization_create, name="organization_create"),
     path("organizations/<uuid:organization_id>/open/", organization_views.organization_open, name="organization_open"),
+    path("look/end/", impersonation.look_end, name="look_end"),
     path("second-factor/", organization_views.second_factor_page, name="second_factor"),
     path("invitations/<str:secret>/", organization_views.invitation, name="invitation"),
     path("invitations/<str:secret>/sign-up/", organization_views.InvitedSignup.as_view(), name="invited_signup"),

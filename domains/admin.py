@@ -4,10 +4,14 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model
-from django.http import HttpRequest
-from unfold.admin import ModelAdmin, TabularInline
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from unfold.admin import TabularInline
+from unfold.decorators import action
 
-from accounts.admin_lists import ReadOnlyAdmin
+from accounts.admin_asking import ask
+from accounts.admin_lists import KeysetAdmin, ReadOnlyAdmin
 from accounts.audit import actor_of
 from domains.models import DkimKey, DnsRecord, SendingDomain, SmtpUser
 
@@ -44,7 +48,7 @@ class DkimKeyInline(ReadOnlyInline):
 
 
 @admin.register(SendingDomain)
-class SendingDomainAdmin(ModelAdmin):
+class SendingDomainAdmin(KeysetAdmin):
     """Verified by DNS alone: nobody declares a domain verified by hand."""
 
     list_display = ["name", "organization", "status", "failing_since", "verified_at", "checked_at", "created_at"]
@@ -57,9 +61,33 @@ class SendingDomainAdmin(ModelAdmin):
         "allow_subdomains", "dkim_rotation_days",
     ]  # fmt: skip
     inlines = [DnsRecordInline, DkimKeyInline]
-    ordering = ["-created_at"]
-    show_full_result_count = False
     actions = ["check_now"]
+    actions_detail = ["check_this"]
+
+    @action(description="Check DNS now", url_path="check", icon="dns", permissions=["check"])
+    def check_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        from domains.looking import check_again
+
+        domain = self.get_object(request, object_id)
+        if domain is None:
+            raise Http404
+        assert isinstance(domain, SendingDomain)
+        if request.method == "POST":
+            check_again(domain, actor_of(request, operator=True))
+            self.message_user(request, "DNS was asked; what was found stands below.")
+            return redirect("admin:domains_sendingdomain_change", domain.pk)
+        return ask(
+            self,
+            request,
+            title=f"Ask DNS about {domain.display_name} now?",
+            meaning=["Its name servers are asked for every record, and what follows is done at once."],
+            confirm="Check now",
+            back=reverse("admin:domains_sendingdomain_change", args=[domain.pk]),
+            obj=domain,
+        )
+
+    def has_check_permission(self, request: HttpRequest, object_id: object = None) -> bool:
+        return self.has_change_permission(request)
 
     @admin.action(description="Check DNS now", permissions=["change"])
     def check_now(self, request: HttpRequest, queryset: Any) -> None:
@@ -77,12 +105,10 @@ class SendingDomainAdmin(ModelAdmin):
 
 
 @admin.register(SmtpUser)
-class SmtpUserAdmin(ReadOnlyAdmin):
+class SmtpUserAdmin(KeysetAdmin, ReadOnlyAdmin):
     list_display = ["address", "organization", "domain", "created_at", "disabled_at"]
     list_filter = [("disabled_at", admin.EmptyFieldListFilter)]
     list_select_related = ["organization", "domain"]
     search_fields = ["address", "organization__name", "id__exact"]
     fields = ["address", "organization", "domain", "created_at", "disabled_at", "hourly_limit", "daily_limit",
               "allowed_networks", "stream"]  # fmt: skip
-    ordering = ["-created_at"]
-    show_full_result_count = False

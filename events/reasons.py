@@ -149,6 +149,12 @@ _REASONS = [
     Reason("organization_being_deleted", "The organization is being deleted",
            "Its mail waits. It goes out if an owner undoes the deletion, and is erased with everything else if nobody does; "
            "what comes to the end of its retry period before that ends as expired.", "message"),
+    Reason("organization_suspended", "The organization is suspended",
+           "Its mail waits, and its retry period stands still. It goes out when sending is resumed; the reason stands on top "
+           "of the organization's pages. Write to support.", "message"),
+    Reason("organization_on_hold", "The organization is held until somebody has looked",
+           "Many of its mails bounced or were reported as spam. Its mail waits, and its retry period stands still; it goes out "
+           "when an operator has found all in order. Write to support, and say what you have mended.", "message"),
     Reason("cannot_sign", "Our own error while preparing the message",
            "The DKIM signature could not be made. PlugSend tries again; write to support if it stays.",
            clause="we failed to prepare the message"),

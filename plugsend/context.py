@@ -4,6 +4,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
+from accounts.feature_settings import value_of
 from accounts.middleware import membership_of
 from plugsend.appearance import Theme, theme_of
 from plugsend.navigation import Entry, sidebar
@@ -15,6 +16,7 @@ def platform(request: HttpRequest) -> dict[str, object]:
     return {
         "mode": settings.MODE,
         "sandbox": settings.SANDBOX,
+        "maintenance_banner": SimpleLazyObject(lambda: value_of("maintenance_banner")),
         "smtp_host": settings.SMTP_PUBLIC_HOST,
         "smtp_port": settings.SMTP_PORT,
         "smtps_port": settings.SMTPS_PORT,
@@ -37,4 +39,4 @@ def _navigation(request: HttpRequest) -> dict[str, list[Entry]]:
 
 def mode_for_admin(request: HttpRequest) -> list[str]:
     """The badge that stands on every page of the admin: text and colour."""
-    return ["Sandbox: no mail leaves this machine", "warning"] if settings.SANDBOX else ["Live", "success"]
+    return ["Sandbox", "warning"] if settings.SANDBOX else ["Live", "success"]

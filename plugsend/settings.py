@@ -4,6 +4,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.templatetags.static import static
 from psycopg.conninfo import conninfo_to_dict
 
 from plugsend import environment as env
@@ -130,6 +131,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "accounts.middleware.session_seen",
     "accounts.middleware.current_organization",
+    "accounts.impersonation.closed_while_looking",
     "accounts.middleware.behind_walls",  # innermost: sessions and messages are kept outside
 ]
 
@@ -452,6 +454,12 @@ UNFOLD = {
     "SITE_URL": "/overview/",
     "SITE_SYMBOL": "outgoing_mail",
     "ENVIRONMENT": "plugsend.context.mode_for_admin",
+    "STYLES": [lambda request: static("operators.css")],
+    "SIDEBAR": {
+        "show_search": True,
+        "show_all_applications": False,
+        "navigation": "plugsend.admin_navigation.navigation",
+    },
     "COLORS": {
         "primary": {
             "50": "#eff5ff",
@@ -483,6 +491,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
+FORMAT_MODULE_PATH = ["plugsend.formats"]  # how times are told where a page does not say it itself, as in the admin
 
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO")
 LOGGING = {

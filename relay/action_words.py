@@ -42,7 +42,7 @@ WORDS = {
     Action.RELEASE: Words(
         "Release", "Release", "circle-play", "Release",
         "Delivery goes on at once, or at the time for which it is scheduled.",
-        "released", "None of them is held.",
+        "released", "None of them is held by somebody; what PlugSend holds goes on by itself when its reason is gone.",
     ),
     Action.CANCEL: Words(
         "Cancel", "Cancel delivery", "circle-slash", "Cancel delivery to",

@@ -19,20 +19,20 @@ from uuid import UUID
 
 from celery import current_app
 from django.db import transaction
-from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.audit import SYSTEM, Actor, Thing, note
 from accounts.ids import time_of, uuid7
-from accounts.models import Organization
+from accounts.models import MailHold, Organization
 from events.log import Detail
 from events.models import Event, EventType
 from relay.delivery.queue import OPEN_DAYS
 from relay.filters import RecipientFilter
 from relay.lanes import Lane
 from relay.models import Message, Recipient, RecipientState, ScheduledMessage
-from relay.scheduled import bring_forward, forget_ended, put_off
+from relay.scheduled import bring_forward, forget_ended, keep_in_play, put_off
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,13 @@ RETRIABLE = (
     RecipientState.DEFERRED,
     RecipientState.IN_DOUBT,
 )
+
+
+# Of what the platform holds (`relay.mail_hold`), and alone releases. A suspension stops the clock: `expires_at` is put off by
+# the longest that anything may be held, and what is released has as much of its retry period left as it had (`state_at`).
+STOPS_CLOCK = frozenset({"organization_suspended", "organization_on_hold"})
+PLATFORM_HOLDS = STOPS_CLOCK | {"organization_being_deleted"}
+LONGEST_HELD = timedelta(days=30)
 
 
 class Action(StrEnum):
@@ -83,12 +90,18 @@ class Count:
 _OPEN = Q(next_attempt_at__isnull=False)
 _BUSY = _OPEN & Q(leased_by__isnull=False)
 _FREE = _OPEN & Q(leased_by__isnull=True)
+_OF_HELD_QUEUE = Exists(
+    Organization.objects.of_any().filter(
+        pk=OuterRef("organization_id"), mail_hold__in=(MailHold.HOLDING, MailHold.HELD)
+    )
+)
+_HELD_BY_PLATFORM = _FREE & Q(state=RecipientState.HELD, reason__in=PLATFORM_HOLDS)
 
 # What an action changes does not fulfil its condition any more: acting again goes on where the last time ended.
-_POSSIBLE = {
+_POSSIBLE: dict[Action, Q] = {
     Action.RETRY: _FREE & Q(state__in=RETRIABLE, next_attempt_at__gt=Now()),
     Action.HOLD: _FREE & ~Q(state=RecipientState.HELD),
-    Action.RELEASE: _FREE & Q(state=RecipientState.HELD),
+    Action.RELEASE: _FREE & Q(~_OF_HELD_QUEUE, state=RecipientState.HELD) & ~Q(reason__in=PLATFORM_HOLDS),
     Action.CANCEL: _FREE,
 }
 # Where it is so already: asking once more is no mistake.
@@ -105,7 +118,7 @@ def possible_actions(recipient: Recipient, now: datetime) -> frozenset[Action]:
     if recipient.next_attempt_at is None or recipient.leased_by is not None:
         return frozenset()
     if recipient.state == RecipientState.HELD:
-        return frozenset({Action.RELEASE, Action.CANCEL})
+        return frozenset({Action.CANCEL} if recipient.reason in PLATFORM_HOLDS else {Action.RELEASE, Action.CANCEL})
     waits = recipient.state in RETRIABLE and recipient.next_attempt_at > now
     return frozenset({Action.HOLD, Action.CANCEL} | ({Action.RETRY} if waits else set()))
 
@@ -151,9 +164,12 @@ def act(
     """On those of the recipients whom it applies to. `by` stands in each event.
 
     The audit log has one entry for each of their organizations, which says how they were chosen: `chosen_as`.
-    `reason`: of rows and events, see `_act_on_batch`. `guarded` is entered around each batch, and ends all by an exception.
+    `reason`: of rows and events, see `_act_on_batch`; it is given by the platform, which may release what it holds. `guarded`
+    is entered around each batch, and ends all by an exception.
     """
-    found = recipients.filter(_POSSIBLE[action]).order_by().values_list("id", "organization_id")[: MOST_AT_ONCE + 1]
+    found = (
+        recipients.filter(_possible(action, reason)).order_by().values_list("id", "organization_id")[: MOST_AT_ONCE + 1]
+    )
     owners = dict(found)
     ids = list(owners)[:MOST_AT_ONCE]
     entries = _Entries(action, by, chosen_as, Counter(owners[one] for one in ids))
@@ -164,6 +180,10 @@ def act(
         changed += len(rows)
         _wake_for(due)
     return Acted(changed, busy=_count(recipients.filter(_BUSY)), more=len(owners) > MOST_AT_ONCE)
+
+
+def _possible(action: Action, reason: str | None) -> Q:
+    return _HELD_BY_PLATFORM if action is Action.RELEASE and reason is not None else _POSSIBLE[action]
 
 
 def count(action: Action, recipients: QuerySet[Recipient]) -> Count:
@@ -239,19 +259,27 @@ def _act_on_batch(
     now = timezone.now()
     with transaction.atomic():
         # In the order of ids, so that two who act on the same rows do not wait for each other in a circle.
-        locked = Recipient.objects.of_any().filter(_POSSIBLE[action], id__in=ids).order_by("id").select_for_update()
+        locked = (
+            Recipient.objects.of_any().filter(_possible(action, reason), id__in=ids).order_by("id").select_for_update()
+        )
         rows = list(locked)
         if not rows:
             return [], []
         times = _times_ahead(rows, now) if action is Action.RELEASE else {}
         at_once = [row for row in rows if row.id not in times]
+        if action is Action.RELEASE:
+            keep_in_play({row.message_id: row.organization_id for row in at_once if _will_be_old(row, now)})
         if action in {Action.RETRY, Action.RELEASE}:
             bring_forward({row.message_id for row in at_once})
         also = {} if reason is None else {"reason": reason}
         recipients = Recipient.objects.of_any()
-        recipients.filter(id__in=[row.id for row in at_once]).update(**_change(action, now) | also)
+        recipients.filter(id__in=[row.id for row in at_once]).update(**_change(action, now, reason) | also)
         recipients.filter(id__in=times).update(
-            state=RecipientState.SCHEDULED, state_at=now, next_attempt_at=Subquery(_SCHEDULED_AT), **also
+            state=RecipientState.SCHEDULED,
+            state_at=now,
+            next_attempt_at=Subquery(_SCHEDULED_AT),
+            expires_at=_expiry(F("expires_at") - Value(LONGEST_HELD)),
+            **also,
         )
         Event.objects.bulk_create(
             _event(_EVENTS[action], row, now, _detail(action, row, by, now, times.get(row.id)), reason or "")
@@ -261,6 +289,12 @@ def _act_on_batch(
             forget_ended({row.message_id for row in rows})
         entries.write(rows)
     return rows, at_once if action in {Action.RETRY, Action.RELEASE} else []
+
+
+def _will_be_old(row: Recipient, now: datetime) -> bool:
+    """Whether its retry period, which stood still, will go on when engines look no more at the partitions of its day."""
+    left = row.expires_at - LONGEST_HELD - row.state_at
+    return row.reason in STOPS_CLOCK and now + left > time_of(row.id) + LOOKED_BACK
 
 
 _SCHEDULED_AT = Message.objects.filter(id=OuterRef("message_id")).values("scheduled_at")[:1]
@@ -275,7 +309,12 @@ def _times_ahead(rows: Sequence[Recipient], now: datetime) -> dict[UUID, datetim
     return {row.id: time for row in untried if (time := times.get(row.message_id)) and now < time < row.expires_at}
 
 
-def _change(action: Action, now: datetime) -> dict[str, Any]:
+def _expiry(of_stopped: Any) -> Case:
+    """`of_stopped`: of recipients whose clock stood still."""
+    return Case(When(reason__in=STOPS_CLOCK, then=of_stopped), default=F("expires_at"))
+
+
+def _change(action: Action, now: datetime, reason: str | None) -> dict[str, Any]:
     # The queue's own clock is the database's (relay.delivery.queue), so what is due now is due by that.
     match action:
         case Action.RETRY:
@@ -284,10 +323,12 @@ def _change(action: Action, now: datetime) -> dict[str, Any]:
             expires_at = Case(When(state=RecipientState.SCHEDULED, then=brought_forward), default=F("expires_at"))
             return {"next_attempt_at": Now(), "expires_at": expires_at}
         case Action.HOLD:
-            return {"state": RecipientState.HELD, "state_at": now, "next_attempt_at": F("expires_at")}
+            end = F("expires_at") + Value(LONGEST_HELD) if reason in STOPS_CLOCK else F("expires_at")
+            return {"state": RecipientState.HELD, "state_at": now, "expires_at": end, "next_attempt_at": end}
         case Action.RELEASE:
             before = Case(When(attempts__gt=0, then=Value("deferred")), default=Value("submitted"))
-            return {"state": before, "state_at": now, "next_attempt_at": Now()}
+            left = _expiry(F("expires_at") - Value(LONGEST_HELD) - F("state_at") + Value(now))
+            return {"state": before, "state_at": now, "next_attempt_at": Now(), "expires_at": left}
         case Action.CANCEL:
             return {"state": RecipientState.CANCELLED, "state_at": now, "next_attempt_at": None, "reason": ""}
 

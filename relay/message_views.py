@@ -25,7 +25,7 @@ from events.reasons import REASONS
 from events.vocabulary import bounce_kind
 from relay import mail_authentication
 from relay.action_words import Notice, in_order
-from relay.actions import Action, possible_actions
+from relay.actions import PLATFORM_HOLDS, Action, possible_actions
 from relay.models import ExchangerGroup, Message, RecipientState, Suppression, Template
 from relay.preview import preview
 from relay.retention import days_kept
@@ -136,7 +136,8 @@ def mark_of(detail: MessageDetail) -> str:
     states = sorted({recipient.state for recipient in detail.recipients})
     suspended = {one.name: one for one in map(detail.suspension, detail.recipients) if one}.values()
     probes = sorted(f"{one.suspended_until:%s}.{one.failures}" for one in suspended)
-    return ".".join([str(detail.events), str(leased), "-".join(states), str(poll_s(detail.message)), *probes])
+    paused = sorted(f"{one.paused_at:%s}" for one in map(detail.pause, detail.recipients) if one)
+    return ".".join([str(detail.events), str(leased), "-".join(states), str(poll_s(detail.message)), *probes, *paused])
 
 
 def told(
@@ -153,13 +154,21 @@ def told(
         "recipient": recipient,
         "is_moving": recipient.state in GOING_ON,
         "next": what_next(
-            recipient, timeline.events, suspension, now, scale=settings.RETRY_SCALE, names_people=not to_stranger
+            recipient,
+            timeline.events,
+            suspension,
+            now,
+            scale=settings.RETRY_SCALE,
+            names_people=not to_stranger,
+            is_paused=timeline.pause is not None,
         ),
         "took": _took(timeline),
         "came_back": came_back(timeline.events),
         "complained": any(event.type == EventType.COMPLAINED for event in timeline.events),
         "reason": REASONS.get(recipient.reason),
+        "is_held_by_platform": recipient.state == RecipientState.HELD and recipient.reason in PLATFORM_HOLDS,
         "bounce_kind": bounce_kind(recipient.state, recipient.reason),
+        "pause": timeline.pause,
         "suspension": suspension,
         "why_suspended": REASONS.get(suspension.reason) if suspension else None,
         "reply_to_all": "" if to_stranger or not suspension else _said_to_all(suspension),

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from accounts.first_days import DAY_LIMIT, day_limit
 from accounts.models import Organization, Plan, QuotaNotice
 from accounts.notices import notify_owners
 from accounts.quotas import members_of, open_invitations_of
@@ -19,16 +20,16 @@ from relay.retention import days_kept
 from relay.usage import WARN_PERCENT, Usage, days_of, end_of, percent_of, start_of, usage_of, used_by
 
 # Of what is counted or reserved, which is never less than what is used.
-_NEARLY_FULL = """
+_NEARLY_FULL = f"""
     SELECT o.id, c.period, c.starts_at, w.most
     FROM accounts_organization o
-    JOIN accounts_plan p ON p.id = o.plan_id
-    CROSS JOIN LATERAL (VALUES ('day', %s::timestamptz, p.messages_per_day), ('month', %s, p.messages_per_month))
+    LEFT JOIN accounts_plan p ON p.id = o.plan_id
+    CROSS JOIN LATERAL (VALUES ('day', %s::timestamptz, {DAY_LIMIT}), ('month', %s, p.messages_per_month))
         AS w (period, starts_at, most)
     JOIN relay_usagecounter c ON (c.subject_id, c.period, c.starts_at) = (o.id, w.period, w.starts_at)
     WHERE w.most > 0 AND c.count * 100 >= w.most * %s::bigint
     ORDER BY o.id
-"""
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def messages_of(organization: Organization) -> list[Usage]:
     """Of the day and the month."""
     plan = organization.plan
     limits = {
-        Period.DAY: plan.messages_per_day if plan else None,
+        Period.DAY: day_limit(organization),
         Period.MONTH: plan.messages_per_month if plan else None,
     }
     return usage_of(organization.pk, limits)
@@ -88,8 +89,6 @@ def quotas_of(organization: Organization) -> Quotas:
 
 def nearly_full(organization: Organization) -> list[Usage]:
     """What is worth a notice: 80 % or more of a limit."""
-    if organization.plan_id is None:
-        return []
     return [usage for usage in messages_of(organization) if usage.most is not None and usage.used >= usage.high]
 
 

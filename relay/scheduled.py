@@ -9,7 +9,7 @@ Whoever drops old partitions must keep those from `oldest_day` on, those of cont
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from uuid import UUID
@@ -32,6 +32,18 @@ def bring_forward(message_ids: Collection[UUID]) -> None:
     ids = [row.pk for row in later.order_by("pk").select_for_update()]  # in one order: nobody waits in a circle
     if ids:
         ScheduledMessage.objects.of_any().filter(pk__in=ids).update(send_at=Now())
+
+
+def keep_in_play(messages: Mapping[UUID, UUID]) -> None:
+    """Engines look back as far as these, by message the organization, though they were never scheduled: they were held for so
+    long that they are older than what waits otherwise. In the caller's transaction, before `bring_forward`."""
+    ScheduledMessage.objects.of_any().bulk_create(
+        [
+            ScheduledMessage(message_id=message_id, organization_id=organization_id, send_at=timezone.now())
+            for message_id, organization_id in sorted(messages.items())
+        ],
+        ignore_conflicts=True,
+    )
 
 
 def put_off(message_id: UUID, send_at: datetime, *, others_are_open: bool) -> None:

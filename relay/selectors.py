@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.db.models import BinaryField, Count, F, Func, QuerySet, Value
@@ -13,7 +13,8 @@ from django.utils import timezone
 from accounts.models import Organization
 from events.models import Event
 from events.selectors import events_of_message, timelines
-from relay.models import Content, ExchangerGroup, Message, Recipient, RecipientState
+from relay.destinations import pauses_of
+from relay.models import Content, ExchangerGroup, Message, PausedDestination, Recipient, RecipientState
 from relay.search import EVERYTHING, Sought, Span, find_messages
 
 PAGE_SIZE = 50
@@ -68,6 +69,7 @@ class RecipientTimeline:
     recipient: Recipient
     events: list[Event]
     suspension: ExchangerGroup | None = None  # of its exchangers, which is what it waits for
+    pause: PausedDestination | None = None  # of its destination, by operators
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class MessageDetail:
     recipients: list[Recipient]
     events: int
     suspensions: dict[str, ExchangerGroup]  # of the exchangers that recipients wait for, by destination
+    pauses: dict[str, PausedDestination] = field(default_factory=dict)  # that recipients wait for, by destination
 
     @property
     def is_moving(self) -> bool:
@@ -85,6 +88,9 @@ class MessageDetail:
 
     def suspension(self, recipient: Recipient) -> ExchangerGroup | None:
         return self.suspensions.get(recipient.destination) if _waits(recipient) else None
+
+    def pause(self, recipient: Recipient) -> PausedDestination | None:
+        return self.pauses.get(recipient.destination) if _waits(recipient) else None
 
 
 def summary_state(recipients: Iterable[Recipient]) -> str:
@@ -138,8 +144,8 @@ def message_detail(
     recipients = list(query.order_by("id"))
     if not recipients:
         return None
-    suspensions = _suspensions({one.destination for one in recipients if _waits(one)})
-    return MessageDetail(message, recipients, events.count(), suspensions)
+    destinations = {one.destination for one in recipients if _waits(one)}
+    return MessageDetail(message, recipients, events.count(), _suspensions(destinations), pauses_of(destinations))
 
 
 def timelines_of(
@@ -148,7 +154,9 @@ def timelines_of(
     """Of some of its recipients, with the transcripts."""
     ids = [one.id for one in recipients]
     events = timelines(organization, detail.message.pk, ids, with_transcripts=True)
-    return [RecipientTimeline(one, events.get(one.id, []), detail.suspension(one)) for one in recipients]
+    return [
+        RecipientTimeline(one, events.get(one.id, []), detail.suspension(one), detail.pause(one)) for one in recipients
+    ]
 
 
 def _waits(recipient: Recipient) -> bool:

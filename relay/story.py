@@ -61,7 +61,7 @@ def phases(durations: dict[str, float], duration_ms: float | None) -> list[Phase
     return told
 
 
-Step = Literal["delivering", "sends", "probe", "retries", "waits", "held"]
+Step = Literal["delivering", "sends", "paused", "probe", "retries", "waits", "held"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,13 @@ def what_next(
     *,
     scale: float,
     names_people: bool = True,
+    is_paused: bool = False,
 ) -> Next | None:
-    """None: it has ended. `scale`: of all pauses. `names_people`: whether to tell who asked for something."""
+    """None: it has ended.
+
+    `is_paused`: operators let nothing go to its destination. `scale`: of all pauses. `names_people`: whether to tell who asked
+    for something.
+    """
     at, until = recipient.next_attempt_at, recipient.expires_at
     if at is None:
         return None
@@ -104,6 +109,8 @@ def what_next(
     if recipient.state == RecipientState.SCHEDULED and at > now:
         return Next("sends", at, "", until)
     attempt = recipient.attempts + 1
+    if is_paused:
+        return Next("paused", None, "", until, attempt)
     if suspension and suspension.suspended_until and suspension.suspended_until > at:
         return Next("probe", suspension.suspended_until, _because(suspension.reason), until, attempt)
     asked = _who_asked(events, names_people=names_people)

@@ -14,9 +14,9 @@ from django.utils import timezone
 from accounts.models import IdempotentAnswer
 from events.partitions import ensure_partitions
 from relay import (
-    deletion_hold,
     exporting,
     importing,
+    mail_hold,
     quotas,
     retention,
     scheduled,
@@ -67,11 +67,11 @@ def end_mail_of(domain_id: str, reason: str) -> None:
     sender_loss.end_mail_of(UUID(domain_id), reason)
 
 
-@shared_task(name="relay.tasks.hold_mail_of_deleted")
+@shared_task(name="relay.tasks.settle_mail_holds")
 @in_turn(_HOLDING)
-def hold_mail_of_deleted() -> None:
-    """Holds the queues of organizations that are being deleted, and releases those of which the deletion was undone."""
-    deletion_hold.settle_all(SLICE_S)
+def settle_mail_holds() -> None:
+    """Holds the queues of organizations that are suspended or being deleted, and releases those that are not any more."""
+    mail_hold.settle_all(SLICE_S)
 
 
 @shared_task(name="relay.tasks.tidy_schedule")

@@ -23,10 +23,12 @@ from accounts.audit import SYSTEM, note
 from accounts.models import (
     ApiKey,
     Erasure,
+    FeatureSetting,
     IdempotentAnswer,
     Invitation,
     Membership,
     Notice,
+    OperatorNote,
     Organization,
     Plan,
     QuotaNotice,
@@ -45,6 +47,7 @@ from relay.models import (
     MessageExport,
     MessageExportPiece,
     MtaStsPolicy,
+    PausedDestination,
     PoolAssignment,
     Recipient,
     Retention,
@@ -75,7 +78,7 @@ from tests.factories import RAW, make_domain, make_message, make_smtp_user, make
 OURS = {"accounts", "domains", "events", "relay", "statistics", "sandbox", "webhooks", "plugsend"}
 OF_THE_PLATFORM: set[type[Model]] = {
     Plan, Erasure, ConnectKey, ExchangerGroup, IpPool, SourceAddress, MtaStsPolicy, ZoneRecord, ZoneFault, ReceivedMail,
-    Progress, SoftBounceMark, ReturnCount, WebhookProgress,
+    Progress, SoftBounceMark, ReturnCount, WebhookProgress, FeatureSetting, PausedDestination,
 }  # fmt: skip
 
 ATTACHED = (
@@ -111,6 +114,7 @@ def make_full_tenant(mark: str) -> FullTenant:
         organization=organization, email=f"{mark}-newcomer@people.test", role=Role.VIEWER, expires_at=now + timedelta(days=7),
         digest=mark.encode().ljust(32), invited_by=tenant.user,
     )  # fmt: skip
+    OperatorNote.objects.create(organization=organization, text=f"{mark} is friendly", author="operator@people.test")
     QuotaNotice.objects.create(organization=organization, quota="messages_per_day", starts_at=now, percent=80)
     IdempotentAnswer.objects.create(
         organization=organization,

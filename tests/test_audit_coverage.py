@@ -274,6 +274,7 @@ PAGES_WITHOUT_ENTRY = {
     "require_second_factor": MEMBERS,
     "account_delete": "leaves an entry in each organization, which tests/test_deletion.py reads",
     "unsubscribe": "a recipient's act, which leaves the entries that tests/test_unsubscribing.py reads",
+    "look_end": "of operators who look as an organization; tried with the admin",
     "organization_open": "changes nothing but the session",
     "appearance": "changes nothing but a cookie",
     "checklist_put_away": "how a member's own overview looks",
@@ -459,6 +460,22 @@ def _save(operator: Client, row: Any, **changes: Any) -> None:
     assert answer.status_code == 302, answer.context["errors"]
 
 
+def _on_page(operator: Client, row: Any, what: str, **sent: Any) -> None:
+    """On a page of the row's own that asks."""
+    url = _url(row, "change", row.pk).replace("/change/", f"/{what}/")
+    assert operator.get(url).status_code == 200
+    assert operator.post(url, sent).status_code in (200, 302)
+
+
+def _suspend(operator: Client, world: World) -> None:
+    _on_page(operator, world.tenant.organization, "suspend", reason="A bought list.")
+
+
+def _look(operator: Client, world: World) -> None:
+    operator.post("/accounts/reauthenticate/", {"password": "correct-horse-battery"})
+    _on_page(operator, world.tenant.organization, "look", reason="They asked for help.")
+
+
 def _delete(operator: Client, row: Any) -> None:
     assert operator.post(_url(row, "delete", row.pk), {"post": "yes"}).status_code == 302
 
@@ -512,11 +529,28 @@ def _session(world: World) -> UserSession:
 
 ADMIN: dict[str, tuple[str, Callable[[Client, World], object]]] = {
     "organization saved": ("organization.changed", lambda o, w: _save(o, w.tenant.organization, delivery_weight=7)),
-    "organization suspended": (
-        "organization.changed",
-        lambda o, w: _save(
-            o, w.tenant.organization, suspended_at_0="2026-11-26", suspended_at_1="08:00:00"
-        ),
+    "organization suspended": ("organization.suspended", lambda o, w: _suspend(o, w)),
+    "organization resumed": (
+        "organization.resumed", lambda o, w: (_suspend(o, w), _on_page(o, w.tenant.organization, "resume")),
+    ),
+    "organization approved": ("organization.approved", lambda o, w: _on_page(o, w.tenant.organization, "approve")),
+    "Organization approve_chosen": (
+        "organization.approved", lambda o, w: _apply(o, "approve_chosen", w.tenant.organization),
+    ),
+    "organization looked at": ("organization.look_begun", lambda o, w: _look(o, w)),
+    "look ended": ("organization.look_ended", lambda o, w: (_look(o, w), o.post("/look/end/"))),
+    "content read": (
+        "message.content_read", lambda o, w: _on_page(o, w.message, "content", reason="They asked what it says."),
+    ),
+    "all that match held": (
+        "message.held",
+        lambda o, w: o.post(reverse("admin:relay_recipient_all", args=["hold"]) + f"?q={w.message.pk}"),
+    ),
+    "webhook paused": (
+        "webhook.paused_by_operator", lambda o, w: _on_page(o, w.webhook, "pause", reason="It loops."),
+    ),
+    "webhook enabled": (
+        "webhook.enabled", lambda o, w: (endpoints.disable(w.webhook), _on_page(o, w.webhook, "enable")),
     ),
     "Organization undo_deletion": (
         "organization.deletion_undone",

@@ -39,7 +39,7 @@ REFUSED = {403, 404, 405}
 # Parts of addresses that name nothing of a tenant's.
 FREE = {
     "action": [action.value for action in Action], "code": ["invalid_credentials"], "mail_id": [str(UUID(int=7))],
-    "zone": ["x.test"], "service_id": ["x"], "number": ["1"], "key": ["x"], "uidb36": ["x"],
+    "destination": ["inbox.test"], "zone": ["x.test"], "service_id": ["x"], "number": ["1"], "key": ["x"], "uidb36": ["x"],
     "token": ["x"], "provider": ["x"], "provider_id": ["x"], "secret": ["x"], "pk": ["1"],  # a person's, no tenant's
     "path": ["message.png"], "slug": ["smtp", "quickstarts/python"], "tag": ["emails"],  # the documentation's
     "id": ["1"], "object_id": ["1"], "content_type_id": ["1"], "app_label": ["relay"], "url": ["x"],  # of the admin

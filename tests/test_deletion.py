@@ -43,7 +43,7 @@ from accounts.tasks import forget_notices, remind_of_deletions
 from domains import smtp_users
 from domains.models import SendingDomain
 from events.models import Event
-from relay import deletion_hold
+from relay import mail_hold
 from relay.actions import Acted
 from relay.audit import disagreements
 from relay.certificates import self_signed
@@ -52,7 +52,7 @@ from relay.expiry import expire
 from relay.models import Recipient, RecipientState
 from relay.submission.desk import shared_desk
 from relay.submission.smtp_tls import Certificate
-from relay.tasks import hold_mail_of_deleted
+from relay.tasks import settle_mail_holds
 from tests.factories import PASSWORD, Tenant, make_domain, make_message, make_tenant
 from tests.in_process import Door, running_door
 from tests.platform import wait_for
@@ -264,18 +264,18 @@ def test_waiting_mail_is_held_and_goes_on_when_the_deletion_is_undone(acme: Tena
     requested_long_ago(acme.organization)
     busy = Recipient.objects.filter(address="deferred@inbox.test")
     busy.update(leased_by=acme.organization.pk, attempts=2)
-    hold_mail_of_deleted()
+    settle_mail_holds()
     assert hold_of(acme.organization) == MailHold.HOLDING  # what is being delivered may come back
     busy.update(leased_by=None, attempts=1)
-    hold_mail_of_deleted()
+    settle_mail_holds()
     assert hold_of(acme.organization) == MailHold.HELD
-    held = (RecipientState.HELD, deletion_hold.REASON)
+    held = (RecipientState.HELD, "organization_being_deleted")
     assert states() == before | {f"{state}@inbox.test": held for state in ("submitted", "deferred", "scheduled")}
     assert agreed() == []
-    assert Event.objects.filter(type="held", reason=deletion_hold.REASON).count() == 3
+    assert Event.objects.filter(type="held", reason="organization_being_deleted").count() == 3
 
     deletion.undo_deletion(acme.organization)
-    hold_mail_of_deleted()
+    settle_mail_holds()
     assert hold_of(acme.organization) == MailHold.NONE
     assert states() == before
     assert agreed() == []
@@ -284,30 +284,30 @@ def test_waiting_mail_is_held_and_goes_on_when_the_deletion_is_undone(acme: Tena
 def test_mail_that_came_in_at_the_last_moment_is_held_too(acme: Tenant) -> None:
     domain = make_domain(acme.organization)
     deletion.request_deletion(acme.organization)
-    hold_mail_of_deleted()
+    settle_mail_holds()
     make_message(domain, state="submitted")
-    hold_mail_of_deleted()
+    settle_mail_holds()
     assert hold_of(acme.organization) == MailHold.HOLDING
-    assert states() == {"bob@inbox.test": (RecipientState.HELD, deletion_hold.REASON)}
+    assert states() == {"bob@inbox.test": (RecipientState.HELD, "organization_being_deleted")}
 
 
 def test_what_comes_back_from_delivery_in_the_middle_is_held_too(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     make_message(make_domain(acme.organization), state="deferred")
     requested_long_ago(acme.organization)
     Recipient.objects.update(leased_by=acme.organization.pk)
-    real: Callable[..., Any] = deletion_hold.act
+    real: Callable[..., Any] = mail_hold.act
 
     def then_deferred(*arguments: Any, **options: Any) -> Any:
         acted = real(*arguments, **options)
         Recipient.objects.update(leased_by=None)
         return acted
 
-    monkeypatch.setattr(deletion_hold, "act", then_deferred)
-    hold_mail_of_deleted()
+    monkeypatch.setattr(mail_hold, "act", then_deferred)
+    settle_mail_holds()
     assert hold_of(acme.organization) == MailHold.HOLDING
-    hold_mail_of_deleted()
+    settle_mail_holds()
     assert hold_of(acme.organization) == MailHold.HELD
-    assert states() == {"bob@inbox.test": (RecipientState.HELD, deletion_hold.REASON)}
+    assert states() == {"bob@inbox.test": (RecipientState.HELD, "organization_being_deleted")}
 
 
 def test_a_long_queue_takes_one_thread_of_each_process(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,11 +317,11 @@ def test_a_long_queue_takes_one_thread_of_each_process(acme: Tenant, monkeypatch
 
     def long(*_: Any, **__: Any) -> Acted:
         calls.append(1)
-        hold_mail_of_deleted()  # beat's next comes meanwhile
+        settle_mail_holds()  # beat's next comes meanwhile
         return Acted(1, more=len(calls) < 3)
 
-    monkeypatch.setattr(deletion_hold, "act", long)
-    hold_mail_of_deleted()
+    monkeypatch.setattr(mail_hold, "act", long)
+    settle_mail_holds()
     assert len(calls) == 3
 
 
@@ -353,7 +353,7 @@ def test_once_erasing_has_begun_the_page_offers_no_way_back(acme: Tenant) -> Non
 def test_held_mail_ends_at_its_time(acme: Tenant) -> None:
     make_message(make_domain(acme.organization), state="submitted")
     requested_long_ago(acme.organization)
-    hold_mail_of_deleted()
+    settle_mail_holds()
     Recipient.objects.update(next_attempt_at=timezone.now(), expires_at=timezone.now())
     assert expire() == 1
     assert states() == {"bob@inbox.test": ("bounced", "expired")}
@@ -363,16 +363,16 @@ def test_held_mail_ends_at_its_time(acme: Tenant) -> None:
 def test_a_hold_does_not_overtake_the_undoing(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     make_message(make_domain(acme.organization), state="submitted")
     requested_long_ago(acme.organization)
-    real: Callable[..., Any] = deletion_hold.act
+    real: Callable[..., Any] = mail_hold.act
 
     def undone_before(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(deletion_hold, "act", real)
+        monkeypatch.setattr(mail_hold, "act", real)
         deletion.undo_deletion(acme.organization)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(deletion_hold, "act", undone_before)
-    hold_mail_of_deleted()
-    hold_mail_of_deleted()
+    monkeypatch.setattr(mail_hold, "act", undone_before)
+    settle_mail_holds()
+    settle_mail_holds()
     assert states() == {"bob@inbox.test": ("submitted", "")}
     assert hold_of(acme.organization) == MailHold.NONE
 

@@ -18,13 +18,13 @@ from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import invitations, notices
+from accounts import invitations, notices, suspension
 from accounts.api_keys import create_api_key
 from accounts.audit import SYSTEM
 from accounts.catalogue import Refused
 from accounts.ids import uuid7
 from accounts.members import MembersRefused
-from accounts.models import AuditEntry, Invitation, Organization, Plan, QuotaNotice, Role, User
+from accounts.models import AuditEntry, FeatureSetting, Invitation, Organization, Plan, QuotaNotice, Role, User
 from accounts.quotas import ensure_default_plan
 from accounts.services import create_organization
 from domains.models import SendingDomain
@@ -34,6 +34,7 @@ from relay.quotas import warn_owners
 from relay.submission.desk import shared_desk
 from relay.usage import start_of
 from tests.factories import Tenant, make_domain, make_tenant
+from tests.platform import wait_for
 from tests.rest import make_api
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -106,6 +107,25 @@ def test_each_limit_of_a_plan_is_kept_at_the_rest_door(
         if answer.status_code == 429:
             assert int(answer["Retry-After"]) >= 1
     assert got == answers
+
+
+def test_a_new_organization_sends_less_until_it_is_approved_and_nothing_while_it_is_held(
+    tenant: Tenant, desk: None
+) -> None:
+    FeatureSetting.objects.create(pk="first_days_messages", value=2, changed_by="op@people.test")
+    make_domain(tenant.organization)
+    secret = create_api_key(tenant.organization, "Tests", ["send"]).secret
+
+    def answer() -> str:
+        client = Client(headers={"Authorization": f"Bearer {secret}"})
+        got = client.post("/api/v1/emails", letter(), content_type="application/json")
+        return str(got.json().get("code") or got.status_code)
+
+    assert [answer() for _ in range(3)] == ["202", "202", "first_days_limit_reached"]
+    suspension.approve(tenant.organization, by=SYSTEM)
+    wait_for(lambda: answer() == "202", "it sends as its plan says", 5)
+    suspension.hold_for_rates(tenant.organization, "10 % of its recipients bounced hard.")
+    wait_for(lambda: answer() == "organization_on_hold", "it is held", 5)
 
 
 # ---- Domains and members ---------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
 NOT_AN_ORGANIZATIONS = {
     "home", "healthz", "readyz", "favicon", "error_index", "error_help", "docs", "docs_page", "docs_search",
     "docs_reader", "docs_file", "docs_api", "account", "account_delete", "account_data", "appearance", "components",
-    "organization_create", "organization_open", "second_factor", "invitation", "invited_signup",
+    "organization_create", "organization_open", "look_end", "second_factor", "invitation", "invited_signup",
     "shared_timeline", "unsubscribe", "sandbox:inbox", "sandbox:mail", "sandbox:mail_html", "sandbox:mail_raw",
     "sandbox:dns_host_settings", "sandbox:dns_host_template", "sandbox:dns_host_apply",
 }  # fmt: skip

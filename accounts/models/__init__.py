@@ -2,7 +2,18 @@
 
 from accounts.models.api_keys import EXPIRY_WARNING, SCOPES_IN_WORDS, ApiKey, IdempotentAnswer, Scope
 from accounts.models.members import Invitation, Membership, Role
-from accounts.models.organizations import Erasure, MailHold, Organization, OutgoingTls, Plan, QuotaNotice
+from accounts.models.organizations import (
+    Erasure,
+    FeatureSetting,
+    MailHold,
+    OperatorNote,
+    Organization,
+    OutgoingTls,
+    Plan,
+    QuotaNotice,
+    ReviewCause,
+    Suspension,
+)
 from accounts.models.people import User, UserManager
 from accounts.models.records import AuditEntry, Notice
 
@@ -12,17 +23,21 @@ __all__ = [
     "ApiKey",
     "AuditEntry",
     "Erasure",
+    "FeatureSetting",
     "IdempotentAnswer",
     "Invitation",
     "MailHold",
     "Membership",
     "Notice",
+    "OperatorNote",
     "Organization",
     "OutgoingTls",
     "Plan",
     "QuotaNotice",
+    "ReviewCause",
     "Role",
     "Scope",
+    "Suspension",
     "User",
     "UserManager",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
 from django.utils import timezone
@@ -13,6 +13,9 @@ from accounts.models.people import User
 from accounts.permissions import PERMISSIONS, Permission
 from accounts.row_security import Belonging
 from accounts.scoping import OrganizationOwned, OrganizationQuerySet
+
+if TYPE_CHECKING:
+    from accounts.impersonation import Look
 
 
 class Role(models.TextChoices):
@@ -40,6 +43,10 @@ class Membership(models.Model):
     objects = OrganizationQuerySet.as_manager()
     belonging: ClassVar[Belonging] = Belonging("organization_id = {organization}", seen="user_id = {user}")
 
+    # Of one that is no row, of an operator who looks as the organization (accounts.impersonation):
+    look: Look | None = None
+    permissions: frozenset[Permission] | None = None  # in place of the role's
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organization", "user"], name="one_membership_each")]
 
@@ -47,7 +54,7 @@ class Membership(models.Model):
         return f"{self.user} in {self.organization}"
 
     def may(self, permission: Permission) -> bool:
-        return permission in PERMISSIONS[self.role]
+        return permission in (PERMISSIONS[self.role] if self.permissions is None else self.permissions)
 
     @property
     def is_owner(self) -> bool:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.ids import uuid7
 from accounts.models.people import User
-from accounts.row_security import Belonging, shared
+from accounts.row_security import CLOSED, Belonging, shared
 from accounts.scoping import OrganizationQuerySet
 
 
@@ -59,12 +59,28 @@ class Plan(models.Model):
 
 
 class MailHold(models.TextChoices):
-    """How far its queue is held for the sake of a deletion (`relay.deletion_hold`)."""
+    """How far its queue is held while it is suspended or being deleted (`relay.mail_hold`)."""
 
     NONE = "", "Not held"
     HOLDING = "holding", "Being held"
     HELD = "held", "Held"
     RELEASING = "releasing", "Being released"
+
+
+class Suspension(models.TextChoices):
+    """Who has stopped its mail: somebody, for good, or the platform itself until somebody has looked."""
+
+    NONE = "", "Not suspended"
+    OPERATOR = "operator", "By an operator"
+    RATES = "rates", "By its rates"
+
+
+class ReviewCause(models.TextChoices):
+    """Why operators are to look at it."""
+
+    NONE = "", "Nothing to look at"
+    NEW = "new", "Signed up"
+    RATES = "rates", "Held for its rates"
 
 
 class Organization(models.Model):
@@ -73,7 +89,27 @@ class Organization(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=120)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    suspended_at = models.DateTimeField(null=True, blank=True, help_text="Set: both doors refuse its mail.")
+    suspended_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Set: both doors refuse its mail, and its queue is held."
+    )
+    suspension = models.CharField(
+        max_length=12, choices=Suspension, default=Suspension.NONE, db_default="", blank=True, editable=False
+    )
+    suspension_reason = models.CharField(
+        max_length=500, blank=True, db_default="", editable=False, help_text="As its members are told."
+    )
+    reviewed_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When an operator found it in order; the limits of first days end.",
+    )
+    review_since = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Set: it waits for an operator's look."
+    )
+    review_cause = models.CharField(
+        max_length=12, choices=ReviewCause, default=ReviewCause.NONE, db_default="", blank=True, editable=False
+    )
     safe_resend = models.BooleanField(
         default=False,
         help_text="A message that an SMTP user submits again within 24 hours counts as the first.",
@@ -129,7 +165,7 @@ class Organization(models.Model):
         default=MailHold.NONE,
         blank=True,
         editable=False,
-        help_text="For its deletion.",
+        help_text="For a suspension or its deletion.",
     )
     is_system = models.BooleanField(default=False, editable=False, help_text="The platform's own; sends its mail.")
     members = models.ManyToManyField(User, through="Membership", related_name="organizations")
@@ -153,10 +189,22 @@ class Organization(models.Model):
                 | models.Q(deletion_requested_at__isnull=False, erase_at__isnull=False, is_system=False),
                 name="deletion_has_an_end",
             ),
+            models.CheckConstraint(
+                condition=models.Q(suspended_at__isnull=False) | models.Q(suspension=""),
+                name="suspension_has_a_time",
+            ),
         ]
         indexes = [
             models.Index(fields=["erase_at"], name="organization_erase_at", condition=models.Q(erase_at__isnull=False)),
             models.Index(fields=["mail_hold"], name="organization_mail_hold", condition=~models.Q(mail_hold="")),
+            models.Index(
+                fields=["review_since"], name="organization_review", condition=models.Q(review_since__isnull=False)
+            ),
+        ]
+        permissions = [
+            ("suspend_organization", "Can suspend, resume and review organizations"),
+            ("look_as_organization", "Can look at pages as an organization"),
+            ("act_as_organization", "Can change things while looking as an organization"),
         ]
 
     def __str__(self) -> str:
@@ -165,6 +213,44 @@ class Organization(models.Model):
     @property
     def is_being_deleted(self) -> bool:
         return self.deletion_requested_at is not None
+
+    @property
+    def is_suspended(self) -> bool:
+        return self.suspended_at is not None
+
+    @property
+    def is_held_for_rates(self) -> bool:
+        return self.suspension == Suspension.RATES
+
+
+class OperatorNote(models.Model):
+    """What operators tell each other of an organization. Append-only, and never shown to its members."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    text = models.TextField(max_length=4000)
+    author = models.CharField(max_length=320, help_text="An operator's address, as it was then.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = OrganizationQuerySet.as_manager()
+    belonging: ClassVar[Belonging] = CLOSED
+
+    def __str__(self) -> str:
+        return f"{self.created_at:%Y-%m-%d %H:%M} UTC"
+
+
+class FeatureSetting(models.Model):
+    """A switch of the platform that operators have changed (`accounts.feature_settings` says which there are)."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+    value = models.JSONField()
+    changed_at = models.DateTimeField(default=timezone.now)
+    changed_by = models.CharField(max_length=320)
+
+    belonging: ClassVar[Belonging] = shared()
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Erasure(models.Model):

@@ -30,8 +30,9 @@ _WITH_KEY = [
 _WITH_BODY = ["malformed_json", "request_too_large", "unsupported_media_type", "validation_failed"]
 _CREATING = ["invalid_idempotency_key", "invalid_idempotent_request", "concurrent_idempotent_requests"]
 _SENDING = [
-    "organization_suspended", "sender_not_allowed", "sender_domain_unknown", "sender_domain_not_verified",
-    "sender_domain_stopped", "sender_domain_taken_over", "sender_subdomain_not_allowed", "invalid_sender",
+    "organization_suspended", "organization_on_hold", "first_days_limit_reached", "sender_not_allowed",
+    "sender_domain_unknown", "sender_domain_not_verified", "sender_domain_stopped", "sender_domain_taken_over",
+    "sender_subdomain_not_allowed", "invalid_sender",
     "invalid_recipient", "no_recipients", "too_many_recipients", "message_too_large", "malformed_header", "header_too_large",
     "line_too_long", "mime_too_complex", "malformed_option_header", "smtp_user_limit_reached", "insufficient_storage",
     "quota_day_reached", "quota_month_reached", "rate_of_messages_exceeded",

@@ -13,10 +13,12 @@ from accounts.models import (
     ApiKey,
     AuditEntry,
     Erasure,
+    FeatureSetting,
     IdempotentAnswer,
     Invitation,
     Membership,
     Notice,
+    OperatorNote,
     Organization,
     Plan,
     QuotaNotice,
@@ -34,6 +36,7 @@ from relay.models import (
     MessageExport,
     MessageExportPiece,
     MtaStsPolicy,
+    PausedDestination,
     PoolAssignment,
     Recipient,
     Retention,
@@ -105,6 +108,7 @@ BEFORE_MAIL = [
     Step(SmtpUserKey, f"smtp_user_id {_OF_SMTP_USERS}"),
     Step(ApiKey, cut=("created_with_id", "replaced_by_id")),
     Step(Invitation),
+    Step(OperatorNote),
     Step(WebhookReplay),
     Step(WebhookEndpoint),
     Step(IdempotentAnswer),
@@ -160,7 +164,8 @@ ERASED: frozenset[type[Model]] = frozenset(step.model for step in STEPS)
 KEPT: frozenset[type[Model]] = frozenset(
     {
         User, User.groups.through, User.user_permissions.through, Plan, Erasure, ConnectKey, ExchangerGroup, IpPool,
-        SourceAddress, MtaStsPolicy, Progress, SoftBounceMark, ReturnCount, WebhookProgress,
+        SourceAddress, MtaStsPolicy, Progress, SoftBounceMark, ReturnCount, WebhookProgress, FeatureSetting,
+        PausedDestination,
     }
 )  # fmt: skip
 # Django's and django-allauth's: about people, how they sign in, their sessions and the admin. People keep their accounts; these

@@ -28,6 +28,7 @@ from relay.delivery.deliverer import Deliverer, Ears, chances
 from relay.delivery.groups import Channel, Group, Slots
 from relay.delivery.holdings import Holdings
 from relay.delivery.messages import Messages
+from relay.delivery.pauses import Pauses
 from relay.delivery.queue import PLANNING, Claim, Claimed, Outcome, Queue
 from relay.delivery.routes import Routes
 from relay.delivery.routing import Route, Router, RoutingFailed
@@ -113,6 +114,7 @@ class Engine:
         router = router or Router()
         self._routes = Routes(router, self._routed)
         self._policies = TlsPolicies(router, self.pool.connection)
+        self._pauses = Pauses()
         self._standings = Standings(self.pool, self.queue.worker)
         self._settler = Settler(
             self.queue, self.pool, is_busy=lambda: len(self.held) > BUSY_HELD, on_settled=self._settled
@@ -197,6 +199,8 @@ class Engine:
 
     async def _claim_all(self) -> None:
         """Claims what the exchangers can take, until nothing is left that is due."""
+        while not (self._pauses.are_known or self.stopping):
+            await self._heed_pauses()
         while not self.stopping:
             self._claimable.clear()
             for lane in self._schedule.pop_due(time.monotonic()):
@@ -222,6 +226,9 @@ class Engine:
             lane = state.lane
             if len(self.held) >= self.limits.held and self.held.of(lane.organization_id) >= HELD_FEW:
                 self._parked.append(state)
+                continue
+            if lane.destination in self._pauses.destinations:
+                self._schedule.rest(state, self._senders.weight(lane.organization_id))
                 continue
             route = self._routes.get(lane)
             if route is None:
@@ -356,6 +363,19 @@ class Engine:
         for channel in group.channels.values():
             self._give_back(channel.empty())
 
+    async def _heed_pauses(self) -> None:
+        """What was claimed for a destination that is paused now, and not begun, goes back."""
+        try:
+            async with self.pool.connection() as connection:
+                paused = await self._pauses.read(connection)
+        except DATABASE_AWAY as error:
+            logger.warning("Which destinations are paused is not known anew: %s", error)
+            await asyncio.sleep(DATABASE_RETRY_S)
+            return
+        for name in filter(None, map(self._routes.group_of, paused)):
+            if group := self.groups.get(name):
+                self._suspended(group)
+
     # ---- Settling ----------------------------------------------------------------------------------------------------
 
     def _settled(self, batch: list[Outcome]) -> None:
@@ -432,6 +452,8 @@ class Engine:
 
     async def _tick(self) -> None:
         """What no event tells: suspensions that are over, connections that became worth opening, things not needed any more."""
+        if self._pauses.are_due:
+            await self._heed_pauses()
         await self._return_claims()
         now = time.monotonic()
         for group in list(self.groups.values()):

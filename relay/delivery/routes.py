@@ -43,6 +43,11 @@ class Routes:
             self._ask_next()
         return None
 
+    def group_of(self, destination: str) -> str | None:
+        """The name of its group as it was last known."""
+        _, known = self._known.get(destination, (0.0, None))
+        return known.group if isinstance(known, Route) else None
+
     def hops(self, route: Route, source_address: str | None) -> AsyncIterator[Hop]:
         return self._router.hops(route, source_address=source_address)
 

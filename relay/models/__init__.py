@@ -1,7 +1,7 @@
 """The tables of the mail path; each of these modules is one of its subjects."""
 
 from relay.models.counting import KeptLonger, Period, Retention, UsageCounter, UsageShare
-from relay.models.delivery import ExchangerGroup, IpPool, MtaStsPolicy, PoolAssignment, SourceAddress
+from relay.models.delivery import ExchangerGroup, IpPool, MtaStsPolicy, PausedDestination, PoolAssignment, SourceAddress
 from relay.models.finding import (
     OPEN_EXPORTS,
     ExportKind,
@@ -53,6 +53,7 @@ __all__ = [
     "MessageExport",
     "MessageExportPiece",
     "MtaStsPolicy",
+    "PausedDestination",
     "Period",
     "PoolAssignment",
     "Recipient",

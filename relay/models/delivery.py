@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils import timezone
 
 from accounts.ids import uuid7
 from accounts.row_security import CLOSED, Belonging, shared
@@ -31,6 +32,23 @@ class ExchangerGroup(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class PausedDestination(models.Model):
+    """A destination to which nothing is tried, whosever mail it is, until an operator resumes it (`relay.delivery.pauses`)."""
+
+    destination = models.TextField(primary_key=True, help_text="A-label form, lower case.")
+    reason = models.CharField(max_length=300, help_text="As the pages of waiting messages tell it.")
+    paused_at = models.DateTimeField(default=timezone.now)
+    paused_by = models.CharField(max_length=320, help_text="An operator's address.")
+
+    belonging: ClassVar[Belonging] = shared()
+
+    class Meta:
+        verbose_name = "destination"
+
+    def __str__(self) -> str:
+        return self.destination
 
 
 class IpPool(models.Model):

@@ -83,6 +83,7 @@ class Message(models.Model):
             # By hash: an entry is four octets of it, however long the header is, and equality of text may pass row security.
             HashIndex(fields=["message_id_header"], name="message_by_message_id", condition=~HAS_OUR_MESSAGE_ID),
         ]
+        permissions = [("read_content", "Can read what messages say, with a reason that is logged")]
 
     def __str__(self) -> str:
         return str(self.id)

@@ -4,7 +4,7 @@ from threading import Lock
 
 from celery import shared_task
 
-from relay.statistics import alerts, rollup
+from relay.statistics import abuse, alerts, rollup
 from relay.upkeep import in_turn
 
 COUNT_SLICE_S = 8.0
@@ -26,3 +26,8 @@ def watch_rates() -> None:
 @shared_task(name="relay.statistics.tasks.forget_counts")
 def forget_counts() -> None:
     rollup.forget_old()
+
+
+@shared_task(name="relay.statistics.tasks.hold_by_rates")
+def hold_by_rates() -> None:
+    abuse.hold_by_rates()

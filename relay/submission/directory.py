@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 from accounts.api_keys import digest_of, is_well_formed
 from accounts.catalogue import Refused
 from accounts.credentials import Allowance, Credential, UsageLimit
+from accounts.first_days import DAYS, MESSAGES, FirstDays
 from relay.models import Period
 from relay.submission.accept import DomainFact
 from relay.templating.press import Source
@@ -35,7 +36,8 @@ _CREDENTIAL_COLUMNS = """
     o.show_client_address, o.message_size_limit, o.api_rate_limit, o.deletion_requested_at IS NOT NULL, k.name,
     k.revoked_at IS NOT NULL, k.expires_at, coalesce(u.allowed_networks, k.allowed_networks), u.address,
     u.disabled_at IS NOT NULL, u.stream, u.hourly_limit, u.daily_limit, p.messages_per_day, p.messages_per_month,
-    p.messages_per_second, p.recipients_per_message
+    p.messages_per_second, p.recipients_per_message, o.suspension = 'rates',
+    CASE WHEN o.reviewed_at IS NULL AND NOT o.is_system THEN o.created_at END
 """
 
 # By the key's digest, which nobody can choose: how long it takes tells nothing of which names there are.
@@ -73,6 +75,8 @@ _TEMPLATE = """
 """
 _TEMPLATE_BY_ID = _TEMPLATE.format("t.id = %s")
 _TEMPLATE_BY_ALIAS = _TEMPLATE.format("t.alias = %s AND t.alias <> ''")
+
+_FIRST_DAYS = "SELECT name, value FROM accounts_featuresetting WHERE name = ANY(%s)"
 
 _SYSTEM_ORGANIZATION = "SELECT id FROM accounts_organization WHERE is_system"
 
@@ -169,7 +173,17 @@ class Directory:
 
     async def _credential(self, query: str, *parameters: object) -> Credential | None:
         row = await self._row(query, *parameters)
-        return _credential(row) if row else None
+        if row is None:
+            return None
+        return _credential(row, await self._first_days() if row[-1] else None)
+
+    async def _first_days(self) -> FirstDays:
+        """Asked for where an organization is new; kept for seconds, for all of them."""
+        first_days: FirstDays | None = self._recall("first days")
+        if first_days is None:
+            first_days = FirstDays.of(dict(await self._rows(_FIRST_DAYS, [DAYS, MESSAGES])))
+            self._remember("first days", first_days)
+        return first_days
 
     async def _row(self, query: str, *parameters: object) -> tuple[Any, ...] | None:
         rows = await self._rows(query, *parameters)
@@ -215,13 +229,17 @@ def _at_and_above(name: str) -> list[str]:
     return [".".join(labels[at:]) for at in range(len(labels))]
 
 
-def _credential(row: tuple[Any, ...]) -> Credential:
+def _credential(row: tuple[Any, ...], first_days: FirstDays | None) -> Credential:
+    """`first_days`: of one that may be new."""
     organization_id, is_suspended, api_key_id, smtp_user_id, scopes, only_domain, *wishes = row
     safe_resend, show_client, message_octets, api_rate_limit, is_being_deleted, *wishes = wishes
     key_name, is_revoked, expires_at, networks, address, is_disabled, stream, *wishes = wishes
     hourly, daily, *plan = wishes
-    per_day, per_month, per_second, per_message = plan
-    allowances = [organization_allowance(organization_id, per_day, per_month)]
+    per_day, per_month, per_second, per_message, is_on_hold, new_since = plan
+    is_limited = False
+    if first_days is not None:
+        per_day, is_limited = first_days.limit(per_day, new_since)
+    allowances = [organization_allowance(organization_id, per_day, per_month, is_new=is_limited)]
     if hourly is not None or daily is not None:
         allowances.insert(0, smtp_user_allowance(smtp_user_id, address, hourly, daily))
     return Credential(
@@ -236,6 +254,7 @@ def _credential(row: tuple[Any, ...]) -> Credential:
         message_octets=message_octets,
         api_rate_limit=api_rate_limit,
         is_being_deleted=is_being_deleted,
+        is_on_hold=is_on_hold,
         key_name=key_name,
         is_revoked=is_revoked,
         expires_at=expires_at,
@@ -249,12 +268,17 @@ def _credential(row: tuple[Any, ...]) -> Credential:
     )
 
 
-def organization_allowance(organization_id: UUID, per_day: int | None, per_month: int | None) -> Allowance:
-    """Counted without limits, too: pages tell how much is sent, and a limit set later knows what went before."""
+def organization_allowance(
+    organization_id: UUID, per_day: int | None, per_month: int | None, *, is_new: bool = False
+) -> Allowance:
+    """Counted without limits, too: pages tell how much is sent, and a limit set later knows what went before.
+
+    `is_new`: the day's limit is that of its first days.
+    """
     return Allowance(
         organization_id,
         "Your organization",
-        UsageLimit(Period.DAY.value, per_day, "quota_day_reached"),
+        UsageLimit(Period.DAY.value, per_day, "first_days_limit_reached" if is_new else "quota_day_reached"),
         UsageLimit(Period.MONTH.value, per_month, "quota_month_reached"),
     )
 

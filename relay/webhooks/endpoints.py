@@ -95,6 +95,16 @@ def enable(endpoint: WebhookEndpoint, *, by: Actor = SYSTEM) -> None:
             _enter(current, EndpointState.ENABLED, "", action, by)
 
 
+def pause_by_operator(endpoint: WebhookEndpoint, reason: str, *, by: Actor) -> bool:
+    """Events go on being collected. `reason`: as its members are told. False: it is not enabled."""
+    with _locked(endpoint) as current:
+        if current.state != EndpointState.ENABLED:
+            return False
+        _enter(current, EndpointState.PAUSED, reason, "webhook.paused_by_operator", by)
+        _tell(current, "webhook_paused_by_operator")
+    return True
+
+
 def disable(endpoint: WebhookEndpoint, *, by: Actor = SYSTEM) -> None:
     """What waits for it is cancelled."""
     with _locked(endpoint) as current:

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts.operator_groups import ensure_groups
 from accounts.quotas import ensure_default_plan
 from accounts.row_security import check_row_security
 from events.partitions import ensure_partitions
@@ -30,6 +31,7 @@ class Command(BaseCommand):
         if build():
             self.stdout.write("static files built")
         ensure_default_plan()
+        ensure_groups()
         domain = ensure_system_organization()
         if not domain.is_verified:
             self.stdout.write(f"{domain.name}, from which PlugSend sends its own mail, is not verified yet")

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0014_retention"),
+        ("accounts", "0015_operators"),
     ]
 
     operations = [
