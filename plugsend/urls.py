@@ -24,6 +24,7 @@ urlpatterns = [
     path("", include("relay.urls")),
     path("", include("relay.statistics.urls")),
     path("", include("relay.webhooks.urls")),
+    path("", include("plugsend.status.urls")),
     path("sandbox/", include("relay.sandbox.urls")),
     path("api/v1/", include("plugsend.api_urls")),
     path("admin/", admin.site.urls),
