@@ -462,6 +462,7 @@ UNFOLD = {
     "SITE_SUBHEADER": "Operators",
     "SITE_URL": "/overview/",
     "SITE_SYMBOL": "outgoing_mail",
+    "DASHBOARD_CALLBACK": "plugsend.status.dashboard.on_index",
     "ENVIRONMENT": "plugsend.context.mode_for_admin",
     "COLORS": {
         "primary": {

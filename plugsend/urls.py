@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from plugsend import deletion_views, views
+from plugsend.status.dashboard import dashboard_live
 
 # Operators sign in as everybody does: with their second factor, and counted. Django's own form knows neither.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -27,6 +28,7 @@ urlpatterns = [
     path("", include("plugsend.status.urls")),
     path("sandbox/", include("relay.sandbox.urls")),
     path("api/v1/", include("plugsend.api_urls")),
+    path("admin/dashboard/", dashboard_live, name="dashboard_live"),
     path("admin/", admin.site.urls),
 ]
 

@@ -12,11 +12,11 @@ from datetime import date, datetime, timedelta
 from zlib import crc32
 
 from django.conf import settings
-from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from plugsend.status.components import COMPONENTS, GROUPS, Component, State, worst
+from plugsend.status.facts import bounded
 from plugsend.status.models import ComponentDay, ComponentState, Incident
 from plugsend.status.published import published
 from plugsend.status.record import in_words
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 DAYS = 90
 PAST_MOST = 20
 KEPT_S = 3.0
-READ_WITHIN = "2s"
 BAD_FROM_S = 300.0  # of a day's outage, from which its bar is red
 
 HEADLINES = {
@@ -137,8 +136,7 @@ def read(before: Board | None = None) -> Board:
     """`before`: whose history is shown while the database is away."""
     now = timezone.now()
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [READ_WITHIN])
+        with bounded():
             return _read(now)
     except Exception as error:
         logger.warning("The status is shown without the database: %s", error)
