@@ -5,13 +5,18 @@ from django.contrib import admin
 from django.urls import include, path
 
 from plugsend import deletion_views, views
+from plugsend.landing import views as landing
 from plugsend.status.dashboard import dashboard_live
 
 # Operators sign in as everybody does: with their second factor, and counted. Django's own form knows neither.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
-    path("", views.home, name="home"),
+    path("", landing.home, name="home"),
+    path("try/", landing.try_send, name="try_send"),
+    path("try/<str:token>/", landing.try_course, name="try_course"),
+    path("robots.txt", landing.robots, name="robots"),
+    path("sitemap.xml", landing.sitemap, name="sitemap"),
     path("overview/", views.overview, name="overview"),
     path("settings/delete/", deletion_views.organization_delete, name="organization_delete"),
     path("settings/delete/undo/", deletion_views.organization_delete_undo, name="organization_delete_undo"),

@@ -1,4 +1,4 @@
-"""The web shell: the landing page, the overview with its checklist, and what probes ask for."""
+"""The web shell: the overview with its checklist, and what probes ask for."""
 
 from __future__ import annotations
 
@@ -41,12 +41,6 @@ class Step:
     action: str  # empty where the reader's role does not permit it
     is_done: bool
     is_next: bool = False
-
-
-def home(request: HttpRequest) -> HttpResponse:
-    if request.user.is_authenticated:
-        return redirect("overview")
-    return render(request, "home.html")
 
 
 @member_required(Permission.READ)

@@ -273,6 +273,7 @@ PAGES_WITHOUT_ENTRY = {
     "invitation_revoke": MEMBERS,
     "require_second_factor": MEMBERS,
     "account_delete": "leaves an entry in each organization, which tests/test_deletion.py reads",
+    "try_send": "mail has its own log: the events",
     "unsubscribe": "a recipient's act, which leaves the entries that tests/test_unsubscribing.py reads",
     "organization_open": "changes nothing but the session",
     "domain_check": "a look at DNS; what follows from it is noted by the look",

@@ -37,7 +37,7 @@ NOT_AN_ORGANIZATIONS = {
     "home", "healthz", "readyz", "favicon", "error_index", "error_help", "account", "account_delete", "account_data",
     "organization_create", "organization_open", "second_factor", "invitation", "invited_signup",
     "shared_timeline", "unsubscribe", "sandbox:inbox", "sandbox:mail", "sandbox:mail_html", "sandbox:mail_raw",
-    "status", "status_live", "status_incident", "status_json", "status_feed",
+    "try_send", "try_course", "robots", "sitemap", "status", "status_live", "status_incident", "status_json", "status_feed",
     "sandbox:dns_host_settings", "sandbox:dns_host_template", "sandbox:dns_host_apply",
 }  # fmt: skip
 OTHERS_OWN = ("accounts/", "admin/", "api/")  # allauth, Django's admin and REST guard themselves
