@@ -159,7 +159,7 @@ def test_while_the_database_is_away_the_page_shows_what_the_watch_finds(
     known, board._cached = board._cached, None
     assert known is not None
     with monkeypatch.context() as patch:
-        patch.setattr(connection, "cursor", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+        patch.setattr(board, "_read", lambda _: (_ for _ in ()).throw(OSError("gone")))
         world.look(database=DOWN, smtp=DOWN)
         for before in (None, known[1]):  # a web process that has just started, and one that knows the past
             shown = board.read(before)

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from zlib import crc32
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 DAYS = 90
 PAST_MOST = 20
 KEPT_S = 3.0
+READ_WITHIN_S = 1.5
 BAD_FROM_S = 300.0  # of a day's outage, from which its bar is red
 
 HEADLINES = {
@@ -135,11 +137,9 @@ def forget() -> None:
 def read(before: Board | None = None) -> Board:
     """`before`: whose history is shown while the database is away."""
     now = timezone.now()
-    try:
-        with bounded():
-            return _read(now)
-    except Exception as error:
-        logger.warning("The status is shown without the database: %s", error)
+    if (known := _of_database(now)) is not None:
+        return known
+    logger.warning("The status is shown without the database")
     told = published()
     states, looked_at = told if told else ({}, None)
     is_current = looked_at is not None and _is_current(looked_at, now)
@@ -165,6 +165,40 @@ def read(before: Board | None = None) -> Board:
         for name, components in GROUPS.items()
     }
     return Board(looked_at, is_current, False, groups)
+
+
+class _Reading(threading.Thread):
+    """In a thread and with a connection of its own: nobody waits for a database that hangs."""
+
+    def __init__(self, now: datetime) -> None:
+        super().__init__(name="status board", daemon=True)
+        self._now = now
+        self.board: Board | None = None
+
+    def run(self) -> None:
+        try:
+            with bounded():
+                self.board = _read(self._now)
+        except Exception as error:
+            logger.warning("The status cannot be read: %s", error)
+        finally:
+            connection.close()
+
+
+_reading: _Reading | None = None
+
+
+def _of_database(now: datetime) -> Board | None:
+    """None: it did not answer in time, or not at all."""
+    global _reading
+    if connection.in_atomic_block:  # what stands in it no other connection would see
+        return _read(now)
+    if _reading is not None and _reading.is_alive():
+        return None  # it has been waited for
+    _reading = _Reading(now)
+    _reading.start()
+    _reading.join(READ_WITHIN_S)
+    return None if _reading.is_alive() else _reading.board
 
 
 States = Mapping[str, tuple[State, datetime | None]]
