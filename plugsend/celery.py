@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 from celery import Celery
-from celery.signals import task_prerun
+from celery.signals import beat_init, task_prerun
 from django.db import close_old_connections
 
 # Celery warns of root for the sake of those who let it unpickle; our tasks are JSON.
@@ -56,3 +56,10 @@ app.conf.beat_schedule = {
 @task_prerun.connect
 def renew_connections(**_: Any) -> None:
     close_old_connections()
+
+
+@beat_init.connect
+def watch_components(**_: Any) -> None:
+    from plugsend.status import watch  # once Django is set up
+
+    watch.start()

@@ -69,6 +69,7 @@ PLACES = [
     Place("sandbox:inbox", "Inbox", "inbox", SANDBOX, ("sandbox:",), "sandbox mail arrived"),
     Place("docs", "Documentation", "book-open", HELP, ("docs", "error_"), "guides quick starts help"),
     Place("docs_page", "API reference", "braces", HELP, words="rest openapi", args=("api",)),
+    Place("status", "Status", "activity", HELP, ("status_",), "health incidents uptime"),
     Place("error_index", "Error codes", "circle-question-mark", HELP, ("error_",), "refusals catalogue help"),
     _hidden("domain_add", "Add a domain", "plus", DO, "new sending domain verify"),
     _hidden("smtp_user_create", "Create an SMTP user", "plus", DO, "new password credentials"),

@@ -43,6 +43,7 @@ _MODULES = [
     "relay.management.commands.smtp",
     "relay.sandbox.management.commands.sandbox",
     *("relay.tasks", "relay.statistics.tasks", "domains.tasks", "plugsend.tasks"),
+    "plugsend.status.watch",
 ]
 
 

@@ -29,6 +29,7 @@ RETURN_PATH_KEY = env.secret("RETURN_PATH_KEY")  # authenticates return paths, s
 
 # ---- Where we are ----------------------------------------------------------------------------------------------------
 
+WEB_HOST = env.text("WEB_HOST", "127.0.0.1")  # where the web server listens
 WEB_PORT = env.number("WEB_PORT", 8000)
 WEB_URL = env.text("WEB_URL", f"http://localhost:{WEB_PORT}").rstrip("/")
 HOSTNAME = env.text("PLUGSEND_HOSTNAME", "mail.plugsend.test" if SANDBOX else (urlsplit(WEB_URL).hostname or ""))
@@ -110,6 +111,7 @@ INSTALLED_APPS = [
     "relay.statistics",
     "relay.sandbox",
     "relay.webhooks",
+    "plugsend.status",
     "plugsend",
 ]
 
@@ -119,6 +121,7 @@ MIDDLEWARE = [
     "plugsend.compression.CompressedPages",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "plugsend.status.middleware.status_stands_alone",  # what follows needs the database
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -445,6 +448,17 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
+# ---- Status ----------------------------------------------------------------------------------------------------------
+
+STATUS_CHECK_SECONDS = env.number("STATUS_CHECK_SECONDS", 15)  # between looks at the components
+STATUS_FAILURES = env.number(
+    "STATUS_FAILURES", 2
+)  # looks in a row that must fail before a component is told to be in trouble
+# Where the doors are probed, `host:port` and a URL; empty: where this machine's own listen.
+STATUS_SMTP = env.text("STATUS_SMTP")
+STATUS_RETURNS = env.text("STATUS_RETURNS")
+STATUS_WEB = env.text("STATUS_WEB").rstrip("/")
+
 # ---- Admin -----------------------------------------------------------------------------------------------------------
 
 UNFOLD = {
@@ -453,6 +467,7 @@ UNFOLD = {
     "SITE_SUBHEADER": "Operators",
     "SITE_URL": "/overview/",
     "SITE_SYMBOL": "outgoing_mail",
+    "DASHBOARD_CALLBACK": "plugsend.status.dashboard.on_index",
     "ENVIRONMENT": "plugsend.context.mode_for_admin",
     "STYLES": [lambda request: static("operators.css")],
     "SIDEBAR": {

@@ -5,12 +5,18 @@ from django.contrib import admin
 from django.urls import include, path
 
 from plugsend import appearance, component_views, deletion_views, find, overview, views
+from plugsend.landing import views as landing
+from plugsend.status.dashboard import dashboard_live
 
 # Operators sign in as everybody does: with their second factor, and counted. Django's own form knows neither.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
-    path("", views.home, name="home"),
+    path("", landing.home, name="home"),
+    path("try/", landing.try_send, name="try_send"),
+    path("try/<str:token>/", landing.try_course, name="try_course"),
+    path("robots.txt", landing.robots, name="robots"),
+    path("sitemap.xml", landing.sitemap, name="sitemap"),
     path("overview/", overview.overview, name="overview"),
     path("overview/checklist/", overview.put_checklist_away, name="checklist_put_away"),
     path("appearance/", appearance.choose, name="appearance"),
@@ -29,8 +35,10 @@ urlpatterns = [
     path("", include("relay.statistics.urls")),
     path("", include("relay.webhooks.urls")),
     path("", include("plugsend.documentation.urls")),
+    path("", include("plugsend.status.urls")),
     path("sandbox/", include("relay.sandbox.urls")),
     path("api/v1/", include("plugsend.api_urls")),
+    path("admin/dashboard/", dashboard_live, name="dashboard_live"),
     path("admin/", admin.site.urls),
 ]
 

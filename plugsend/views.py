@@ -1,4 +1,4 @@
-"""The web shell: the landing page, pages for what is not there, and what probes ask for."""
+"""The web shell: pages for what is not there, and what probes ask for."""
 
 from __future__ import annotations
 
@@ -14,12 +14,6 @@ from django.templatetags.static import static
 
 from accounts.middleware import membership_of, memberships_of
 from plugsend.things import whereabouts
-
-
-def home(request: HttpRequest) -> HttpResponse:
-    if request.user.is_authenticated:
-        return redirect("overview")
-    return render(request, "home.html")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -3,6 +3,8 @@
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
+ENGINE_NAME = "plugsend engine"  # how an engine's connections are called in pg_stat_activity; its id follows
+
 
 def database_url() -> str:
     """The URI of the database that Django uses now (under pytest the test database, not settings.DATABASE_URL's)."""

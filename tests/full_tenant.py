@@ -37,6 +37,7 @@ from accounts.models import (
     User,
 )
 from domains.models import ConnectKey, SendingDomain, SmtpUser
+from plugsend.status.models import ComponentDay, ComponentState, Incident, IncidentUpdate, Throughput
 from relay.models import (
     Content,
     ExchangerGroup,
@@ -75,10 +76,11 @@ from relay.webhooks.endpoints import create_endpoint, send_test
 from relay.webhooks.models import DeliveryState, WebhookDelivery, WebhookProgress
 from tests.factories import RAW, make_domain, make_message, make_smtp_user, make_tenant
 
-OURS = {"accounts", "domains", "events", "relay", "statistics", "sandbox", "webhooks", "plugsend"}
+OURS = {"accounts", "domains", "events", "relay", "statistics", "sandbox", "webhooks", "status", "plugsend"}
 OF_THE_PLATFORM: set[type[Model]] = {
     Plan, Erasure, ConnectKey, ExchangerGroup, IpPool, SourceAddress, MtaStsPolicy, ZoneRecord, ZoneFault, ReceivedMail,
-    Progress, SoftBounceMark, ReturnCount, WebhookProgress, FeatureSetting, PausedDestination,
+    Progress, SoftBounceMark, ReturnCount, WebhookProgress, FeatureSetting, PausedDestination, ComponentDay, ComponentState,
+    Incident, IncidentUpdate, Throughput,
 }  # fmt: skip
 
 ATTACHED = (

@@ -42,6 +42,7 @@ FREE = {
     "destination": ["inbox.test"], "zone": ["x.test"], "service_id": ["x"], "number": ["1"], "key": ["x"], "uidb36": ["x"],
     "token": ["x"], "provider": ["x"], "provider_id": ["x"], "secret": ["x"], "pk": ["1"],  # a person's, no tenant's
     "path": ["message.png"], "slug": ["smtp", "quickstarts/python"], "tag": ["emails"],  # the documentation's
+    "incident_id": ["00000000-0000-0000-0000-000000000007"],
     "id": ["1"], "object_id": ["1"], "content_type_id": ["1"], "app_label": ["relay"], "url": ["x"],  # of the admin
 }  # fmt: skip
 # Of the owner's own pages, those that lead on.

@@ -38,6 +38,7 @@ NOT_AN_ORGANIZATIONS = {
     "docs_reader", "docs_file", "docs_api", "account", "account_delete", "account_data", "appearance", "components",
     "organization_create", "organization_open", "look_end", "second_factor", "invitation", "invited_signup",
     "shared_timeline", "unsubscribe", "sandbox:inbox", "sandbox:mail", "sandbox:mail_html", "sandbox:mail_raw",
+    "try_send", "try_course", "robots", "sitemap", "status", "status_live", "status_incident", "status_json", "status_feed",
     "sandbox:dns_host_settings", "sandbox:dns_host_template", "sandbox:dns_host_apply",
 }  # fmt: skip
 OTHERS_OWN = ("accounts/", "admin/", "api/")  # allauth, Django's admin and REST guard themselves

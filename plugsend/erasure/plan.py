@@ -26,6 +26,7 @@ from accounts.models import (
 )
 from domains.models import ConnectKey, DkimKey, DnsRecord, SendingDomain, SmtpUser, SmtpUserKey
 from events.models import Event
+from plugsend.status.models import ComponentDay, ComponentState, Incident, IncidentUpdate, Throughput
 from relay.models import (
     Content,
     ExchangerGroup,
@@ -165,7 +166,7 @@ KEPT: frozenset[type[Model]] = frozenset(
     {
         User, User.groups.through, User.user_permissions.through, Plan, Erasure, ConnectKey, ExchangerGroup, IpPool,
         SourceAddress, MtaStsPolicy, Progress, SoftBounceMark, ReturnCount, WebhookProgress, FeatureSetting,
-        PausedDestination,
+        PausedDestination, ComponentDay, ComponentState, Incident, IncidentUpdate, Throughput,
     }
 )  # fmt: skip
 # Django's and django-allauth's: about people, how they sign in, their sessions and the admin. People keep their accounts; these

@@ -90,6 +90,12 @@ LOOKS = {
     "enabled": Look("Enabled", "circle-check", "ok"),
     "paused": Look("Paused", "pause", "bad"),
     "gone": Look("Gone", "circle-x", "bad"),
+    # components of the platform
+    "works": Look("Works", "circle-check", "ok"),
+    "degraded": Look("Slow or in part", "circle-alert", "warn"),
+    "down": Look("Out of order", "circle-x", "bad"),
+    "maintenance": Look("Maintenance", "wrench", "info"),
+    "not_known": Look("Not known", "circle-question-mark", "idle"),
     # DKIM verdicts
     "pass": Look("DKIM pass", "shield-check", "ok"),
     "fail": Look("DKIM fail", "shield-x", "bad"),

@@ -23,6 +23,7 @@ from django.conf import settings
 from psycopg_pool import AsyncConnectionPool
 
 from accounts.ids import uuid7
+from relay.database import ENGINE_NAME
 from relay.delivery import outcome as outcomes
 from relay.delivery.deliverer import Deliverer, Ears, chances
 from relay.delivery.groups import Channel, Group, Slots
@@ -101,7 +102,12 @@ class Engine:
             max_size=4,
             timeout=10,
             open=False,
-            kwargs={"autocommit": True, "options": PLANNING},
+            # By the name, and by when it last asked something, it is seen to be alive (`plugsend.status.facts`).
+            kwargs={
+                "autocommit": True,
+                "options": PLANNING,
+                "application_name": f"{ENGINE_NAME} {self.queue.worker}",
+            },
         )
         self.groups: dict[str, Group] = {}
         self.stopping = False

@@ -1,11 +1,9 @@
 """`manage.py send_demo`: shows the main job done: one message in by SMTP, out by SMTP, its timeline as it happens."""
 
-import smtplib
-import ssl
 import time
 from argparse import ArgumentParser
-from email import policy
 from email.message import EmailMessage
+from smtplib import SMTPException
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from events.models import Event, EventType
 from plugsend.first_start import Demo, ensure_demo, ensure_system_organization, verify_in_sandbox
+from plugsend.landing.sending import submit_by_smtp
 from relay.sandbox.models import ReceivedMail
 
 RECIPIENT = "ada@example.test"
@@ -74,7 +73,6 @@ class Command(BaseCommand):
 
 
 def _submit(credentials: dict[str, str]) -> UUID:
-    """With Python's own SMTP client, as any program would. Returns the id that the final 250 carries."""
     message = EmailMessage()
     message["From"] = f"PlugSend demo <{credentials['SMTP_USER']}>"
     message["To"] = RECIPIENT
@@ -83,16 +81,10 @@ def _submit(credentials: dict[str, str]) -> UUID:
     message.add_alternative(
         "<p>This message went in by <b>SMTP</b>, was signed, and went out by <b>SMTP</b>.</p>", subtype="html"
     )
-    # The sandbox's certificate is self-signed, and we are talking to ourselves.
-    with smtplib.SMTP(settings.SMTP_HOST, settings.SMTP_PORT, timeout=10) as client:
-        client.starttls(context=ssl._create_unverified_context())  # noqa: S323
-        client.login(credentials["SMTP_USER"], credentials["SMTP_PASSWORD"])
-        client.mail(credentials["SMTP_USER"])
-        client.rcpt(RECIPIENT)
-        code, reply = client.data(message.as_bytes(policy=policy.SMTP))
-        if code != 250:
-            raise CommandError(f"Our own door refused the message: {code} {reply.decode()}")
-        return UUID(reply.decode().rsplit(" ", 1)[-1])
+    try:
+        return submit_by_smtp(credentials["SMTP_USER"], credentials["SMTP_PASSWORD"], message)
+    except SMTPException as error:
+        raise CommandError(f"Our own door refused the message: {error}") from error
 
 
 def _story(event: Event) -> str:
