@@ -59,6 +59,7 @@ _SENTENCES = {
     "webhook.paused": "paused the webhook {}, to which nothing could be sent",
     "webhook.gone": "stopped the webhook {}, which answered 410 Gone",
     "template.changed": "changed the template {}",
+    "template.tested": "sent a test of the template {}",
     "message.retried": "retried {}",
     "message.held": "held {}",
     "message.released": "released {}",
