@@ -66,7 +66,7 @@ def _collect() -> None:
 
 
 def _css_sources() -> Iterable[Path]:
-    yield STYLES / "app.css"
+    yield from sorted(STYLES.glob("*.css"))
     yield settings.BASE_DIR / "static" / "app.js"
     yield from sorted((settings.BASE_DIR / "templates").rglob("*.html"))
     yield from sorted((settings.BASE_DIR / "plugsend" / "templatetags").glob("*.py"))

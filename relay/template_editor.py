@@ -160,12 +160,16 @@ def changes_to(version: TemplateVersion, serializer: UpdateTemplateSerializer) -
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """`rendered` is None where there are problems. `made_up`: variables without a value, for which something stands."""
+    """`rendered` is None where there are problems. `made_up`: variables without a value, for which something stands.
+
+    `undeclared`: because of which it could not be published: whoever declares some variables declares all.
+    """
 
     problems: tuple[Problem, ...]
     rendered: Rendered | None
     values: dict[str, Any] = field(default_factory=dict)
     made_up: tuple[str, ...] = ()
+    undeclared: tuple[str, ...] = ()
 
 
 def look(entered: Entered) -> Look:
@@ -187,7 +191,8 @@ def look(entered: Entered) -> Look:
         return Look((error.problem,), None)
     except TooCostly:
         raise too_costly("The template") from None
-    return Look((), rendered, given | made_up, tuple(made_up))
+    undeclared = tuple(row.key for row in entered.rows if row.uses and not row.type) if variables else ()
+    return Look((), rendered, given | made_up, tuple(made_up), undeclared)
 
 
 def _made_up(rows: Iterable[Row], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class CreateTemplateForm(forms.Form):
 class TestForm(forms.Form):
     """`sender`: the From that the template has, by which the SMTP user is proposed."""
 
-    to = forms.ChoiceField(label="To", help_text="Your own address, or another member's.")
+    to = forms.ChoiceField(label="To", help_text="Your own address, or another member’s.")
     smtp_user = forms.ModelChoiceField(
         label="In the name of", queryset=SmtpUser.objects.none(), empty_label=None,
         help_text="The test is counted as every message of this SMTP user.",

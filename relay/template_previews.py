@@ -9,6 +9,9 @@ from uuid import UUID
 from django.core.cache import cache
 
 KEPT_S = 300
+# Which scheme the reader of a mail prefers, the reader of the preview chooses.
+_SCHEME = re.compile(r"\(\s*prefers-color-scheme\s*:\s*(dark|light)\s*\)", re.I)
+_ALWAYS, _NEVER = "(min-width: 0)", "(max-width: 0)"
 _HEAD = re.compile(r"<head\b[^>]*>", re.I)
 # Links open nowhere: the sandbox forbids new windows, and `_blank` keeps them from replacing the preview.
 _BASE = '<base target="_blank">'
@@ -27,12 +30,12 @@ def keep(member_id: UUID, html: str) -> str:
     return digest
 
 
-def kept(member_id: UUID, digest: str) -> str:
+def kept(member_id: UUID, digest: str, *, is_dark: bool) -> str:
     """A whole document; serve it with `relay.preview.preview_policy`, which lets no script in it run."""
     found = cache.get(_key(member_id))
     if not found or found[0] != digest:
         return GONE
-    html: str = found[1]
+    html = _SCHEME.sub(lambda scheme: _ALWAYS if (scheme[1].lower() == "dark") == is_dark else _NEVER, found[1])
     head = _HEAD.search(html)
     return html[: head.end()] + _BASE + html[head.end() :] if head else _FRAME + html
 

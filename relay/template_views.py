@@ -243,16 +243,16 @@ def _frame_address(request: OrganizationRequest, html: str) -> str:
 
 @member_required(Permission.READ)
 def template_preview_frame(request: OrganizationRequest, token: str) -> HttpResponse:
-    """A member's own preview, in the frame of the page."""
-    return _frame(token, only_for=request.membership.pk, framed_by="'self'")
+    """A member's own preview, in the frame of the page; `?scheme=dark` for those who prefer that."""
+    return _frame(request, token, only_for=request.membership.pk, framed_by="'self'")
 
 
 def template_preview_at_content_host(request: HttpRequest, token: str) -> HttpResponse:
     """The same at CONTENT_HOST, where there are no cookies."""
-    return _frame(token, only_for=None, framed_by=settings.WEB_URL)
+    return _frame(request, token, only_for=None, framed_by=settings.WEB_URL)
 
 
-def _frame(token: str, *, only_for: UUID | None, framed_by: str) -> HttpResponse:
+def _frame(request: HttpRequest, token: str, *, only_for: UUID | None, framed_by: str) -> HttpResponse:
     html = template_previews.GONE
     try:
         member_id, digest = signing.loads(token, salt=FRAME_SALT, max_age=template_previews.KEPT_S)
@@ -260,7 +260,8 @@ def _frame(token: str, *, only_for: UUID | None, framed_by: str) -> HttpResponse
         pass
     else:
         if only_for in (None, UUID(member_id)):
-            html = template_previews.kept(UUID(member_id), digest)
+            is_dark = request.GET.get("scheme") == "dark"
+            html = template_previews.kept(UUID(member_id), digest, is_dark=is_dark)
     answer = HttpResponse(
         html,
         headers={

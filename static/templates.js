@@ -80,7 +80,8 @@ function fit(frame) {
   stage.style.height = "640px";
 }
 
-function show(address) {
+function show(told) {
+  const address = told && (preview.dataset.scheme === "dark" ? `${told}?scheme=dark` : told);
   const before = stage.querySelector(".preview-frame:not(.is-coming)");
   if (!address || before?.getAttribute("src") === address) return;
   stage.querySelectorAll(".is-coming").forEach((one) => one.remove());
@@ -113,6 +114,7 @@ preview.querySelector(".preview-bar").addEventListener("click", (event) => {
     preview.dataset[sets] = is ? to : "";
     button.setAttribute("aria-pressed", String(is));
   }
+  show(preview.querySelector("[data-frame]").dataset.frame);
   refit();
 });
 

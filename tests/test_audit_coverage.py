@@ -96,14 +96,14 @@ class World:
         return {
             "domain_id": self.domain.pk, "smtp_user_id": self.smtp_user.pk, "key_id": self.key.pk, "number": 1,
             "suppression_id": self.suppression.pk, "which": self.suppression.pk, "message_id": self.message.pk,
-            "api_key_id": self.api_key.pk, "reference": self.template.pk, "template_id": self.template.pk, "code": "not_found", "action": "hold",
+            "api_key_id": self.api_key.pk, "reference": self.template.pk, "code": "not_found", "action": "hold",
             "mail_id": UUID(int=1), "member_id": UUID(int=1), "invitation_id": UUID(int=1), "secret": "x",
             "saved_filter_id": self.saved_filter.pk, "message_export_id": self.export.pk,
             "organization_id": self.tenant.organization.pk, "zone": "acme.test", "provider_id": "plugsend.test",
             "service_id": "sending", "timeline_link_id": self.link.pk, "attachment_id": UUID(int=1),
             "suppression_import_id": self.suppression_import.pk, "token": "x",
             "endpoint_id": self.webhook.pk, "webhook_delivery_id": self.webhook_delivery.pk,
-            "event_id": self.webhook_delivery.pk,
+            "event_id": self.webhook_delivery.pk, "template_id": self.template.pk,
         }  # fmt: skip
 
 

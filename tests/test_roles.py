@@ -149,7 +149,17 @@ def test_a_viewer_sees_no_buttons_that_are_refused_and_no_content() -> None:
     smtp_user, message = make_smtp_user(domain), make_message(domain, state="deferred")
     template = create_template(tenant.organization, "Receipt", TemplateContent(text="Hello"))
     viewer, developer = client_of(tenant.organization, Role.VIEWER), client_of(tenant.organization, Role.DEVELOPER)
-    places = ["overview", "messages", "templates", "suppressions", "domains", "smtp_users", "api_keys", "members", "settings"]
+    places = [
+        "overview",
+        "messages",
+        "templates",
+        "suppressions",
+        "domains",
+        "smtp_users",
+        "api_keys",
+        "members",
+        "settings",
+    ]
     urls = [reverse(name) for name in places] + [
         reverse("domain", args=[domain.pk]),
         reverse("domain_settings", args=[domain.pk]),

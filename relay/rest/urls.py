@@ -54,7 +54,9 @@ urlpatterns = [
     path("templates", templates.TemplatesView.as_view(), name="api_templates"),
     path("templates/<str:reference>", templates.TemplateView.as_view(), name="api_template"),
     path("templates/<str:reference>/publish", templates.PublishTemplateView.as_view(), name="api_template_publish"),
-    path("templates/<str:reference>/duplicate", templates.DuplicateTemplateView.as_view(), name="api_template_duplicate"),
+    path(
+        "templates/<str:reference>/duplicate", templates.DuplicateTemplateView.as_view(), name="api_template_duplicate"
+    ),
     path("templates/<str:reference>/render", templates.RenderTemplateView.as_view(), name="api_template_render"),
     path("templates/<str:reference>/versions", templates.TemplateVersionsView.as_view(), name="api_template_versions"),
     path(
