@@ -39,7 +39,7 @@ from domains.verification import check_domain
 from relay.asked import Asked
 from relay.exporting import request_export
 from relay.importing import request_import
-from relay.models import Message, Recipient, RecipientState, Suppression, Template
+from relay.models import Message, Period, Recipient, RecipientState, Suppression, Template, UsageCounter
 from relay.sandbox.zone import publish
 from relay.saved_filters import save_filter
 from relay.statistics.folding import COUNTERS
@@ -80,12 +80,12 @@ def fill(say: Callable[[str], object]) -> None:
     world = _organization()
     say(f"organization {NAME} with its people, domains and keys")
     _templates(world)
+    _history(world)  # before today's mail, or its one complaint is a great part of all mail
     with _receiver() as url:
         _webhooks(world, url)
         _mail(world, say)
         _suppressions(world)
         _asks(world)
-        _history(world)
         _wait(lambda: _is_told(world), "webhooks are told")
     _newcomer()
     say("everything else")
@@ -117,7 +117,7 @@ def _organization() -> World:
     domain = _domain(organization, "acme.test", by)
     _domain(organization, "news.acme.test", by)
     _domain(organization, "shop.acme.test", by, mistake="doubled_name")
-    add_domain(organization, "acme-store.test", by=by)
+    add_domain(organization, "store.acme.test", by=by)
     made = create_smtp_user(domain, "shop", created_by=owner, by=by)
     limits: Limits = {"hourly_limit": 500, "daily_limit": 5000, "stream": "news"}
     create_smtp_user(domain, "newsletter", created_by=owner, limits=limits, by=by)
@@ -147,7 +147,7 @@ def _newcomer() -> None:
 
 
 def _templates(world: World) -> None:
-    for start in STARTS.values():
+    for start in reversed(STARTS.values()):  # the receipt last, which lists show first
         content = TemplateContent(
             sender=f"Acme <{world.shop.address}>", subject=start.subject, html=start.html, text=start.text,
             variables=start.variables,
@@ -173,8 +173,13 @@ def _mail(world: World, say: Callable[[str], object]) -> None:
     say("mail by SMTP")
     _by_rest(world, chance)
     say("mail by REST")
+    everybody = Recipient.objects.of(world.organization)
     moving = (RecipientState.SUBMITTED, RecipientState.IN_DOUBT)
-    _wait(lambda: not Recipient.objects.of(world.organization).filter(state__in=moving).exists(), "all mail is tried")
+    _wait(lambda: not everybody.filter(state__in=moving).exists(), "all mail is tried")
+    newest = Message.objects.of(world.organization).latest("id").pk
+    _wait(
+        lambda: everybody.filter(message_id=newest, state=RecipientState.DELIVERED).exists(), "a greylisted one arrives"
+    )
     _wait(lambda: Suppression.objects.of(world.organization).count() > 2, "what comes back has come back")
 
 
@@ -226,6 +231,14 @@ def _by_rest(world: World, chance: random.Random) -> None:
     _call(world, "POST", f"/emails/{_call(world, 'POST', '/emails', later)['id']}/cancel")
     held = _call(world, "POST", "/emails", later | {"to": "alan@example.test", "subject": "Payment due"})
     _call(world, "POST", f"/emails/{held['id']}/hold")
+    # The newest, whose timeline has something to tell.
+    receipt = {"id": "receipt", "variables": STARTS["receipt"].test_values}
+    _call(
+        world,
+        "POST",
+        "/emails",
+        {"to": "greylist+ada@gmail.test", "tags": [{"name": "receipt", "value": "app"}], "template": receipt},
+    )
 
 
 def _call(world: World, method: str, path: str, body: Any = None) -> Any:
@@ -324,12 +337,15 @@ def _history(world: World) -> None:
         ),
     ]  # fmt: skip
     today = start_of(Step.DAY, timezone.now())
-    rollups, failures = [], []
+    rollups, failures, counters = [], [], []
     for back in range(1, DAYS):
         day = today - timedelta(days=back)
         weekend = 0.35 if day.weekday() >= 5 else 1.0
         whole = 900 * weekend * (1 + 0.25 * math.sin(back / 4)) * chance.uniform(0.85, 1.15)
         trouble = 3.0 if back == 9 else 1.0
+        counters.append(
+            UsageCounter(subject_id=world.organization.pk, period=Period.DAY, starts_at=day, count=round(whole))
+        )
         for dimension, value, part in values:
             rows = [(Step.DAY, day, 1.0)]
             if back <= 8:
@@ -349,6 +365,7 @@ def _history(world: World) -> None:
                         ("deferred", "greylisted", figures["deferred"]),
                     ) if count
                 ]  # fmt: skip
+    UsageCounter.objects.bulk_create(counters)
     Rollup.objects.bulk_create(rollups, batch_size=500)
     Failure.objects.bulk_create(failures, batch_size=500)
 

@@ -164,7 +164,8 @@ async def take(page: Page, shot: Shot, base: str, folder: Path) -> None:
         await page.goto(base + shot.path, timeout=PAGE_MS)
         shot.title = await page.title()
         for width in WIDTHS:
-            await page.set_viewport_size({"width": width, "height": 900 if width > 500 else 844})
+            window = 900 if width > 500 else 844
+            await page.set_viewport_size({"width": width, "height": window})
             for scheme in SCHEMES:
                 await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
                 name = f"{shot.person}/{slug}-{width}-{scheme}.jpg"
@@ -172,15 +173,10 @@ async def take(page: Page, shot: Shot, base: str, folder: Path) -> None:
                 wide = await page.evaluate("document.documentElement.scrollWidth")
                 if wide > width:
                     shot.problem = f"{wide - width} px wider than {width}"
-                clip = {"x": 0, "y": 0, "width": width, "height": min(height, TALLEST)}
-                await page.screenshot(
-                    path=folder / name,
-                    type="jpeg",
-                    quality=78,
-                    clip=clip,
-                    full_page=True,
-                    timeout=PAGE_MS,  # type: ignore[arg-type]
-                )
+                # The window as tall as the page: chromium's own pictures of whole pages repeat parts, many at once.
+                await page.set_viewport_size({"width": width, "height": max(window, min(height, TALLEST))})
+                await page.screenshot(path=folder / name, type="jpeg", quality=78, timeout=PAGE_MS)
+                await page.set_viewport_size({"width": width, "height": window})
                 shot.files[f"{width} {scheme}"] = name
     except Error as error:
         shot.problem = str(error).splitlines()[0]

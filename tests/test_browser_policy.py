@@ -21,9 +21,9 @@ from accounts.models import User
 from relay.models import Message
 from relay.preview import safe_html
 from relay.sandbox.models import ReceivedMail
+from tests.browsing import CHROMIUM
 from tests.factories import RAW, Tenant, make_domain, make_message, make_tenant
 from tests.full_tenant import make_full_tenant
-from tests.test_browser import CHROMIUM
 from tests.test_crossed_tenants import addresses, page_patterns
 
 pytestmark = [
