@@ -381,7 +381,7 @@ def _figures(submitted: float, trouble: float, chance: random.Random) -> dict[st
     hard, soft = round(number * 0.008 * trouble), round(number * 0.004 * trouble)
     counts = dict.fromkeys(COUNTERS, 0) | {
         "submitted": number, "bounced_hard": hard, "bounced_soft": soft, "delivered": max(0, number - hard - soft),
-        "deferred": round(number * 0.02 * trouble), "complained": round(number * 0.0008),
+        "deferred": round(number * 0.02 * trouble), "complained": round(number * 0.0003),
     }  # fmt: skip
     latency = [0] * len(BOUNDS_MS)
     for _ in range(counts["delivered"]):

@@ -47,5 +47,7 @@ class TestForm(forms.Form):
         assert isinstance(smtp_user, forms.ModelChoiceField)
         to.choices = [(address, address) for address in addresses]
         smtp_user.queryset = senders
-        domains = {domain_of(address) for _, address in parse_mailboxes(sender) or ()}
-        smtp_user.initial = next((one.pk for one in senders if one.domain.name in domains), None)
+        wanted = [address.lower() for _, address in parse_mailboxes(sender) or ()]
+        domains = {domain_of(address) for address in wanted}
+        fitting = sorted(senders, key=lambda one: (one.address not in wanted, one.domain.name not in domains))
+        smtp_user.initial = fitting[0].pk if fitting else None

@@ -79,7 +79,7 @@ def _used(request: OrganizationRequest, template_ids: list[UUID]) -> dict[str, i
 def template_create(request: OrganizationRequest) -> HttpResponse:
     """From nothing, or from one of the templates to begin with (`?from=`)."""
     chosen = STARTS.get(request.GET.get("from", ""))
-    initial = {"start": chosen.code if chosen else "", "name": chosen.name if chosen else ""}
+    initial = {"start": chosen.code, "name": chosen.name} if chosen else {"start": next(iter(STARTS))}
     form = CreateTemplateForm(request.POST if request.method == "POST" else None, initial=initial)
     if request.method == "POST" and form.is_valid():
         start = STARTS.get(form.cleaned_data["start"])

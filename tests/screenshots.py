@@ -31,6 +31,7 @@ OUT, DOCS = REPO / "screenshots", REPO / "docs" / "images"
 WIDTHS, SCHEMES = (1280, 390), ("light", "dark")
 AT_ONCE = 4
 PAGE_MS = 15_000
+PAINTED_MS = 300  # a frame of another process
 WALK_S, TAKE_S = 180, 420
 TALLEST = 6000  # pixels
 DOCS_OCTETS = 60_000
@@ -175,7 +176,9 @@ async def take(page: Page, shot: Shot, base: str, folder: Path) -> None:
                     shot.problem = f"{wide - width} px wider than {width}"
                 # The window as tall as the page: chromium's own pictures of whole pages repeat parts, many at once.
                 await page.set_viewport_size({"width": width, "height": max(window, min(height, TALLEST))})
-                await page.screenshot(path=folder / name, type="jpeg", quality=78, timeout=PAGE_MS)
+                if await page.locator("iframe").count():
+                    await page.wait_for_timeout(PAINTED_MS)
+                await page.screenshot(path=folder / name, type="jpeg", quality=78, animations="disabled")
                 await page.set_viewport_size({"width": width, "height": window})
                 shot.files[f"{width} {scheme}"] = name
     except Error as error:
@@ -225,7 +228,7 @@ async def take_for_docs(browser: Browser, base: str, people: list[Person]) -> No
         await page.set_viewport_size({"width": picture.width, "height": picture.height})
         await page.goto(base + shots[picture.pattern].path)
         await page.wait_for_load_state("networkidle")
-        await page.screenshot(path=DOCS / picture.file)
+        await page.screenshot(path=DOCS / picture.file, animations="disabled")
         print(f"docs/images/{picture.file}: {shrink(DOCS / picture.file):,} octets")
     await context.close()
 
