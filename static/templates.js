@@ -156,7 +156,9 @@ if (editor) {
   });
   document.addEventListener("htmx:afterSwap", () => {
     const told = preview.querySelector("[data-frame]");
-    preview.classList.toggle("is-broken", !told.dataset.frame);
+    const isBroken = "broken" in told.dataset; // what was seen last stays, faintly
+    preview.classList.toggle("is-broken", isBroken);
+    if (!isBroken && !told.dataset.frame) stage.replaceChildren();
     show(told.dataset.frame);
     redraw.forEach((draw) => draw());
   });

@@ -123,8 +123,12 @@ class Walk:
             batch, waiting = waiting[: 2 * AT_ONCE], waiting[2 * AT_ONCE :]
             wanted = [path for path in dict.fromkeys(batch) if path not in seen and self._is_wanted(path)]
             seen.update(wanted)
-            for links in await asyncio.gather(*(self._look(path) for path in wanted)):
-                waiting += [link for link in links if link not in seen]
+            # In their order, whichever is answered first: the same pages each time.
+            for path, text in zip(wanted, await asyncio.gather(*(self._read(path) for path in wanted)), strict=True):
+                pattern = self.pattern_of(urlsplit(path).path)
+                if "<html" in text[:2000] and pattern not in self.shots:
+                    self.shots[pattern] = Shot(self.person.name, pattern, path)
+                    waiting += [link for link in self._links(path, text) if link not in seen]
         return list(self.shots.values())
 
     def _is_wanted(self, path: str) -> bool:
@@ -132,22 +136,18 @@ class Walk:
         is_theirs = re.match(self.person.walks, path) and not LEFT_OUT.match(path)
         return bool(pattern and is_theirs and pattern not in self.shots)
 
-    async def _look(self, path: str) -> list[str]:
+    async def _read(self, path: str) -> str:
+        """Empty where there is no page."""
         try:
             answer = await self._context.request.get(self.base + path, max_redirects=0, timeout=PAGE_MS)
         except Error:
-            return []
-        if not _is_page(answer):
-            return []
-        pattern = self.pattern_of(urlsplit(path).path)
-        text = await answer.text()
-        if pattern in self.shots or "<html" not in text[:2000]:
-            return []
-        self.shots[pattern] = Shot(self.person.name, pattern, path)
-        found = re.findall(r'(?:href|src)="([^"#]+)', text)
-        paths = [urlsplit(urljoin(self.base + path, html.unescape(link))) for link in found]
-        ours = urlsplit(self.base).netloc
-        return list(dict.fromkeys(one.path for one in paths if one.netloc == ours))
+            return ""
+        return await answer.text() if _is_page(answer) else ""
+
+    def _links(self, path: str, text: str) -> list[str]:
+        found = [html.unescape(link) for link in re.findall(r'(?:href|src)="([^"#]+)', text)]
+        whole = [urlsplit(urljoin(self.base + path, link)) for link in found]
+        return list(dict.fromkeys(one.path for one in whole if one.netloc == urlsplit(self.base).netloc))
 
 
 def _is_page(answer: APIResponse) -> bool:
