@@ -69,6 +69,7 @@ _SENTENCES = {
     "destination.paused": "paused mail to {}",
     "destination.resumed": "resumed mail to {}",
     "feature_settings.changed": "changed settings of the {}",
+    "template.tested": "sent a test of the template {}",
     "message.retried": "retried {}",
     "message.held": "held {}",
     "message.released": "released {}",

@@ -19,6 +19,7 @@ class Permission(StrEnum):
     EXPORT_MAIL = "export_mail"
     MANAGE_DOMAINS = "manage_domains"
     MANAGE_CREDENTIALS = "manage_credentials"
+    MANAGE_TEMPLATES = "manage_templates"
     MANAGE_SUPPRESSIONS = "manage_suppressions"
     MANAGE_WEBHOOKS = "manage_webhooks"
     READ_AUDIT = "read_audit"
@@ -42,6 +43,7 @@ PERMISSIONS_IN_WORDS = {
     Permission.EXPORT_MAIL: "Export what the message list finds, as files",
     Permission.MANAGE_DOMAINS: "Add, change and remove domains, and rotate their keys",
     Permission.MANAGE_CREDENTIALS: "Make and revoke SMTP users and API keys",
+    Permission.MANAGE_TEMPLATES: "Make, change, publish and delete templates",
     Permission.MANAGE_SUPPRESSIONS: "Add and remove suppressed addresses",
     Permission.MANAGE_WEBHOOKS: "Add, change and remove webhooks, see their signing secrets, and send events again",
     Permission.READ_AUDIT: "Read and export the audit log",
@@ -61,6 +63,7 @@ _DEVELOPER = _VIEWER | {
     Permission.EXPORT_MAIL,
     Permission.MANAGE_DOMAINS,
     Permission.MANAGE_CREDENTIALS,
+    Permission.MANAGE_TEMPLATES,
     Permission.MANAGE_SUPPRESSIONS,
     Permission.MANAGE_WEBHOOKS,
 }

@@ -56,6 +56,7 @@ PLACES = [
     Place(
         "suppressions", "Suppressions", "ban", MAIL, ("suppression", "soft_bounce"), "blocked addresses unsubscribed"
     ),
+    Place("templates", "Templates", "file-text", SENDING, ("template",), "liquid layouts html"),
     Place("domains", "Domains", "globe", SENDING, ("domain", "dkim_"), "dns records dkim spf dmarc verification"),
     Place("smtp_users", "SMTP users", "at-sign", SENDING, ("smtp_user",), "credentials passwords login"),
     Place("api_keys", "API keys", "key-round", SENDING, ("api_key",), "tokens credentials secrets"),
@@ -71,6 +72,7 @@ PLACES = [
     Place("docs_page", "API reference", "braces", HELP, words="rest openapi", args=("api",)),
     Place("status", "Status", "activity", HELP, ("status_",), "health incidents uptime"),
     Place("error_index", "Error codes", "circle-question-mark", HELP, ("error_",), "refusals catalogue help"),
+    _hidden("template_create", "Create a template", "plus", DO, "new"),
     _hidden("domain_add", "Add a domain", "plus", DO, "new sending domain verify"),
     _hidden("smtp_user_create", "Create an SMTP user", "plus", DO, "new password credentials"),
     _hidden("api_key_create", "Create an API key", "plus", DO, "new token"),

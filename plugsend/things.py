@@ -52,6 +52,7 @@ THINGS = [
     Thing("domain", "Domains", SendingDomain, "domain_id", "domain", "globe", ("name",)),
     Thing("SMTP user", "SMTP users", SmtpUser, "smtp_user_id", "smtp_user", "at-sign", ("address",)),
     Thing("API key", "API keys", ApiKey, "key_id", "api_key", "key-round", ("name", "prefix")),
+    Thing("template", "Templates", Template, "template_id", "template", "file-text", ("name", "alias")),
     Thing("webhook", "Webhooks", WebhookEndpoint, "endpoint_id", "webhook", "webhook", ("url", "description")),
     Thing("delivery", "Deliveries", WebhookDelivery, "webhook_delivery_id"),
     Thing("export", "Exports", MessageExport, "message_export_id"),

@@ -5,8 +5,11 @@ The API, which takes bearer keys alone, answers at any host.
 
 from django.urls import path
 
-from relay import views
+from relay import template_views, views
 
-urlpatterns = [path("<str:token>/", views.content_of_link, name="content")]
+urlpatterns = [
+    path("<str:token>/", views.content_of_link, name="content"),
+    path("templates/<str:token>/", template_views.template_preview_at_content_host),
+]
 
 handler400 = handler403 = handler404 = "relay.views.nothing_there"

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from accounts.audit import SYSTEM, Actor, differences, note
@@ -95,10 +95,12 @@ def newest_of(template: Template) -> Found:
 
 
 def list_templates(organization: Organization) -> QuerySet[Template]:
-    """Each with `last_published_at`."""
-    published = TemplateVersion.objects.filter(template=OuterRef("pk"), published_at__isnull=False).order_by("-number")
+    """Each with `last_published_at`, and `has_draft`."""
+    versions = TemplateVersion.objects.filter(template=OuterRef("pk"))
+    drafts = versions.filter(published_at__isnull=True)
+    published = versions.filter(published_at__isnull=False).order_by("-number")
     rows: QuerySet[Template] = Template.objects.of(organization)
-    return rows.annotate(last_published_at=Subquery(published.values("published_at")[:1]))
+    return rows.annotate(last_published_at=Subquery(published.values("published_at")[:1]), has_draft=Exists(drafts))
 
 
 def version_of(template: Template, number: int) -> TemplateVersion:
@@ -145,13 +147,21 @@ def content_of(version: TemplateVersion) -> TemplateContent:
 
 
 def create_template(
-    organization: Organization, name: str, content: TemplateContent, *, alias: str = "", by: Actor = SYSTEM
+    organization: Organization,
+    name: str,
+    content: TemplateContent,
+    *,
+    alias: str = "",
+    test_values: dict[str, Any] | None = None,
+    by: Actor = SYSTEM,
 ) -> Template:
     """With its first version as a draft. Raises `Refused`."""
     check_source(content)
     with transaction.atomic():
         _check_names_free(organization, name=name, alias=alias)
-        template = Template.objects.create(organization=organization, name=name, alias=alias)
+        template = Template.objects.create(
+            organization=organization, name=name, alias=alias, test_values=test_values or {}
+        )
         TemplateVersion.objects.create(template=template, number=1, **content.fields())
         after = {"name": name, "alias": alias, **_told(content)}
         _note(by, "template.created", template, after={field: value for field, value in after.items() if value})
@@ -164,9 +174,14 @@ def update_template(
     *,
     name: str | None = None,
     alias: str | None = None,
+    test_values: dict[str, Any] | None = None,
+    seen: datetime | None = None,
     by: Actor = SYSTEM,
 ) -> None:
-    """`changes` to fields of `TemplateContent` go into the draft, which begins as what is published. Raises `Refused`."""
+    """`changes` to fields of `TemplateContent` go into the draft, which begins as what is published. Raises `Refused`.
+
+    `seen`: its `updated_at` when it was opened; where another has changed it since, nothing is changed.
+    """
     if changes:
         check_source(
             TemplateContent(**{part: changes[part] for part in ("subject", "html", "text") if part in changes})
@@ -177,10 +192,15 @@ def update_template(
         if renamed or relabelled:
             _check_names_free(template.organization, name=name, alias=alias or "", but=template)
         current = _lock(template)
+        if seen is not None and current.updated_at != seen:
+            raise Refused("template_changed_meanwhile", template=current.name)
         before: dict[str, Any] = {"name": current.name, "alias": current.alias}
         names = {"name": name, "alias": alias}
-        kept = {field: value for field, value in names.items() if value is not None}
-        after: dict[str, Any] = dict(kept)
+        kept: dict[str, Any] = {field: value for field, value in names.items() if value is not None}
+        after = dict(kept)
+        if test_values is not None and test_values != current.test_values:
+            kept["test_values"] = test_values
+            before["test_values"], after["test_values"] = "other values", sorted(test_values)
         if changes:
             newest = template.versions.order_by("-number")[0]
             content = replace(content_of(newest), **changes)
@@ -217,7 +237,11 @@ def duplicate_template(template: Template, *, by: Actor = SYSTEM) -> Template:
         _lock_names(template.organization)
         fields = content_of(template.versions.order_by("-number")[0]).fields()
         taken = set(Template.objects.of(template.organization).values_list("name", flat=True))
-        copy = Template.objects.create(organization=template.organization, name=_free_name(template.name, taken))
+        copy = Template.objects.create(
+            organization=template.organization,
+            name=_free_name(template.name, taken),
+            test_values=template.test_values,
+        )
         TemplateVersion.objects.create(template=copy, number=1, **fields)
         _note(by, "template.created", copy, after={"name": copy.name, "copy_of": template.name})
     return copy

@@ -7,6 +7,7 @@ from relay import (
     finding_views,
     message_views,
     suppression_views,
+    template_views,
     timeline_link_views,
     unsubscribe_views,
     usage_views,
@@ -72,5 +73,17 @@ urlpatterns = [
     path("suppressions/rule/", suppression_views.soft_bounce_rule, name="soft_bounce_rule"),
     path("suppressions/add/", suppression_views.suppression_add, name="suppression_add"),
     path("suppressions/<uuid:suppression_id>/remove/", suppression_views.suppression_remove, name="suppression_remove"),
+    path("templates/", template_views.template_list, name="templates"),
+    path("templates/new/", template_views.template_create, name="template_create"),
+    path("templates/preview/<str:token>/", template_views.template_preview_frame, name="template_preview_frame"),
+    path("templates/<uuid:template_id>/", template_views.template_page, name="template"),
+    path("templates/<uuid:template_id>/preview/", template_views.template_preview, name="template_preview"),
+    path("templates/<uuid:template_id>/test/", template_views.template_test, name="template_test"),
+    path("templates/<uuid:template_id>/duplicate/", template_views.template_duplicate, name="template_duplicate"),
+    path("templates/<uuid:template_id>/remove/", template_views.template_remove, name="template_remove"),
+    path("templates/<uuid:template_id>/versions/", template_views.template_versions, name="template_versions"),
+    path(
+        "templates/<uuid:template_id>/versions/<int:number>/", template_views.template_version, name="template_version"
+    ),
     path("settings/usage/", usage_views.usage_page, name="usage"),
 ]

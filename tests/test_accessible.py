@@ -15,9 +15,9 @@ from pytest_django.fixtures import Settings
 
 from accounts.models import User
 from plugsend import static_files
+from tests.browsing import CHROMIUM
 from tests.every_page import pages_of, paths_of
 from tests.full_tenant import make_full_tenant
-from tests.test_browser import CHROMIUM
 from tests.test_browser_policy import browser
 
 pytestmark = [

@@ -105,7 +105,7 @@ class World:
             "suppression_import_id": self.suppression_import.pk, "token": "x",
             "path": "message.png", "slug": "smtp", "tag": "emails",
             "endpoint_id": self.webhook.pk, "webhook_delivery_id": self.webhook_delivery.pk,
-            "event_id": self.webhook_delivery.pk,
+            "event_id": self.webhook_delivery.pk, "template_id": self.template.pk,
         }  # fmt: skip
 
 
@@ -248,6 +248,11 @@ PAGES = {
     ),
     "suppression_import_cancel": Act({}, "suppression_import.cancelled"),
     "soft_bounce_rule": Act({"messages": "3", "days": "1"}, "soft_bounce_rule.changed"),
+    "template_create": Act({"start": "receipt", "name": "Receipt for shops"}, "template.created"),
+    "template": Act({"name": "Bill", "subject": "Hello", "text": "Hello"}, "template.changed"),
+    "template_duplicate": Act({}, "template.created"),
+    "template_remove": Act({}, "template.deleted"),
+    "template_version": Act({}, "template.changed"),
     "api_key_create": Act({"name": "Kiosk", "scopes": ["send"], "expiry": "never"}, "api_key.created"),
     "api_key_change": Act({"name": "Kiosk"}, "api_key.renamed", ids=_api_key),
     "api_key_rotate": Act({"keep_old_hours": "0", "ends": "never"}, "api_key.rotated", ids=_api_key),
@@ -277,6 +282,8 @@ PAGES_WITHOUT_ENTRY = {
     "try_send": "mail has its own log: the events",
     "unsubscribe": "a recipient's act, which leaves the entries that tests/test_unsubscribing.py reads",
     "look_end": "of operators who look as an organization; tried with the admin",
+    "template_preview": "changes nothing",
+    "template_test": "a mail, which the log of events tells of; its entry is read in tests/test_template_pages.py",
     "organization_open": "changes nothing but the session",
     "appearance": "changes nothing but a cookie",
     "checklist_put_away": "how a member's own overview looks",

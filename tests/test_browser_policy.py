@@ -19,10 +19,10 @@ from pytest_django.fixtures import Settings
 
 from accounts.models import User
 from relay.preview import safe_html
+from tests.browsing import CHROMIUM
 from tests.every_page import pages_of, paths_of
 from tests.factories import Tenant, make_domain, make_message, make_tenant
 from tests.full_tenant import make_full_tenant
-from tests.test_browser import CHROMIUM
 
 pytestmark = [
     pytest.mark.browser,

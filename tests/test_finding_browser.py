@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browsing import page
 from tests.platform import Platform
-from tests.test_browser import page
 
 __all__ = ["page"]
 pytestmark = [pytest.mark.xdist_group("platform"), pytest.mark.browser]

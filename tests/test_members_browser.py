@@ -6,8 +6,8 @@ import uuid
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browsing import page  # noqa: F401 - a fixture
 from tests.platform import Platform, wait_for
-from tests.test_browser import page  # noqa: F401 - a fixture
 from tests.test_journey import PASSWORD, code_in_mail
 
 pytestmark = [pytest.mark.xdist_group("platform"), pytest.mark.browser]

@@ -13,8 +13,8 @@ from django.contrib.auth.hashers import make_password
 from playwright.sync_api import Page, expect
 
 from accounts.ids import uuid7
+from tests.browsing import page  # noqa: F401 - a fixture
 from tests.platform import Platform, wait_for
-from tests.test_browser import page  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.xdist_group("platform"), pytest.mark.browser]
 

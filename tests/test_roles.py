@@ -25,6 +25,7 @@ from relay.importing import request_import
 from relay.models import Recipient
 from relay.saved_filters import save_filter
 from relay.suppressions import suppress
+from relay.templates import TemplateContent, create_template
 from relay.timeline_links import share
 from relay.webhooks.endpoints import create_endpoint, send_test
 from tests.factories import RAW, make_domain, make_message, make_smtp_user, make_tenant
@@ -84,6 +85,8 @@ def test_each_role_gets_exactly_what_the_table_says() -> None:
         "saved_filter_id": save_filter(tenant.organization, "Bounces", Asked.parse("state=bounced")).pk,
         "message_export_id": request_export(tenant.organization, Asked(), "csv").pk,
         "suppression_import_id": request_import(tenant.organization, "list.csv", [b"ada@inbox.test"]).pk,
+        "template_id": create_template(tenant.organization, "Receipt", TemplateContent(text="Hello")).pk,
+        "number": 1,
     }
     api_key = create_api_key(tenant.organization, "Web app").api_key
     clients = {role: client_of(tenant.organization, role) for role in Role}
@@ -146,14 +149,28 @@ def test_a_viewer_sees_no_buttons_that_are_refused_and_no_content() -> None:
     tenant = make_tenant()
     domain = make_domain(tenant.organization)
     smtp_user, message = make_smtp_user(domain), make_message(domain, state="deferred")
+    template = create_template(tenant.organization, "Receipt", TemplateContent(text="Hello"))
     viewer, developer = client_of(tenant.organization, Role.VIEWER), client_of(tenant.organization, Role.DEVELOPER)
-    places = ["overview", "messages", "suppressions", "domains", "smtp_users", "api_keys", "members", "settings"]
+    places = [
+        "overview",
+        "messages",
+        "templates",
+        "suppressions",
+        "domains",
+        "smtp_users",
+        "api_keys",
+        "members",
+        "settings",
+    ]
     urls = [reverse(name) for name in places] + [
         reverse("domain", args=[domain.pk]),
         reverse("domain_settings", args=[domain.pk]),
         reverse("domain_history", args=[domain.pk]),
         reverse("smtp_user", args=[smtp_user.pk]),
         reverse("message", args=[message.pk]),
+        reverse("template", args=[template.pk]),
+        reverse("template_versions", args=[template.pk]),
+        reverse("template_version", args=[template.pk, 1]),
     ]
     refused = []
     for url in urls:

@@ -7,8 +7,8 @@ import pytest
 from allauth.mfa.totp.internal import auth as totp
 from playwright.sync_api import Page, expect
 
+from tests.browsing import page  # noqa: F401 - the fixture
 from tests.platform import Platform
-from tests.test_browser import page  # noqa: F401 - the fixture
 from tests.test_journey import PASSWORD, code_in_mail
 
 pytestmark = [pytest.mark.xdist_group("platform"), pytest.mark.browser]

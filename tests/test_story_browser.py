@@ -5,8 +5,8 @@ import uuid
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browsing import page  # noqa: F401 - a fixture
 from tests.platform import Platform
-from tests.test_browser import page  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.xdist_group("platform"), pytest.mark.browser]
 

@@ -86,6 +86,9 @@ LOOKS = {
     "expires_soon": Look("Stops soon", "clock", "warn"),
     "replaced": Look("Replaced", "refresh-cw", "info"),
     "leaked": Look("Reported as leaked", "triangle-alert", "bad"),
+    # templates
+    "published": Look("Published", "circle-check", "ok"),
+    "draft": Look("Draft", "pencil", "idle"),
     # webhooks
     "enabled": Look("Enabled", "circle-check", "ok"),
     "paused": Look("Paused", "pause", "bad"),

@@ -16,6 +16,9 @@ class Template(OrganizationOwned):
 
     name = models.CharField(max_length=120)
     alias = models.CharField(max_length=60, blank=True, help_text="By which programs may name it, beside the id.")
+    test_values = models.JSONField(
+        default=dict, db_default={}, help_text="Of variables, for previews and tests: {key: value}."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
 
