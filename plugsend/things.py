@@ -13,7 +13,7 @@ from accounts.models import ApiKey, Membership, Organization
 from accounts.scoping import OrganizationQuerySet
 from accounts.walls import across_organizations
 from domains.models import SendingDomain, SmtpUser
-from relay.models import Message, MessageExport, Suppression, SuppressionImport
+from relay.models import Message, MessageExport, Suppression, SuppressionImport, Template
 from relay.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 

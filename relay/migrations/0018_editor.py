@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("relay", "0016_unwilling")]
+    dependencies = [("relay", "0017_operators")]
 
     operations = [
         migrations.AddField(
