@@ -63,6 +63,17 @@ def test_no_other_choice_and_no_other_site_is_taken(client: Client) -> None:
     assert away["Location"] == "/"
 
 
+def test_pages_are_sent_compressed_but_for_those_with_secrets(tenant: Tenant) -> None:
+    domain = make_domain(tenant.organization)
+    headers = {"Accept-Encoding": "gzip"}
+    assert tenant.client.get("/overview/", headers=headers)["Content-Encoding"] == "gzip"
+    assert tenant.client.get("/api/v1/reference", headers=headers)["Content-Encoding"] == "gzip"
+    form = {"local_part": "shop", "domain": str(domain.pk)}
+    shown = tenant.client.post(reverse("smtp_user_create"), form, headers=headers, follow=True)
+    assert "ps_live_" in text_of(shown)
+    assert "Content-Encoding" not in shown
+
+
 # ---- The sidebar -----------------------------------------------------------------------------------------------------
 
 

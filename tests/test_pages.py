@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -184,6 +185,7 @@ def test_the_stylesheet_is_built_once_until_a_source_changes(settings: Settings)
     css = settings.VAR / "css" / "app.css"
 
     assert ".button-primary" in css.read_text()
+    assert list((Path(settings.STATIC_ROOT) / "css").glob("app.*.css.gz"))  # as it is sent
     assert not static_files.build()
     (css.parent / static_files.CSS_STAMP).write_text("of another version")
     assert static_files.build()
