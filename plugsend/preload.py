@@ -60,7 +60,6 @@ def preload() -> None:
 
 def _make_ready() -> None:
     """Both OpenSSLs, Celery and the documentation build tables of several MiB at first use: once here is once for all."""
-    from plugsend import api_docs
     from plugsend.celery import app
     from plugsend.documentation.pages import pages
 
@@ -68,7 +67,6 @@ def _make_ready() -> None:
     ec.generate_private_key(ec.SECP256R1()).sign(b"", ec.ECDSA(SHA256()))
     app.finalize()
     pages()
-    api_docs.groups()
     app.loader.import_default_modules()
 
 

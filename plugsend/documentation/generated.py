@@ -89,7 +89,7 @@ def _settings() -> str:
     for line in lines:
         if heading := re.fullmatch(r"# -{3,} (.*?) -+", line):
             close()
-            parts.append(f"### {heading[1]}")
+            parts.append(f"## {heading[1]}")
             words = []
         elif setting := re.fullmatch(r"#([A-Z][A-Z0-9_]*)=(.*)", line):
             value = f"`{setting[2]}`" if setting[2] else ""

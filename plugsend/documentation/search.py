@@ -107,7 +107,8 @@ def _entries() -> Iterator[_Entry]:
             yield _Entry(page.title, passage.heading, passage.text, url, page.section, names)
     for refusal in REFUSALS.values():
         codes = f"{refusal.smtp} {refusal.enhanced}, HTTP {refusal.http}"
-        text = f"{refusal.title}. {refusal.detail} {refusal.advice} {codes}"
+        detail = re.sub(r"\{(\w+)\}", r"<\1>", refusal.detail)
+        text = f"{refusal.title}. {detail} {refusal.advice} {codes}"
         yield _Entry(refusal.code, "", text, reverse("error_help", args=[refusal.code]), "Error codes")
     for reason in REASONS.values():
         url = url_of("retries-and-reasons", reason.code)
