@@ -1,6 +1,7 @@
 """What every page knows: the platform's mode and where its doors are."""
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
@@ -13,7 +14,7 @@ def platform(request: HttpRequest) -> dict[str, object]:
     return {
         "mode": settings.MODE,
         "sandbox": settings.SANDBOX,
-        "maintenance_banner": SimpleLazyObject(lambda: value_of("maintenance_banner")),
+        "maintenance_banner": SimpleLazyObject(_banner),
         "smtp_host": settings.SMTP_PUBLIC_HOST,
         "smtp_port": settings.SMTP_PORT,
         "smtps_port": settings.SMTPS_PORT,
@@ -23,6 +24,14 @@ def platform(request: HttpRequest) -> dict[str, object]:
         "sandbox_certificate": settings.SMTP_TLS_CERT or settings.VAR / "tls" / f"{settings.HOSTNAME}.crt",
         "layout": "app.html" if user is not None and user.is_authenticated else "public.html",
     }
+
+
+def _banner() -> str:
+    """None while the database is away: pages that do without it are still there."""
+    try:
+        return str(value_of("maintenance_banner"))
+    except DatabaseError:
+        return ""
 
 
 def mode_for_admin(request: HttpRequest) -> list[str]:
