@@ -76,6 +76,8 @@ _SENTENCES = {
     "message.cancelled": "cancelled {}",
     "message.rescheduled": "rescheduled {}",
     "message.read": "opened the message {}",
+    "message.content_read": "read the content of the message {}",
+    "returned_message.content_read": "read the source of what came back by mail ({})",
     "returned_message.read": "opened what came back by mail ({})",
     "timeline_link.created": "shared the timeline of {} by a link",
     "timeline_link.revoked": "revoked a link to the timeline of {}",

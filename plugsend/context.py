@@ -1,6 +1,7 @@
 """What every page knows: the platform's mode and where its doors are."""
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
@@ -16,7 +17,7 @@ def platform(request: HttpRequest) -> dict[str, object]:
     return {
         "mode": settings.MODE,
         "sandbox": settings.SANDBOX,
-        "maintenance_banner": SimpleLazyObject(lambda: value_of("maintenance_banner")),
+        "maintenance_banner": SimpleLazyObject(_banner),
         "smtp_host": settings.SMTP_PUBLIC_HOST,
         "smtp_port": settings.SMTP_PORT,
         "smtps_port": settings.SMTPS_PORT,
@@ -35,6 +36,14 @@ def _navigation(request: HttpRequest) -> dict[str, list[Entry]]:
     """Where the page's reader can go. Django looks up items of it, so it is a plain dict."""
     match = request.resolver_match
     return sidebar(membership_of(request) if hasattr(request, "user") else None, match.view_name if match else "")
+
+
+def _banner() -> str:
+    """None while the database is away: pages that do without it are still there."""
+    try:
+        return str(value_of("maintenance_banner"))
+    except DatabaseError:
+        return ""
 
 
 def mode_for_admin(request: HttpRequest) -> list[str]:

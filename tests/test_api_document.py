@@ -74,6 +74,7 @@ def test_it_is_served_and_need_not_be_fetched_twice() -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
+@pytest.mark.django_db
 def test_the_reference_shows_every_operation_and_needs_nothing_from_elsewhere() -> None:
     answer = Client().get("/api/v1/reference")
     page = answer.content.decode()

@@ -478,6 +478,8 @@ def test_a_look_shows_pages_and_reaches_no_secret_and_no_account(acme: Tenant, m
     answer = client.post(reverse("message_act", args=[message.pk, "hold"]))
     assert answer.status_code == (302 if may_change else 403)
     assert Recipient.objects.get().state == ("held" if may_change else "deferred")
+    if not may_change:  # also what whoever reads may do
+        assert client.post("/settings/audit-log/export/", {"format": "csv"}).status_code == 403
     assert not acme.organization.memberships.exclude(user=acme.user).exists()
 
     assert client.post("/look/end/").status_code == 302

@@ -19,7 +19,7 @@ from relay.models import PausedDestination, Recipient
 from tests.factories import make_domain, make_message, make_tenant
 from tests.peer import Peer
 from tests.plans import indexes_of
-from tests.test_fairness import at_work, states, submit
+from tests.test_fairness import at_work, states, submit, wait_until
 from tests.test_suspension import all_are_delivered, tenant_named, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -79,6 +79,25 @@ def test_nothing_goes_to_a_paused_destination_until_it_is_resumed(operator: Clie
     assert [entry.action for entry in AuditEntry.objects.filter(object_name="away.test").order_by("id")] == [
         "destination.paused", "destination.resumed",
     ]  # fmt: skip
+
+
+def test_what_was_claimed_for_it_and_not_begun_goes_back_untried() -> None:
+    tenant = tenant_named("acme")
+
+    async def main() -> None:
+        async with Peer(delay_s=0.3) as slow, at_work({"slow.test": slow.port}) as (desk, engine):
+            await submit(desk, engine, tenant.organization, *(f"r{n}@slow.test" for n in range(200)))
+            await wait_until(lambda: len(slow.messages) > 2)
+            await PausedDestination.objects.acreate(pk="slow.test", reason="Try.", paused_by="operator@people.test")
+            await wait_until(lambda: engine._pauses.destinations and not engine.held)
+            arrived = len(slow.messages)
+            await engine.look()
+            waiting = Recipient.objects.filter(destination="slow.test", state="submitted")
+            assert await waiting.acount() == 200 - arrived > 0
+            assert not await waiting.exclude(attempts=0, leased_by=None).aexists()
+            assert len(slow.messages) == arrived
+
+    asyncio.run(main())
 
 
 async def is_delivered(engine: Engine) -> bool:

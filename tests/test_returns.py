@@ -509,7 +509,13 @@ def test_operators_read_what_was_not_understood_and_that_is_in_the_audit_log(
     bring(server, path_of(only(message)), b"Subject: Hm\r\n\r\n<script>What is this?</script>\r\n")
     row = ReturnedMessage.objects.get()
     shown = admin_client.get(reverse("admin:relay_returnedmessage_change", args=[row.pk])).content.decode()
-    assert "&lt;script&gt;What is this?" in shown
+    assert "What is this?" not in shown
+    content = reverse("admin:relay_returnedmessage_change", args=[row.pk]).replace("/change/", "/content/")
+    assert "What is this?" not in admin_client.get(content).content.decode()
+    read = admin_client.post(content, {"reason": "To know what it is."}).content.decode()
+    assert "&lt;script&gt;What is this?" in read
+    entry = AuditEntry.objects.get(action="returned_message.content_read", organization_id=message.organization_id)
+    assert entry.after == {"reason": "To know what it is."}
     assert AuditEntry.objects.filter(action="returned_message.read", organization_id=message.organization_id).exists()
     assert "Not understood" in admin_client.get(reverse("admin:relay_returnedmessage_changelist")).content.decode()
     assert admin_client.get(reverse("admin:relay_returncount_changelist")).status_code == 200
