@@ -450,7 +450,7 @@ SPECTACULAR_SETTINGS = {
 
 # ---- Status ----------------------------------------------------------------------------------------------------------
 
-STATUS_CHECK_SECONDS = env.number("STATUS_CHECK_SECONDS", 15)  # between looks at the components
+STATUS_CHECK_SECONDS = env.number("STATUS_CHECK_SECONDS", 20)  # between looks at the components
 STATUS_FAILURES = env.number(
     "STATUS_FAILURES", 2
 )  # looks in a row that must fail before a component is told to be in trouble

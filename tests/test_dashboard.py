@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -75,7 +76,7 @@ def test_staff_see_what_they_may(rights: list[str], seen: set[str], tenant: Tena
         assert "1,234" in page
         assert "987" in page
     if QUEUE in seen:
-        assert "2 min 5 s" in page
+        assert re.search(r"2 min \d+ s", page)
 
 
 def test_members_see_nothing_of_it(tenant: Tenant) -> None:

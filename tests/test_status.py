@@ -52,8 +52,11 @@ def nothing_known(settings: Settings, tmp_path: Any) -> Iterator[None]:
         ([OK, DOWN, DOWN, OK], DOWN),
         ([OK, DOWN, DOWN, OK, OK], OK),
         ([OK, DOWN, DOWN, SLOW], SLOW),  # still in trouble, another kind
-        ([OK, UNKNOWN], UNKNOWN),
-        ([OK, UNKNOWN, DOWN, OK], OK),
+        ([OK, UNKNOWN], OK),
+        ([OK, UNKNOWN, UNKNOWN], UNKNOWN),
+        ([OK, UNKNOWN, DOWN], OK),  # neither twice
+        ([OK, UNKNOWN, UNKNOWN, OK], OK),
+        ([OK, UNKNOWN, UNKNOWN, DOWN], UNKNOWN),
     ],
 )
 def test_a_component_is_in_trouble_after_two_bad_findings_and_well_after_two_good_ones(

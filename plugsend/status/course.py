@@ -13,28 +13,33 @@ WELL_AFTER = 2  # good findings in a row
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a component is held to be. `against`: findings in a row that speak against it, the first one at `against_since`."""
+    """How a component is held to be. `against`: findings in a row of another kind (`towards`), the first at `against_since`."""
 
     state: State
     since: datetime
     against: int = 0
     against_since: datetime | None = None
+    towards: str = ""
 
 
 def advance(standing: Standing | None, found: State, at: datetime, bad_after: int) -> Standing:
     """`bad_after`: so many bad findings in a row are trouble."""
-    if found == State.UNKNOWN:
-        return standing if standing is not None and standing.state == found else Standing(found, at)
     if standing is None:
-        standing = Standing(State.UNKNOWN, at)
-    if standing.state == State.UNKNOWN and not found.is_trouble:
+        standing = Standing(State.UNKNOWN, at)  # a platform that is only starting is not in trouble
+    if _kind(found) == _kind(standing.state):
+        return replace(standing, state=found, against=0, against_since=None, towards="")
+    if standing.state == State.UNKNOWN and found == State.OK:
         return Standing(found, at)
-    if found.is_trouble == standing.state.is_trouble and standing.state != State.UNKNOWN:
-        return replace(standing, state=found, against=0, against_since=None)
-    against, since = standing.against + 1, standing.against_since or at
-    if against >= (bad_after if found.is_trouble else WELL_AFTER):
+    goes_on = standing.towards == _kind(found)
+    against = standing.against + 1 if goes_on else 1
+    since = standing.against_since if goes_on and standing.against_since else at
+    if against >= (WELL_AFTER if found == State.OK else bad_after):
         return Standing(found, since)
-    return replace(standing, against=against, against_since=since)
+    return replace(standing, against=against, against_since=since, towards=_kind(found))
+
+
+def _kind(state: State) -> str:
+    return "trouble" if state.is_trouble else state.value
 
 
 def by_day(begin: datetime, end: datetime) -> dict[date, float]:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import redis
 from django.conf import settings
+from django.db import DatabaseError
 
 from plugsend.status import facts
 from plugsend.status.components import State
@@ -201,7 +202,9 @@ def run(code: str) -> Found:
     try:
         found = PROBES[code]()
     except Exception as error:
-        found = Found(State.DOWN, _in_words(error))
+        # A look at the queue that the database does not answer says nothing of the queue.
+        is_blind = code in OF_DATABASE and isinstance(error, DatabaseError)
+        found = Found(State.UNKNOWN if is_blind else State.DOWN, _in_words(error))
     took_s = time.monotonic() - began
     if found.state == State.OK and took_s > SLOW_S:
         found = Found(State.DEGRADED, f"{found.words} after {took_s:.1f} s".strip())
