@@ -32,6 +32,7 @@ WIDTHS, SCHEMES = (1280, 390), ("light", "dark")
 AT_ONCE = 4
 PAGE_MS = 15_000
 PAINTED_MS = 300  # a frame of another process
+DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 WALK_S, TAKE_S = 180, 420
 TALLEST = 6000  # pixels
 DOCS_OCTETS = 60_000
@@ -176,6 +177,7 @@ async def take(page: Page, shot: Shot, base: str, folder: Path) -> None:
                     shot.problem = f"{wide - width} px wider than {width}"
                 # The window as tall as the page: chromium's own pictures of whole pages repeat parts, many at once.
                 await page.set_viewport_size({"width": width, "height": max(window, min(height, TALLEST))})
+                await page.evaluate(DRAWN)
                 if await page.locator("iframe").count():
                     await page.wait_for_timeout(PAINTED_MS)
                 await page.screenshot(path=folder / name, type="jpeg", quality=78, animations="disabled")

@@ -187,6 +187,7 @@ def test_a_preview_shows_what_is_typed_and_keeps_nothing(tenant: Tenant, templat
     whole = tenant.client.post(address(template, "template_preview"), sent).content.decode()  # without JavaScript
     assert "<html" in whole
     assert "{{ greeting }}, {{ name }}" in whole
+    assert f'<form method="post" action="{address(template)}"' in whole  # from there it is saved, too
 
 
 def test_a_preview_is_dark_for_whoever_asks_for_that(tenant: Tenant, template: Template) -> None:
