@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -34,7 +35,13 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unheard_octets += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as declined:
+            self._stay_with_http(data[declined.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
         if self._unheard_octets > HEAD_OCTETS and not self.transport.is_closing():
             self.send_400_response("A header field is too long.")
 
@@ -63,7 +70,23 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._unheard_octets = 0
+        if self.parser.should_upgrade() and self._framing():
+            return  # the parser leaves the body to the new protocol; `_stay_with_http` reads it
         super().on_message_complete()
+
+    def _stay_with_http(self, rest: bytes) -> None:
+        """We change to no other protocol, h2c for example, and the request is served as if it had not asked (RFC 9110, 7.8)."""
+        framing, self.parser = self._framing(), httptools.HttpRequestParser(_Following(self))
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        if framing:
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n%s: %s\r\n\r\n" % framing)
+        if rest:
+            self.data_received(rest)
+
+    def _framing(self) -> tuple[bytes, bytes] | None:
+        """The field that tells how long the body is; none where there is no body."""
+        fields = (field for field in self.headers if field[0] in {b"content-length", b"transfer-encoding"})
+        return next((field for field in fields if field[1] != b"0"), None)
 
     def _count(self, octets: int) -> None:
         self._unheard_octets = 0
@@ -78,6 +101,32 @@ class Protocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+class _Following:
+    """Hears the parser that goes on after an upgrade was declined: the head that it is told first was heard already, if any."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._is_new = protocol._framing() is None
+        self.on_body, self.on_message_complete = protocol.on_body, protocol.on_message_complete
+
+    def on_message_begin(self) -> None:
+        if self._is_new:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._is_new:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_new:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._is_new:
+            self._protocol.on_headers_complete()
+        self._is_new = True
 
 
 def server(application: Any, host: str, port: int) -> uvicorn.Server:

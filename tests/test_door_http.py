@@ -101,6 +101,29 @@ def test_requests_may_follow_without_waiting_for_answers(platform: Platform) -> 
         assert statuses(connection, 5) == [202, 202, 202, 422, 202]
 
 
+@pytest.mark.parametrize("is_chunked", [False, True])
+@pytest.mark.parametrize("is_at_once", [False, True])
+def test_who_offers_another_protocol_is_served_in_this_one(
+    platform: Platform, is_chunked: bool, is_at_once: bool
+) -> None:
+    """As `curl --http2` and Java's HttpClient offer h2c, RFC 9110, 7.8."""
+    body = json.dumps(LETTER).encode()
+    framing = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(body)}"
+    offer = head(platform, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk", framing)
+    sent = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if is_chunked else body
+    with socket.create_connection(address(platform)) as connection:
+        if is_at_once:
+            connection.sendall(offer + sent + whole(platform))
+        else:
+            for piece in (offer, sent[:9], sent[9:] + whole(platform)):
+                connection.sendall(piece)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        assert statuses(connection, 2) == [202, 202]
+        look = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+        connection.sendall(look + whole(platform))
+        assert statuses(connection, 2) == [200, 202]
+
+
 def test_who_waits_for_leave_to_send_gets_it_or_the_refusal(platform: Platform) -> None:
     body = json.dumps(LETTER).encode()
     with closing(socket.create_connection(address(platform))) as connection:
