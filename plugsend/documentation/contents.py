@@ -89,6 +89,7 @@ SECTIONS = [
     }),
     Section("Self-hosting", {
         "self-hosting": "Running PlugSend",
+        "operators": "For operators",
         "settings": "Settings",
         "platform-dns": "The DNS of an installation",
     }),
