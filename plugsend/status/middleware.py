@@ -11,7 +11,7 @@ from django.urls import Resolver404, resolve
 
 def status_stands_alone(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     def middleware(request: HttpRequest) -> HttpResponse:
-        if request.path_info.startswith("/status"):
+        if request.method in ("GET", "HEAD") and request.path_info.startswith("/status"):
             try:
                 match = resolve(request.path_info)
             except Resolver404:

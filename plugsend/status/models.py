@@ -1,4 +1,4 @@
-"""What is known of the platform's components. Nothing here is of an organization; everyone may read it."""
+"""What is known of the platform's components. Nothing here is of an organization; pages show it without one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.ids import uuid7
-from accounts.row_security import CLOSED, Belonging, shared
+from accounts.row_security import CLOSED, Belonging
 from plugsend.status.components import CHOICES, COMPONENTS, State
 
 
@@ -90,7 +90,7 @@ class Incident(models.Model):
     )
     is_automatic = models.BooleanField(default=False, editable=False, help_text="Found by probes, which also end it.")
 
-    belonging: ClassVar[Belonging] = shared()
+    belonging: ClassVar[Belonging] = CLOSED
 
     class Meta:
         ordering = ["-started_at"]
@@ -137,7 +137,7 @@ class IncidentUpdate(models.Model):
     at = models.DateTimeField(default=timezone.now)
     text = models.TextField(max_length=4000, help_text="In plain words: what happens, what it means, what comes next.")
 
-    belonging: ClassVar[Belonging] = shared()
+    belonging: ClassVar[Belonging] = CLOSED
 
     class Meta:
         ordering = ["-at"]
