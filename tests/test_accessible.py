@@ -14,7 +14,7 @@ from playwright.sync_api import Page, Request, Response
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
-from plugsend import static_files
+from plugsend import api_docs, static_files
 from tests.browsing import CHROMIUM
 from tests.every_page import pages_of, paths_of
 from tests.full_tenant import make_full_tenant
@@ -47,6 +47,7 @@ def test_every_page_can_be_used_by_everybody(live_server: Any, settings: Setting
     static_files.build_stylesheet()
     # As found, not as collected by a test before.
     settings.STORAGES |= {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+    api_docs._reference.cache_clear()  # it names them
     tenant = make_full_tenant("crawled")
     owner, stranger, newcomer, operator = tenant.client("owner"), Client(), Client(), Client()
     newcomer.force_login(User.objects.create_user("newcomer@people.test"))
