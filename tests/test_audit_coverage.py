@@ -103,7 +103,7 @@ class World:
             "service_id": "sending", "timeline_link_id": self.link.pk, "attachment_id": UUID(int=1),
             "incident_id": UUID(int=1),
             "suppression_import_id": self.suppression_import.pk, "token": "x",
-            "path": "message.png", "slug": "smtp", "tag": "emails",
+            "path": "images/message.png", "slug": "smtp", "tag": "emails",
             "endpoint_id": self.webhook.pk, "webhook_delivery_id": self.webhook_delivery.pk,
             "event_id": self.webhook_delivery.pk, "template_id": self.template.pk,
         }  # fmt: skip

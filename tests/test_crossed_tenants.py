@@ -41,7 +41,7 @@ FREE = {
     "action": [action.value for action in Action], "code": ["invalid_credentials"], "mail_id": [str(UUID(int=7))],
     "destination": ["inbox.test"], "zone": ["x.test"], "service_id": ["x"], "number": ["1"], "key": ["x"], "uidb36": ["x"],
     "token": ["x"], "provider": ["x"], "provider_id": ["x"], "secret": ["x"], "pk": ["1"],  # a person's, no tenant's
-    "path": ["message.png"], "slug": ["smtp", "quickstarts/python"], "tag": ["emails"],  # the documentation's
+    "path": ["images/message.png"], "slug": ["smtp", "quickstarts/python"], "tag": ["emails"],  # the documentation's
     "incident_id": ["00000000-0000-0000-0000-000000000007"],
     "id": ["1"], "object_id": ["1"], "content_type_id": ["1"], "app_label": ["relay"], "url": ["x"],  # of the admin
 }  # fmt: skip
