@@ -21,7 +21,7 @@ _OPERATORS = [
     "relay.change_recipient", "relay.change_exchangergroup", "relay.change_pauseddestination", "relay.delete_suppression",
     "relay.add_ippool", "relay.change_ippool", "relay.add_sourceaddress", "relay.change_sourceaddress",
     "relay.delete_sourceaddress", "relay.add_poolassignment", "relay.change_poolassignment", "relay.delete_poolassignment",
-    "webhooks.change_webhookendpoint",
+    "webhooks.change_webhookendpoint", "status.add_incident", "status.change_incident", "status.add_incidentupdate",
 ]  # fmt: skip
 
 

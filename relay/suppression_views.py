@@ -38,7 +38,7 @@ ORIGINS_IN_WORDS = {
     "bounce": "Bounces",
     "complaint": "Complaints",
     "unsubscribe": "Unsubscribed",
-    "manual": "Added by hand",
+    "manual": "Added by hand or from a file",
 }
 
 

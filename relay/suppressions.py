@@ -31,7 +31,7 @@ from relay.submission.addresses import domain_of
 MANUAL, COMPLAINT, UNSUBSCRIBE, SOFT_BOUNCES = "manual", "complaint", "unsubscribe", "soft_bounces"
 ORIGINS = ["bounce", "complaint", "manual", "unsubscribe"]  # Resend's words, and the last is ours
 TITLES = {
-    MANUAL: "Added by hand",
+    MANUAL: "Added by hand or from a file",
     COMPLAINT: "Reported as spam",
     UNSUBSCRIBE: "Unsubscribed",
     SOFT_BOUNCES: "Bounced again and again",

@@ -14,6 +14,7 @@ from accounts.catalogue import REFUSALS
 from accounts.client import client_address
 from accounts.models import Organization
 from accounts.walls import act_for
+from plugsend.documentation.contents import INDEX, ORDER
 from plugsend.landing import sending
 from plugsend.landing.scripts import SCRIPTS
 from relay.message_views import mark_of, poll_s, told
@@ -24,7 +25,7 @@ _NOT_FOR_ROBOTS = (
     "/admin/", "/api/v1/", "/accounts/", "/overview/", "/messages/", "/domains/", "/settings/", "/sandbox/", "/timelines/",
     "/u/", "/try/",
 )  # fmt: skip
-_PUBLIC = ("home", "status", "api-reference", "error_index", "account_signup")
+_PUBLIC = ("home", "status", "docs", "error_index", "account_signup")
 
 
 def home(request: HttpRequest) -> HttpResponse:
@@ -95,7 +96,8 @@ def robots(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def sitemap(request: HttpRequest) -> HttpResponse:
-    paths = [*map(reverse, _PUBLIC), *(reverse("error_help", args=[code]) for code in REFUSALS)]
+    pages = [reverse("docs_page", args=[slug]) for slug in ORDER if slug not in {INDEX, "errors"}]
+    paths = [*map(reverse, _PUBLIC), *pages, *(reverse("error_help", args=[code]) for code in REFUSALS)]
     urls = "".join(f"<url><loc>{settings.WEB_URL}{path}</loc></url>" for path in paths)
     return HttpResponse(
         '<?xml version="1.0" encoding="UTF-8"?>\n'

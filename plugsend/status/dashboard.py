@@ -277,8 +277,10 @@ def _outliers() -> list[Outlier]:
 
 
 def _sign_ups() -> list[SignUp]:
-    """The newest organizations: their ids are in the order of time."""
-    newest = list(Organization.objects.filter(is_system=False).order_by("-pk")[:LISTED])
+    """Who waits for a look, held ones first, then the newest organizations: their ids are in the order of time."""
+    others = Organization.objects.filter(is_system=False)
+    waiting = others.filter(review_since__isnull=False).order_by("-review_cause", "review_since")
+    newest = list(dict.fromkeys([*waiting[:LISTED], *others.order_by("-pk")[:LISTED]]))[:LISTED]
     keys = [one.pk for one in newest]
     places = Membership.objects.filter(organization__in=keys).select_related("user").order_by("-created_at")
     owners = {one.organization_id: one.user.email for one in places}  # the first one's stays
