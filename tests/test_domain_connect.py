@@ -360,6 +360,7 @@ def test_outside_the_sandbox_only_public_hosts_are_asked_and_over_tls(
     assert [(url.scheme, url.authority) for url in asked] == [("https", "127.0.0.1:8443")]
 
 
+@pytest.mark.django_db
 def test_outside_the_sandbox_there_is_no_host_of_ours(client: Client, settings: Any) -> None:
     settings.SANDBOX = False
     for path in ("acme.test/settings", "domainTemplates/providers/plugsend.test/services/sending"):
