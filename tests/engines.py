@@ -1,7 +1,8 @@
 """A pytest plugin (`-p tests.engines`): PostgreSQL and Valkey of the test run's own, gone when it ends.
 
 As a plugin it is loaded before pytest-django reads the settings. The controlling process starts the engines; xdist's
-workers inherit their addresses, and each gets a database of its own from pytest-django.
+workers inherit their addresses. Each gets a database of its own from pytest-django, and here one of Valkey's: a test that
+empties the cache does not take from another's what it counts there.
 """
 
 import os
@@ -25,8 +26,11 @@ if "PLUGSEND_TEST_ENGINES" not in os.environ:
         "https://id.plugsend.test",
         "plugsend",
     )  # tests/oidc_provider.py
-    os.environ["API_ADDRESS_RATE"] = "0"  # all tests are one address to Valkey, which they share
+    os.environ["API_ADDRESS_RATE"] = "0"  # all tests of a worker are one address
     os.environ["DATABASE_URL"], os.environ["REDIS_URL"] = _running.database_url, _running.redis_url
+elif worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    address, _, _ = os.environ["REDIS_URL"].partition("?db=")
+    os.environ["REDIS_URL"] = f"{address}?db={int(worker.removeprefix('gw')) + 1}"
 
 
 @pytest.hookimpl(trylast=True)
