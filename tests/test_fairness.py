@@ -178,12 +178,18 @@ def test_weights_share_an_exchanger() -> None:
 
     async def main() -> list[bytes]:
         async with Peer(delay_s=0.02) as peer, at_work({"shared.test": peer.port}) as (desk, engine):
-            await submit(desk, engine, heavy, *(f"h{n}@shared.test" for n in range(600)))
-            await submit(desk, engine, light, *(f"l{n}@shared.test" for n in range(600)))
-            await wait_until(lambda: len(peer.messages) >= 800)
-            # From when both are there: on a slow machine the heavy one's begin to leave while the other's still come in.
-            first = next(n for n, message in enumerate(peer.messages) if b"ada@light.test" in message)
-            return peer.messages[first + 100 : first + 350]
+            # So many of the heavy one's that they last: on a slow machine they begin to leave while the other's still come in.
+            await submit(desk, engine, heavy, *(f"h{n}@shared.test" for n in range(1500)))
+            await submit(desk, engine, light, *(f"l{n}@shared.test" for n in range(500)))
+
+            def of_both() -> list[bytes]:
+                first = next(
+                    (n for n, message in enumerate(peer.messages) if b"ada@light.test" in message), len(peer.messages)
+                )
+                return peer.messages[first + 100 : first + 350]
+
+            await wait_until(lambda: len(of_both()) == 250)
+            return of_both()
 
     middle = asyncio.run(main())
     share = sum(b"ada@heavy.test" in message for message in middle) / len(middle)
