@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -23,11 +22,12 @@ from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Subquery, V
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.audit import SYSTEM, Actor, Thing, note
+from accounts.audit import SYSTEM, Actor, note
 from accounts.ids import time_of, uuid7
 from accounts.models import MailHold, Organization
 from events.log import Detail
 from events.models import Event, EventType
+from relay.action_entries import Entries, named
 from relay.delivery.queue import OPEN_DAYS
 from relay.filters import RecipientFilter
 from relay.lanes import Lane
@@ -172,7 +172,8 @@ def act(
     )
     owners = dict(found)
     ids = list(owners)[:MOST_AT_ONCE]
-    entries = _Entries(action, by, chosen_as, Counter(owners[one] for one in ids))
+    chosen = Counter(owners[one] for one in ids)
+    entries = Entries(_VERBS[action], by, chosen_as, chosen, is_one_batch=len(ids) <= BATCH)
     changed = 0
     for start in range(0, len(ids), BATCH):
         with guarded():
@@ -240,7 +241,7 @@ def reschedule(organization: Organization, message_id: UUID, send_at: datetime |
             detail = Detail(by=by.in_events, send_at=moment.isoformat())
             Event.objects.bulk_create(_event(EventType.SCHEDULED, row, now, detail) for row in rows)
             note(
-                by, "message.rescheduled", _named(rows), organization_id=organization.pk,
+                by, "message.rescheduled", named(rows), organization_id=organization.pk,
                 before={"scheduled_at": message.scheduled_at}, after={"scheduled_at": moment, "recipients": len(rows)},
             )  # fmt: skip
     if send_at is None:
@@ -250,7 +251,7 @@ def reschedule(organization: Organization, message_id: UUID, send_at: datetime |
 
 
 def _act_on_batch(
-    action: Action, ids: Sequence[UUID], by: Actor, entries: _Entries, reason: str | None
+    action: Action, ids: Sequence[UUID], by: Actor, entries: Entries, reason: str | None
 ) -> tuple[list[Recipient], list[Recipient]]:
     """Locks, looks again, changes and logs. Returns the rows as they were before, and those of them that are due now.
 
@@ -339,6 +340,7 @@ _EVENTS = {
     Action.RELEASE: EventType.RELEASED,
     Action.CANCEL: EventType.CANCELLED,
 }
+_VERBS = {Action.RETRY: "retried", Action.HOLD: "held", Action.RELEASE: "released", Action.CANCEL: "cancelled"}
 
 
 def _detail(action: Action, row: Recipient, by: Actor, now: datetime, time: datetime | None) -> Detail:
@@ -363,51 +365,6 @@ def _event(kind: EventType, row: Recipient, now: datetime, detail: Detail, reaso
 
 def _count(recipients: QuerySet[Recipient]) -> int:
     return recipients.order_by()[:COUNTED_MOST].count()
-
-
-# ---- In the audit log ------------------------------------------------------------------------------------------------
-
-_VERBS = {Action.RETRY: "retried", Action.HOLD: "held", Action.RELEASE: "released", Action.CANCEL: "cancelled"}
-
-
-class _Entries:
-    """Of an act: one for each organization, in the transaction of the first batch that changes something of its own.
-
-    Where that is not the only batch, the entry says how many recipients there are at most: the timeline of each says what came
-    of it.
-    """
-
-    def __init__(self, action: Action, by: Actor, chosen_as: str, chosen: Counter[UUID]) -> None:
-        """`chosen`: how many recipients, by organization."""
-        self._verb, self._by, self._chosen_as = _VERBS[action], by, chosen_as
-        self._untold = chosen
-        self._is_exact = chosen.total() <= BATCH
-
-    def write(self, rows: Sequence[Recipient]) -> None:
-        for organization_id, batch in groupby(sorted(rows, key=_owner), key=_owner):
-            if organization_id in self._untold:
-                self._write_one(organization_id, list(batch), self._untold.pop(organization_id))
-
-    def _write_one(self, organization_id: UUID, rows: list[Recipient], chosen: int) -> None:
-        after: dict[str, Any] = {"recipients": len(rows)} if self._is_exact else {"recipients_at_most": chosen}
-        if self._chosen_as:
-            after["chosen"] = f"recipients {self._chosen_as}"
-        is_one = len({row.message_id for row in rows}) == 1 and not self._chosen_as
-        thing = _named(rows) if self._is_exact or is_one else Thing(None, "many messages")
-        note(self._by, f"message.{self._verb}", thing, organization_id=organization_id, after=after)
-
-
-def _owner(row: Recipient) -> UUID:
-    return row.organization_id
-
-
-def _named(rows: Sequence[Recipient]) -> Thing:
-    """The message that the recipients are of, named by them."""
-    messages = {row.message_id for row in rows}
-    others = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
-    if len(messages) > 1:
-        return Thing(None, f"{len(messages):,} messages")
-    return Thing(messages.pop(), f"message to {rows[0].address}{others}")
 
 
 # ---- Waking ----------------------------------------------------------------------------------------------------------

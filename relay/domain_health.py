@@ -124,7 +124,9 @@ def domain_health(domain: SendingDomain) -> DomainHealth:
             return DomainHealth(now - timedelta(days=DAYS))
         terms |= {"low": oldest, "newest": newest}  # by which the partitions before them are left out
         states = [_State(*row) for row in ask(_TAKEN + _STATES)]
-        cursor.execute("SET LOCAL enable_nestloop = off")  # of as many messages as events: PostgreSQL takes them for few
+        cursor.execute(
+            "SET LOCAL enable_nestloop = off"
+        )  # of as many messages as events: PostgreSQL takes them for few
         deliveries = _by_author(ask(_TAKEN + _DELIVERIES))
         cursor.execute("SET LOCAL enable_nestloop = DEFAULT")
         ((complaints,),) = ask(_TAKEN + _COMPLAINTS)
