@@ -119,11 +119,12 @@ def _in_words(rule: Rule | None) -> dict[str, Any]:
 
 
 def heed_bounces(seconds: float) -> int:
-    """Works for so long at most, with rests for the mail path. Returns how many addresses were suppressed."""
-    until, suppressed = time.monotonic() + seconds, 0
+    """Works for so long at most, with rests for the mail path, on what lies below the horizon as it begins. Returns how many
+    addresses were suppressed."""
+    until, top, suppressed = time.monotonic() + seconds, horizon(), 0
     while True:
         began = time.monotonic()
-        found = heed_next(horizon())
+        found = heed_next(top)
         if found is None or time.monotonic() >= until:
             return suppressed + (found or 0)
         suppressed += found

@@ -289,6 +289,20 @@ def test_what_is_above_the_horizon_waits(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [row.submitted for row in Rollup.objects.filter(dimension="all", step="hour")] == [1]
 
 
+def test_what_comes_while_it_counts_waits_for_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each few events that the horizon passes would be a transaction."""
+    [organization, _] = two_organizations()
+    event = {"organization": organization, "message_id": uuid7(), "recipient_id": uuid7(), "address": "a@b.test"}
+    tops = []
+    for _ in range(2):
+        Event.objects.create(type="submitted", occurred_at=datetime.now(UTC), **event)
+        tops.append(uuid7())
+    monkeypatch.setattr(rollup, "horizon", iter(tops).__next__)
+    for counted in (1, 2):
+        assert rollup.roll_up(5)
+        assert [row.submitted for row in Rollup.objects.filter(dimension="all", step="hour")] == [counted]
+
+
 # ---- Latency ---------------------------------------------------------------------------------------------------------
 
 

@@ -103,11 +103,14 @@ _ADD_FAILURES = f"""
 
 
 def roll_up(seconds: float) -> bool:
-    """Works for so long at most, with rests for the mail path. Returns whether all is counted, or another process is at it."""
-    until = time.monotonic() + seconds
+    """Works for so long at most, with rests for the mail path. Returns whether all is counted that lay below the horizon when
+    it began, or another process is at it: what comes meanwhile waits for the next call, since to follow the horizon step by
+    step would take a transaction for every few events.
+    """
+    until, top = time.monotonic() + seconds, horizon()
     while True:
         began = time.monotonic()
-        if not count_next(horizon()):
+        if not count_next(top):
             return True
         if time.monotonic() >= until:
             return False
