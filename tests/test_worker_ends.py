@@ -17,7 +17,7 @@ from tests.platform import Platform, wait_for
 pytestmark = pytest.mark.xdist_group("worker ends")
 
 LONG_LEASE_S = 120  # longer than the test: what waits for a lease to end fails it
-SOON_S = 30.0
+SOON_S = 60.0
 
 
 @pytest.fixture
@@ -133,12 +133,11 @@ def test_what_a_hanging_worker_holds_is_taken_over_after_its_lease(arrivals: Arr
         assert set(ends.states.values()) == {"delivered"}
         assert ends.doubts > 0
         assert {address for address, count in before.items() if count > 1} <= ends.doubtful
-        # When it wakes it finds its leases lost: it begins nothing of what it holds, and tells no outcome.
+        # When it wakes it finds its leases lost: it sends nothing of what it holds, and tells no outcome.
         wait_for(lambda: arrivals.in_hand == 0, "what it was at has ended")
         time.sleep(3)  # there is nothing to be seen of what it does not do
         assert {platform.children["worker"], platform.children["worker-2"]} == both
-        # It had a content to send, at most, where the exchanger waited for one just then.
-        assert sum(arrivals.of.values()) - sum(before.values()) <= 5
+        assert sum(arrivals.of.values()) - sum(before.values()) <= 1  # where it stopped between the look and the dot
         assert platform.wait_event(platform.send("after@waking.test"), "delivered") == ["submitted", "delivered"]
         later = Ends.of(platform)
         assert later.states == ends.states | {"after@waking.test": "delivered"}

@@ -64,6 +64,10 @@ class Ears:
     is_ours: Callable[[Claimed], bool]  # its lease has not run out
 
 
+class LeaseLost(Exception):
+    """Somebody else may be at work on a recipient in hand: we stood still, or the database was away, for longer than a lease."""
+
+
 class Deliverer:
     def __init__(
         self,
@@ -96,7 +100,7 @@ class Deliverer:
         except asyncio.CancelledError:
             work.interrupted()
             raise
-        except StandingUnknown:
+        except (StandingUnknown, LeaseLost):
             work.interrupted()  # what may not leave as far as we know waits for the database
         except Exception as error:
             if not isinstance(error, KNOWN_FAILURES):
@@ -154,7 +158,13 @@ class _Delivery:
         addresses = [claimed.on_the_wire for claimed in recipients]
         smtputf8 = not all(address.isascii() for address in addresses)
         self._transaction = Transaction(self._attempt.return_path, addresses, smtputf8)
-        self._transaction.may_leave = partial(self._deliverer.senders.check, self._envelope.domain_id)
+        self._transaction.may_leave = self._check
+
+    async def _check(self) -> None:
+        """Raises `SenderGone`, `StandingUnknown`, `LeaseLost`."""
+        await self._deliverer.senders.check(self._envelope.domain_id)
+        if not all(map(self._deliverer.ears.is_ours, self._envelope.recipients)):
+            raise LeaseLost
 
     async def _hand_over(self, sender: Sender, signer: Signer) -> None:
         if self._conversation and not await self._fits(self._conversation, sender):
