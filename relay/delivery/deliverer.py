@@ -65,7 +65,7 @@ class Ears:
 
 
 class LeaseLost(Exception):
-    """Somebody else may be at work on a recipient in hand: we stood still, or the database was away, for longer than a lease."""
+    """Somebody else may be at work on what is in hand: we stood still, or the database was away, for longer than a lease."""
 
 
 class Deliverer:
