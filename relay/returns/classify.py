@@ -75,6 +75,8 @@ def classify(raw: bytes, envelope_sender: str | None = None) -> Returned:
     )  # fmt: skip
 
 
+# Sieve's reject was once told so (RFC 3028, 4.1; RFC 5429 forbids it).
+_REJECTED_BY_RULE = re.compile(r"was automatically rejected", re.I)
 _Understood = tuple[Kind, list[Finding], str, str]
 
 
@@ -86,7 +88,7 @@ def _understood(mail: Mail, envelope_sender: str | None, depth: int = 0) -> _Und
         return told
     if inner := _inner(mail, depth):
         return inner
-    if mail.first("message/disposition-notification"):
+    if mail.first("message/disposition-notification") and not _REJECTED_BY_RULE.search(mail.text[:1000]):
         return "auto_reply", [], "", ""
     is_failure = looks_like_failure(mail, envelope_sender)
     if not is_failure and is_auto_reply(mail):

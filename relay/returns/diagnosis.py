@@ -22,7 +22,8 @@ VAGUE = ("permanent_failure", "temporary_failure", "policy", "message_malformed"
 # Of these the advice is right also when the receiver gave up by itself; of others only that time ran out is known.
 _LASTING = {"mailbox_full", "mailbox_busy", "recipient_restricted", "message_too_large", "mail_loop", "spam_suspected",
             "virus_suspected", "content_rejected", "authentication_failed", "sender_rejected", "policy", "relay_denied",
-            "message_malformed", "domain_listed", "ip_listed", "no_smtputf8", "our_name_rejected"}  # fmt: skip
+            "message_malformed", "no_such_domain", "domain_listed", "ip_listed", "no_smtputf8",
+            "our_name_rejected"}  # fmt: skip
 TEXT_READ = 1500
 WORDS_TELLING = 3  # a diagnostic of fewer words has not told
 _WORD = re.compile(r"[^\W\d_]{3,}")

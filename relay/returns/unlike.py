@@ -10,7 +10,7 @@ import email.message
 import email.policy
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flufl.bounce import all_failures
 
@@ -36,20 +36,21 @@ _ORIGINAL_BELOW = re.compile(
     r"|included is a copy|message headers?( follow|:)?|headers of (the )?original|begin (of )?(included"
     r"|returned) message|start of forwarded|message body follows"
     r"|ursprüngliche nachricht|originalnachricht|message d['’]origine|mensaje original|mensagem original"
-    r"|messaggio originale|исходное сообщение|元のメール|原邮件|forwarded message)",
+    r"|messaggio originale|исходное сообщение|元のメール|原邮件(?!信息)|forwarded message)",
     re.I,
 )
 _ENDS_WITH_OWN_HEADER = re.compile(r"^(return-path|received|message-id|dkim-signature|x-mailer|mime-version):", re.I)
 _AT_LINE_START = re.compile(
     r"^[\s>*•\-]{0,12}(?:\(?\d{1,2}[.)]\s+)?(?P<code>[45]\d\d[ \-](?:[45]\.\d{1,3}\.\d{1,3} )?)?(?:(?:to|recipient"
     r"|address|e-?mail|final-recipient|failed recipient|user|an|für|à|destinatario|destinatário|destinataire"
-    r"|empfänger|収件人|宛先|收件人|rcpt to|delivery to|mailbox)(?:\s*[:：]\s*|\s+))?"
+    r"|empfänger|収件人|宛先|收件人|rcpt to|delivery to|mailbox)(?:\s*[:：]\s*|\s+)|[^\s@<：]{1,24}：\s*)?"
     r"(?:SMTP:|rfc822;\s*|mailto:)?[<\"'(\[«]{0,2}(?P<address>"
     + ADDRESS.pattern
     + r")[>\"')\]»]{0,2}(?P<rest>.{0,600})$",
     re.I,
 )
 
+_ALIAS = re.compile(r"\((?:expanded|generated) from:? <?(?P<alias>" + ADDRESS.pattern + r")>?\)", re.I)
 _DAEMONS = re.compile(r"mail(er)?-?daemon@", re.I)
 _POSTMASTERS = re.compile(r"(mail(er)?-?daemon|post[_-]?master|abuse|support|help)@", re.I)  # to be asked, mostly
 _ANSWER = re.compile(r"\s*(re|aw|antw|sv|vs|odp|r|res|ynt|回复|答复|返信)\s*(\[\d+\])?\s*[:：]", re.I)
@@ -75,6 +76,7 @@ def looks_like_failure(mail: Mail, envelope_sender: str | None) -> bool:
     if "x-failed-recipients" in mail.fields:
         return True
     in_subject, in_text = bool(FAILURE_SUBJECT.search(subject)), bool(FAILURE_WORDS.search(mail.text[:6000]))
+    in_text = in_text or bool(DELAY_SUBJECT.search(subject) and DELAY_WORDS.search(mail.text[:6000]))
     if _is_a_systems(mail, envelope_sender):
         return in_subject or in_text
     return in_subject and in_text and not envelope_sender and not _ANSWER.match(subject) and not is_auto_reply(mail)
@@ -107,14 +109,14 @@ def find_failures(mail: Mail) -> list[Found]:
     found = _at_line_starts(lines, ours - {one.casefold() for one in named})
     if named:
         said = {one.address.casefold(): one.said for one in found}
-        return [Found(address, said.get(address.casefold(), whole), is_delay) for address in named[:FOUND_MOST]]
+        found = [Found(address, said.get(address.casefold(), "")) for address in named]
     if not found:
         found = [(Found(address, whole)) for address in _by_flufl(mail) if address.casefold() not in ours]
     if not found:
         found = _anywhere(lines, ours, whole)
     if not found:
         found = _of_the_original(mail, whole)
-    return [Found(one.address, one.said or whole, is_delay) for one in _once(found)[:FOUND_MOST]]
+    return [_as_addressed(Found(one.address, one.said or whole, is_delay)) for one in _once(found)[:FOUND_MOST]]
 
 
 def report_text(mail: Mail) -> str:
@@ -151,6 +153,12 @@ def _at_line_starts(lines: list[str], ours: set[str]) -> list[Found]:
             said.append(further.strip())
         found.append(Found(address, " ".join(filter(None, said))))
     return found
+
+
+def _as_addressed(found: Found) -> Found:
+    """Where an alias led to the address that failed, mail was for the alias (Postfix, Exim)."""
+    alias = _ALIAS.search(found.said)
+    return replace(found, address=alias["alias"]) if alias else found
 
 
 def _anywhere(lines: list[str], ours: set[str], whole: str) -> list[Found]:

@@ -14,10 +14,13 @@ _QUIRKS = [
     ("no_mail_for_domain", r"^([245]\d\d )?(5\.\d\.\d+ )?host does not accept mail"
                            r"|MX or SRV record indicated no SMTP service"),
     ("expired", r"envelope expired"),
+    ("no_such_domain", r"\bNXDOMAIN\b|InfoDomainNonexistent"),
+    ("spam_suspected", r"message content rejected, UBE"),  # amavis, over any code
 ]
 _PHRASES = [
     # ---- Given up after a time: no word about the address
-    ("expired", r"retry time(out)? (not reached|exceeded)|delivery (time )?expired|message (has )?expired|message (is )?too old"
+    ("expired", r"retry time(out)? (not reached|exceeded)|delivery (time )?expired|message (has )?expired"
+                r"|message (is )?too old"
                 r"|queue(d)? (for )?too long"
                 r"|(could|can)not be delivered (for|within|after) [^.]{0,30}(hour|day)|retry timeout"
                 r"|time.?out (expired|exceeded)"
@@ -31,10 +34,17 @@ _PHRASES = [
                        r"|non-?existent (hosts?|domain)|couldn'?t find any host( named)?|\bNXDOMAIN\b"
                        r"|unknown (mail )?host"
                        r"|cannot find (mx|the domain|domain)|illegal host/domain|bad destination host"
-                       r"|domain (does not|doesn'?t|didn'?t) exist|no such (host|domain)|invalid domain"
+                       r"|domain( name)?[ (]{0,2}[\w.-]*\)? ?(does not|doesn'?t|didn'?t) (exist|appear to (be registered"
+                       r"|exist)|resolve)"
+                       r"|no such (host|domain)|invalid domain|domain[^.;]{0,80}not (been )?registered"
+                       r"|(?<!name )host not found(?!, try)|(hostn?ame|domain)[^.;]{0,60}(unresolv|not resolv)"
                        r"|bad destination system|unrouteable mail domain"
-                       r"|dom[aä]ne? (existiert nicht|nicht gefunden|inconnu)|dominio (no existe|inexistente"
-                       r"|desconocido)"
+                       r"|dom[aä]i?ne?[^.;\n]{0,60}(existiert nicht|nicht (gefunden|registriert)|unbekannt"
+                       r"|n['’]?existe pas|inconnu)"
+                       r"|dom[ií]ni[oe][^.;\n]{0,60}(no existe|inexist|desconocido|non esiste|n[ãa]o existe|inesistente)"
+                       r"|dom[ea]in[^.;\n]{0,60}(bestaat niet|finns inte|findes ikke|nie istnieje)"
+                       r"|домен[^.;\n]{0,60}не существует"
+                       r"|域名[^。\n]{0,20}(不存在|无法解析)|ドメイン[^。\n]{0,20}(存在しません|見つかりません)"
                        r"|recipient'?s? domain name is incorrect|domain [\w.-]+ (couldn'?t be found|has no)"),
     ("no_mail_for_domain", r"mail server for [\w.-]+ not found|no (mx|mail exchanger|mail server) (record|found|for)"
                            r"|couldn'?t find a mail exchanger|not accepting network messages|null mx"
@@ -78,16 +88,29 @@ _PHRASES = [
         r"|(indirizzo|utente|destinatario|casella|account)[^.\n]{0,60}(non esiste|sconosciut[oa]|inesistente"
         r"|non (è stat[oa] )?trovat|non valid)"
         r"|(adres|gebruiker|ontvanger|postbus)[^.\n]{0,60}(bestaat niet|onbekend|niet gevonden)"
-        r"|(adres|użytkownik|skrzynka|odbiorca)[^.\n]{0,60}(nie istnieje|nieznan)"
+        r"|(adres|użytkownik|skrzynk|odbiorc|kont)[^.\n]{0,60}(nie istnieje|nieznan|nie znalezion|nieprawidłow)"
         r"|(пользовател|адрес|ящик|получател)[^.\n]{0,60}(не существует|не найден|неизвест)"
-        r"|ディレクトリの?(リスト)?に(は)?(ありません|見つかりま)|(宛先|ユーザ|受信者|メールアドレス|アドレス)[^。\n]{0,40}(リストにありません|存在しません|見つかりません|不明|ありません"
+        r"|ディレクトリの?(リスト)?に(は)?(ありません|見つかりま)|(宛先|ユーザ|受信者|メールアドレス"
+        r"|アドレス)[^。\n]{0,40}(リストにありません|存在しません|見つかりません|不明|ありません"
         r"|誤りが|間違)"
-        r"|(收件人|用户|用戶|地址|邮箱|信箱|郵箱)[^。\n]{0,30}(不存在|未找到|找不到|无效)"
-        r"|(수신자|사용자|주소)[^.\n]{0,30}(없습니다|존재하지)|(adressen|mottagaren|användaren)[^.\n]{0,40}(finns inte|okänd"
-        r"|hittades inte)"
-        r"|(adressen|modtageren|brugeren)[^.\n]{0,40}(findes ikke|ukendt)|(adresa|uživatel"
-        r"|příjemce)[^.\n]{0,40}(neexistuje|neznám)"
-        r"|(adres|kullanıcı|alıcı)[^.\n]{0,40}(bulunamadı|mevcut değil|bilinmiyor)"),
+        r"|(收件人|收件者|用户|用戶|使用者|地址|邮箱|信箱|郵箱|帐号|账号|帳號)[^。\n]{0,30}(不存在|未找到|找不到|无效"
+        r"|無效|不正确|有误)"
+        r"|(수신자|사용자|주소|계정|메일함)[^.\n]{0,30}(없습니다|없는|존재하지|찾을 수 없)|(adressen|mottagaren"
+        r"|användaren)[^.\n]{0,40}(finns inte|okänd"
+        r"|hittades inte|kunde inte hittas|existerar inte)"
+        r"|(adressen|modtageren|brugeren)[^.\n]{0,40}(findes ikke|ukendt|finnes ikke|ukjent|eksisterer ikke)|(adresa|uživatel"
+        r"|příjemce)[^.\n]{0,40}(neexistuje|neznám|nenalezen)"
+        r"|(adres|kullanıcı|alıcı|hesa[bp])[^.\n]{0,40}(bulunamadı|mevcut değil|bilinmiyor|yok\b|geçersiz)"
+        r"|(osoite|käyttäjä|vastaanottaja)[^.\n]{0,40}(ei ole olemassa|tuntematon|ei löydy)"
+        r"|(διεύθυνση|χρήστης|παραλήπτης)[^.\n]{0,40}(δεν υπάρχει|άγνωστ|δεν βρέθηκε)"
+        r"|(felhasználó|cím|címzett|postafiók)[^.\n]{0,40}(nem létezik|ismeretlen|nem található)"
+        r"|(adresa|utilizatorul|destinatarul)[^.\n]{0,40}(nu există|necunoscut|nu a fost găsit)"
+        r"|(користувач|адрес|скриньк|одержувач)[^.\n]{0,40}(не існує|не знайден|невідом)"
+        r"|(המשתמש|הנמען|הכתובת|תיבת)[^.\n]{0,40}(לא קיי?מ|אינ[הו]? קיי?מ|לא נמצא|אינה תקינה)"
+        r"|(المستخدم|المستلم|العنوان|البريد|صندوق)[^.\n]{0,40}(غير موجود|لا يوجد|غير معروف|غير صحيح)"
+        r"|(địa chỉ|người dùng|người nhận)[^.\n]{0,40}không tồn tại|(alamat|pengguna"
+        r"|penerima)[^.\n]{0,40}tidak (ditemukan|ada|dikenal)"
+        r"|5\.1\.0 address rejected"),
     # ---- The mailbox
     ("mailbox_full",
         r"(mail ?box|inbox|quota|account|storage|disk|user|recipient)[^.;\n]{0,40}\b(is |was |has )?(full"
@@ -103,7 +126,8 @@ _PHRASES = [
         r"|(casella|quota)[^.\n]{0,40}(pien[ao]|superat|esaurit)|(postvak|mailbox|postbus)[^.\n]{0,30}(vol\b|volle)"
         r"|(skrzynka)[^.\n]{0,40}(pełna|przepełnion)|ящик[^.\n]{0,30}(переполнен|заполнен)|(メールボックス|受信箱"
         r"|容量)[^。\n]{0,30}(いっぱい|超過|超え|一杯|フル)"
-        r"|(邮箱|信箱|郵箱|空间)[^。\n]{0,20}(已满|已滿|不足|满)|(postlådan|inkorgen)[^.\n]{0,30}full|(schránka)[^.\n]{0,30}pln"),
+        r"|(邮箱|信箱|郵箱|空间)[^。\n]{0,20}(已满|已滿|不足|满)|(postlådan|inkorgen)[^.\n]{0,30}full"
+        r"|(schránka)[^.\n]{0,30}pln"),
     ("mailbox_disabled",
         r"(account|mailbox|user|address|recipient|e-?mail)[^.;\n]{0,60}(disabled|inactive|deactivated|suspended"
         r"|closed|locked|expired"
@@ -111,12 +135,30 @@ _PHRASES = [
         r"|discontinued|terminated|cancell?ed|retired)"
         r"|no longer (on server|accepts?|works?|employed)|inactive (user|account|mailbox)|(deleted|disabled) (user"
         r"|account|mailbox)"
-        r"|(konto|postfach|adresse)[^.\n]{0,40}(deaktiviert|gesperrt|nicht mehr (aktiv|g[üu]ltig|verwendet))|(compte"
-        r"|bo[iî]te)[^.\n]{0,40}(d[ée]sactiv|suspendu|ferm[ée])"
-        r"|(cuenta|buz[óo]n)[^.\n]{0,40}(desactivad|deshabilitad|suspendid|cancelad)|(conta"
-        r"|caixa)[^.\n]{0,40}(desativad|inativ|suspens)"
-        r"|(casella|account)[^.\n]{0,40}(disabilitat|disattivat|sospes)|ящик[^.\n]{0,40}(заблокирован|отключ"
-        r"|неактив)|(アカウント|メールボックス)[^。\n]{0,30}(停止|無効|解約)"),
+        r"|(konto|postfach|adresse|mailbox|benutzer)[^.\n]{0,60}(deaktiviert|gesperrt|gek[üu]e?ndigt|geschlossen"
+        r"|gel[öo]e?scht|aufgel[öo]e?st"
+        r"|stillgelegt|nicht mehr (aktiv|g[üu]ltig|verwendet|in gebrauch|vorhanden))"
+        r"|(compte|bo[iî]te|adresse|messagerie)[^.\n]{0,60}(d[ée]sactiv|suspendu|ferm[ée]|supprim[ée]|r[ée]sili[ée]|cl[oô]tur"
+        r"|n['’]est plus (active|valide|utilis))"
+        r"|(cuenta|buz[óo]n|direcci[óo]n|usuario)[^.\n]{0,60}(desactivad|deshabilitad|suspendid|cancelad|eliminad|cerrad"
+        r"|dad[oa] de baja)"
+        r"|(conta|caixa|endere[çc]o|usu[áa]rio)[^.\n]{0,60}(desativad|inativ|suspens|encerrad|exclu[íi]d|cancelad|removid"
+        r"|bloquead)"
+        r"|(casella|account|utente|indirizzo)[^.\n]{0,60}(disabilitat|disattivat|sospes|chius[oa]|cancellat|eliminat"
+        r"|non (è )?più attiv)"
+        r"|(postbus|mailbox|adres|account)[^.\n]{0,60}(opgeheven|gesloten|verwijderd|geblokkeerd|niet meer (actief"
+        r"|in gebruik))"
+        r"|(skrzynk|kont|adres)[^.\n]{0,60}(usunięt|zamknięt|zablokowan|nieaktywn|wyłączon|zlikwidowan)"
+        r"|(ящик|аккаунт|адрес|уч[её]тная запись)[^.\n]{0,60}(заблокирован|отключ|неактив|удал[её]н|закрыт|больше не)"
+        r"|(kontot|postlådan|brevlådan|adressen|postkassen|kontoen)[^.\n]{0,40}(avslut|stängd|stängt|inaktiv|spärra"
+        r"|lukket|stengt|nedlagt"
+        r"|slettet|deaktiver)"
+        r"|(schránka|účet|adresa)[^.\n]{0,40}(zrušen|zablokov|deaktivov|neaktivn)|hesa[bp][^.\n]{0,40}(kapatıl|devre dışı"
+        r"|askıya|silin)"
+        r"|(アカウント|メールボックス|アドレス)[^。\n]{0,30}(停止|無効|解約|閉鎖|削除|退会|利用されていません"
+        r"|使われておりません)"
+        r"|(帐号|账号|帳號|账户|邮箱|郵箱|信箱|用户)[^。\n]{0,20}(停用|注销|註銷|禁用|冻结|凍結|关闭|封停|锁定)"
+        r"|(계정|메일함|사용자)[^.\n]{0,30}(휴면|해지|정지|탈퇴|비활성)"),
     ("mailbox_moved", r"has (moved|left the|changed)|new (e-?mail )?address (is|:)|ist umgezogen|neue adresse"
                       r"|nouvelle adresse|nueva direcci"),
     # ---- Refused
@@ -176,7 +218,19 @@ FAILURE_SUBJECT = re.compile(
     r"|impossibile (recapitare|consegnare)"
     r"|onbestelbaar|niet (bezorgd|afgeleverd)|nie (dostarcz|można)|niedostarcz|zwrot|не (доставлен|удалось)|недостав"
     r"|ошибка доставки|配信(不能|エラー|できません)|送信エラー|エラーメール|不達|未达|退信|投递失败|无法(投递|送达)|傳遞失敗"
-    r"|전송 실패|반송|leverans|kunde inte levereras|olevererbar|kunne ikke leveres|nedoruč|iletilemedi|teslim edilemedi",
+    r"|전송 실패|반송|leverans|kunde inte levereras|olevererbar|kunne ikke leveres|nedoruč|iletilemedi|teslim edilemedi"
+    r"|iletil[ae]m|teslim edilem"
+    r"|b[łl][ąa]d (dostarcz|dor[ęe]cz|wysy)|niedor[ęe]cz|nie dor[ęe]cz|fout bij (de )?(aflever|bezorg|verzend)|niet (ge"
+    r"|be)lever"
+    r"|不能投递|投递失敗|投遞失敗|退回|无法发送|發送失敗|发送失败|傳送失敗|システムエラー|届きません|전달 ?(실패|되지)"
+    r"|발송 ?실패|되돌아"
+    r"|ei (voitu|toimitettu)|toimitusvirhe|kézbesíthetetlen|kézbesítési hiba|nu a (putut|fost) (fi )?livr|nelivrat"
+    r"|не вдалося|не доставлено"
+    r"|kan(de)? ikke (leveres|levere)|fejl ved levering|leveringsfeil|feil ved|misslyckad|ikke levert|nem (lehetett|sikerült)"
+    r"|μη παραδο|δεν (ήταν δυνατή|παραδόθηκε)|לא נמסר|נכשל|تعذر|فشل|لم يتم (تسليم|توصيل)|không (gửi|chuyển|thể)"
+    r"|gagal (terkirim|dikirim)"
+    r"|kembali ke pengirim|refus[ée]? (de|d[’'])|rifiutat|ritorno al mittente|rechazad|rejeitad|abgewiesen|abgelehnt"
+    r"|geweigerd",
     re.I,
 )
 FAILURE_WORDS = re.compile(
@@ -191,6 +245,11 @@ FAILURE_WORDS = re.compile(
     r"|se pudo|puede)|n[ãa]o (pôde|foi|pode)|non (è stato|può)"
     r"|配信でき|送信でき|届けでき|配送でき|エラー|无法|失败|被退回"
     r"|не (была|был|может|удалось)|mailbox (is )?full|user unknown|no such user"
+    r"|nie (dotarł|został|można|mogł)|niet (worden )?(bezorgd|afgeleverd|geleverd)|(kunde|kunne|kan) (inte|ikke)"
+    r"|nem (lehetett|sikerült|volt)"
+    r"|退回|退信|投递|送达|無法|失敗|되지 (않|못)|실패|iletilemedi|teslim edilemedi|nemohla? být|nebyla? doručen"
+    r"|nu a putut|не вдалося"
+    r"|ei voitu|δεν (ήταν δυνατή|παραδόθηκε)|לא (ניתן|נמסר)|تعذر|فشل|không thể|tidak (dapat|terkirim)"
     r"|does ?n[o']t exist",
     re.I,
 )
@@ -204,6 +263,9 @@ DELAY_WORDS = re.compile(
     r"warning message only|(do|you do) not (have|need) to (resend|re-send|do anything)|will (be |continue "
     r"|keep )?(be )?(retr|try|attempt)[^.\n]{0,60}|(delivery|it) (attempts )?will (continue|be retried)"
     r"|not (yet )?(been )?delivered[^.\n]{0,40}\byet\b"
+    r"|will keep trying|(waiting|remains?|is|still) in (the|our|its) (retry |delivery |mail )?queue|next (attempt|try"
+    r"|retry) (in|at|will)"
+    r"|attempts? (to deliver )?(will )?(go|goes|continue)"
     r"|no action is required|has been delayed|is (still )?delayed|still (trying|in the queue)|temporary (problem"
     r"|failure|error)[^.\n]{0,80}(retry|again)|weiterhin versucht|erneut(en)? (versuch|zuzustell)|verz[öo]gert"
     r"|nouvelles? tentatives?|se seguir[áa]|continuar[áa]|再送|再試行",
