@@ -14,6 +14,7 @@ from uuid import UUID
 from events.vocabulary import BounceKind
 from relay.delivery.replies import Reply
 from relay.delivery.return_path import message_of, recipient_of
+from relay.returns.addresses import ADDRESS
 from relay.returns.arf import read_feedback
 from relay.returns.auto_reply import is_auto_reply
 from relay.returns.diagnosis import VAGUE, diagnose
@@ -28,6 +29,9 @@ _OUR_PATH = re.compile(r"[bm]\+[a-z2-7]{26}\.[a-z2-7]{8}@", re.I)
 _OUR_MESSAGE_ID = re.compile(
     r"^message-id:[ \t]*<([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})@", re.I | re.M
 )
+# RFC 5321, 4.4: the clause of a server that took it for one recipient.
+_TAKEN_FOR = re.compile(rf"\bfor <?({ADDRESS.pattern})>?(?:\s|;|$)", re.I)
+_RECEIVED_IN_TEXT = re.compile(r"^received:[^\n]*(?:\n[ \t][^\n]*){0,8}", re.I | re.M)
 PATHS_READ = 20
 EXCERPT = 1000  # characters
 
@@ -99,8 +103,9 @@ def _understood(mail: Mail, envelope_sender: str | None, depth: int = 0) -> _Und
     if found and all(one.is_delay for one in found):
         return "delay", [Finding(one.address, "delayed", diagnostic=one.said[:EXCERPT]) for one in found], "", ""
     text = report_text(mail)
-    findings = [_told(one.address, one.said, text if len(found) == 1 else "") for one in found]
-    return "bounce", findings or [_told("", text, "")], "", ""
+    findings = [_passed_on(_told(one.address, one.said, text if len(found) == 1 else ""), one.alias) for one in found]
+    findings = findings or [_told("", text, "")]
+    return "bounce", _as_addressed(findings, mail), "", ""
 
 
 def _of_notification(notification: Notification, mail: Mail) -> _Understood | None:
@@ -110,12 +115,14 @@ def _of_notification(notification: Notification, mail: Mail) -> _Understood | No
         by_action.setdefault(_action_of(one), []).append(one)
     if failed := by_action.get("failed"):
         text = report_text(mail) if len(notification.recipients) == 1 else ""
-        said = {} if all(one.diagnostic for one in failed) else {one.address: one.said for one in find_failures(mail)}
+        found = {} if all(one.diagnostic for one in failed) else {one.address: one for one in find_failures(mail)}
         findings = []
         for one in failed:
-            diagnostic = one.diagnostic or said.get(one.address, "")
-            findings.append(_with_reported(_failed(_address_of(one, mail), diagnostic, one.status, text), one))
-        return "bounce", findings, notification.reporter, ""
+            said = found.get(one.address)
+            diagnostic = one.diagnostic or (said.said if said else "")
+            finding = _with_reported(_failed(_address_of(one, mail), diagnostic, one.status, text), one)
+            findings.append(_passed_on(finding, said.alias if said else ""))
+        return "bounce", _as_addressed(findings, mail), notification.reporter, ""
     for action, kind in _KINDS.items():
         if told := by_action.get(action):
             findings = [
@@ -168,6 +175,22 @@ def _with_reported(finding: Finding, one: Reported) -> Finding:
     if not one.final or one.final.casefold() == finding.address.casefold():
         return finding
     return replace(finding, final_address=one.final)
+
+
+def _passed_on(finding: Finding, addressed: str) -> Finding:
+    """Where what we sent to led to the address that failed."""
+    if not addressed or finding.final_address or addressed.casefold() == finding.address.casefold():
+        return finding
+    return replace(finding, address=addressed, final_address=finding.address)
+
+
+def _as_addressed(findings: list[Finding], mail: Mail) -> list[Finding]:
+    """Somebody's rule may have sent our mail on without a word: whom it was for tells the first server that took it."""
+    if len(findings) != 1:
+        return findings
+    received = mail.original.all("received") or _RECEIVED_IN_TEXT.findall(mail.text)
+    taken_for = [found[1] for found in map(_TAKEN_FOR.search, received) if found]
+    return [_passed_on(findings[0], taken_for[-1] if taken_for else "")]
 
 
 def _inner(mail: Mail, depth: int) -> _Understood | None:

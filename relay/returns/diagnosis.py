@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from events.reasons import suppresses
 from events.vocabulary import BounceKind
 from relay.delivery.replies import Reply, deciding_row
-from relay.returns.words import ON_THE_WAY, PHRASES, QUIRKS
+from relay.returns.words import NONEXISTENT, ON_THE_WAY, PHRASES, QUIRKS
 
 _CODE = re.compile(
     r"(?<![\w.#-])([245][0-5]\d)(?=[\s\-,:;)#]|$)(?!\s*(?:kb|mb|bytes|hours|days|seconds|times)\b)", re.I
@@ -22,8 +22,7 @@ VAGUE = ("permanent_failure", "temporary_failure", "policy", "message_malformed"
 # Of these the advice is right also when the receiver gave up by itself; of others only that time ran out is known.
 _LASTING = {"mailbox_full", "mailbox_busy", "recipient_restricted", "message_too_large", "mail_loop", "spam_suspected",
             "virus_suspected", "content_rejected", "authentication_failed", "sender_rejected", "policy", "relay_denied",
-            "message_malformed", "no_such_domain", "domain_listed", "ip_listed", "no_smtputf8",
-            "our_name_rejected"}  # fmt: skip
+            "message_malformed", "domain_listed", "ip_listed", "no_smtputf8", "our_name_rejected"}  # fmt: skip
 TEXT_READ = 1500
 WORDS_TELLING = 3  # a diagnostic of fewer words has not told
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -52,7 +51,7 @@ def diagnose(diagnostic: str, status: str = "", text: str = "") -> Diagnosis:
     if reason in VAGUE and text and len(_WORD.findall(diagnostic)) < WORDS_TELLING:
         further = _phrase(" ".join(text[:TEXT_READ].split()))
         reason = further if further and further not in VAGUE else reason
-    if lasted and reason not in _LASTING:
+    if lasted and reason not in _LASTING and not NONEXISTENT.search(diagnostic):
         reason = "expired"
     elif not lasted and reason in ("temporary_failure", "unreachable", "connection_lost", "dns_failure"):
         reason = "permanent_failure"

@@ -10,7 +10,7 @@ import email.message
 import email.policy
 import logging
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flufl.bounce import all_failures
 
@@ -50,7 +50,7 @@ _AT_LINE_START = re.compile(
     re.I,
 )
 
-_ALIAS = re.compile(r"\((?:expanded|generated) from:? <?(?P<alias>" + ADDRESS.pattern + r")>?\)", re.I)
+_ALIAS = re.compile(r"\((?:expanded|(?:ultimately )?generated) from:? <?(?P<alias>" + ADDRESS.pattern + r")>?\)", re.I)
 _DAEMONS = re.compile(r"mail(er)?-?daemon@", re.I)
 _POSTMASTERS = re.compile(r"(mail(er)?-?daemon|post[_-]?master|abuse|support|help)@", re.I)  # to be asked, mostly
 _ANSWER = re.compile(r"\s*(re|aw|antw|sv|vs|odp|r|res|ynt|回复|答复|返信)\s*(\[\d+\])?\s*[:：]", re.I)
@@ -64,6 +64,12 @@ class Found:
     address: str
     said: str
     is_delay: bool = False
+
+    @property
+    def alias(self) -> str:
+        """What led to the address, where the report tells (Postfix, Exim)."""
+        alias = _ALIAS.search(self.said)
+        return alias["alias"] if alias else ""
 
 
 def looks_like_failure(mail: Mail, envelope_sender: str | None) -> bool:
@@ -116,7 +122,7 @@ def find_failures(mail: Mail) -> list[Found]:
         found = _anywhere(lines, ours, whole)
     if not found:
         found = _of_the_original(mail, whole)
-    return [_as_addressed(Found(one.address, one.said or whole, is_delay)) for one in _once(found)[:FOUND_MOST]]
+    return [Found(one.address, one.said or whole, is_delay) for one in _once(found)[:FOUND_MOST]]
 
 
 def report_text(mail: Mail) -> str:
@@ -153,12 +159,6 @@ def _at_line_starts(lines: list[str], ours: set[str]) -> list[Found]:
             said.append(further.strip())
         found.append(Found(address, " ".join(filter(None, said))))
     return found
-
-
-def _as_addressed(found: Found) -> Found:
-    """Where an alias led to the address that failed, mail was for the alias (Postfix, Exim)."""
-    alias = _ALIAS.search(found.said)
-    return replace(found, address=alias["alias"]) if alias else found
 
 
 def _anywhere(lines: list[str], ours: set[str], whole: str) -> list[Found]:

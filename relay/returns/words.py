@@ -10,11 +10,12 @@ import re
 
 # fmt: off
 # Ahead of the table of replies: texts of the reporter's own over a code of another meaning.
+_NONEXISTENT = r"\bNXDOMAIN\b|InfoDomainNonexistent"  # DNS said so: that is final, with whatever code
 _QUIRKS = [
     ("no_mail_for_domain", r"^([245]\d\d )?(5\.\d\.\d+ )?host does not accept mail"
                            r"|MX or SRV record indicated no SMTP service"),
     ("expired", r"envelope expired"),
-    ("no_such_domain", r"\bNXDOMAIN\b|InfoDomainNonexistent"),
+    ("no_such_domain", _NONEXISTENT),
     ("spam_suspected", r"message content rejected, UBE"),  # amavis, over any code
 ]
 _PHRASES = [
@@ -37,7 +38,7 @@ _PHRASES = [
                        r"|domain( name)?[ (]{0,2}[\w.-]*\)? ?(does not|doesn'?t|didn'?t) (exist|appear to (be registered"
                        r"|exist)|resolve)"
                        r"|no such (host|domain)|invalid domain|domain[^.;]{0,80}not (been )?registered"
-                       r"|(?<!name )host not found(?!, try)|(hostn?ame|domain)[^.;]{0,60}(unresolv|not resolv)"
+                       r"|(?<!name )host not found(?!,? ?(please )?try)|(hostn?ame|domain)[^.;]{0,60}(unresolv|not resolv)"
                        r"|bad destination system|unrouteable mail domain"
                        r"|dom[aä]i?ne?[^.;\n]{0,60}(existiert nicht|nicht (gefunden|registriert)|unbekannt"
                        r"|n['’]?existe pas|inconnu)"
@@ -200,6 +201,7 @@ _ON_THE_WAY = (
 
 QUIRKS = tuple((reason, re.compile(pattern, re.I)) for reason, pattern in _QUIRKS)
 PHRASES = tuple((reason, re.compile(pattern, re.I)) for reason, pattern in _PHRASES)
+NONEXISTENT = re.compile(_NONEXISTENT)
 ON_THE_WAY = re.compile(_ON_THE_WAY, re.I)
 
 # ---- Of a whole mail: what it wants to tell
@@ -210,7 +212,7 @@ FAILURE_SUBJECT = re.compile(
     r"|non-?deliver|delivery (status notif|report|error|problem|has failed)|nondeliverable|rejected:|bounce"
     r"|mail (system )?error|not delivered|unable to deliver"
     r"|warning: message|returning message|user unknown|delivery notification|problem delivering"
-    r"|message (was )?(blocked|rejected)|blocked (mail|message)"
+    r"|message (you sent )?(was )?(blocked|rejected)|blocked (mail|message)"
     r"|unzustellbar|nicht zugestellt|zustell(ung|fehler)|unzustellbarkeit|nicht (übermittelt|ausgeliefert)"
     r"|non (remis|distribu)|[ée]chec (de|d[’'])|message non|retour[^:]{0,10} exp[ée]diteur"
     r"|no se (ha )?(pudo|puede|podido)[^:]{0,20}entreg|devuelto|correo no entregado|no entregad|falha"
@@ -239,9 +241,10 @@ FAILURE_WORDS = re.compile(
     r"|error)"
     r"|permanent(ly)? (fatal )?(error|fail)|fatal error|returned (to|mail)|message (was )?(not|rejected|refused"
     r"|returned|blocked|bounced)|did not reach|following (recipient|address|error|destination|mail)|non-?delivery"
-    r"|has failed|rejected your message"
+    r"|has failed|rejected your message|not been delivered|was blocked by"
     r"|had (problems|permanent|errors)|reason (for|of)|can ?not (be )?deliver|not be delivered|i wasn't able"
-    r"|unzustellbar|nicht (zugestellt|ausgeliefert|zustellbar)|konnte[n]? nicht|n['’]a (pas )?pu être|no (pudo"
+    r"|unzustellbar|nicht (zugestellt|ausgeliefert|zustellbar)|abgewiesen|nicht an den empf[äa]e?nger"
+    r"|konnte[n]? nicht|n['’]a (pas )?pu être|no (pudo"
     r"|se pudo|puede)|n[ãa]o (pôde|foi|pode)|non (è stato|può)"
     r"|配信でき|送信でき|届けでき|配送でき|エラー|无法|失败|被退回"
     r"|не (была|был|может|удалось)|mailbox (is )?full|user unknown|no such user"
@@ -274,7 +277,7 @@ DELAY_WORDS = re.compile(
 DAEMON = re.compile(
     r"mailer.?daemon|post[ _]?master|mail.?delivery|delivery.?(sub)?system|mail ?daemon|mailadmin|mail administrator"
     r"|(network|system) (mail )?administrator|mdaemon|microsoft exchange|exchange server|mail system"
-    r"|e?mail ?gateway|smtp ?gateway|mxserver"
+    r"|e?-?mail[ -]?gateway|smtp ?gateway|mxserver"
     r"|daemon@|systemadministrator|delivery notification|nondelivery|virenscanner|mailsweeper|antispam"
     r"|anti-spam|mailguard|mimesweeper|internet mail|mail router|emailer|symantec|groupwise|zustell",
     re.I,
