@@ -115,7 +115,7 @@ def fastapi(bench: Bench, text: str) -> str:
 
 def node(bench: Bench, text: str) -> str:
     need(shutil.which("node"), "node")
-    for package in re.findall(r"""(?:from |require\()"(\w+)""", text):
+    for package in re.findall(r'(?:from |require\()"(\w+)"', text):
         need_npm(package)
     (bench.folder / "node_modules").symlink_to(NODE_MODULES)
     kind = "commonjs" if "require(" in text else "module"

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from functools import cached_property
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -207,16 +210,56 @@ def rescheduled(desk: Desk) -> None:
         scheduled_at="in 2 hours",
         **{"from": "admin@demo.test"},
     )
-    assert email["id"] in code_runners.shell(with_id(desk, email["id"]), desk.text(named("queue-0")))
+    assert email["id"] in code_runners.shell(desk.bench(ID=email["id"]), desk.text(named("queue-0")))
 
 
 def rotated(desk: Desk) -> None:
     key = desk.ask("/api-keys", name="To be rotated", scopes=["send"])
-    assert '"token"' in code_runners.shell(with_id(desk, key["id"]), desk.text(named("api-keys-0")))
+    assert '"token"' in code_runners.shell(desk.bench(ID=key["id"]), desk.text(named("api-keys-0")))
 
 
-def with_id(desk: Desk, key: str) -> Bench:
-    return desk.bench(ID=key)
+def repeating(name: str) -> Callable[[Desk], None]:
+    """The first answer gets lost, the second says to wait; the third is the first one's, and one mail arrives."""
+
+    def run(desk: Desk) -> None:
+        text, upstream = desk.text(named(name)), desk.platform.demo["WEB_URL"]
+        asked: list[str | None] = []
+
+        class Between(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                asked.append(self.headers["Idempotency-Key"])
+                if len(asked) == 2:
+                    self.tell(429, b"{}", ("Retry-After", "1"))
+                    return
+                sent = {field: self.headers[field] for field in ("Authorization", "Content-Type", "Idempotency-Key")}
+                answer = requests.post(upstream + self.path, data=body, headers=sent, timeout=30)
+                if len(asked) > 2:
+                    self.tell(answer.status_code, answer.content)
+                else:
+                    self.connection.shutdown(socket.SHUT_RDWR)
+
+            def tell(self, status: int, body: bytes, *fields: tuple[str, str]) -> None:
+                self.send_response(status)
+                for field in (*fields, ("Content-Length", str(len(body)))):
+                    self.send_header(*field)
+                self.end_headers()
+                self.wfile.write(body)
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Between) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            runner = code_runners.BY_LANGUAGE[named(name).block.language]
+            said = runner(desk.bench(), text.replace(upstream, f"http://127.0.0.1:{server.server_port}")).strip()
+            server.shutdown()
+        assert len(asked) == 3
+        assert len(set(asked)) == 1
+        desk.arrives(text)
+        to = re.search(r"[\w.]+@example\.test", text)
+        assert to
+        assert re.fullmatch(r"[0-9a-f-]{36}", said)
+        assert len(desk.platform.inbox(to[0])) == 1
+
+    return run
 
 
 def key_is_found(desk: Desk) -> None:
@@ -306,6 +349,8 @@ def backup(desk: Desk) -> None:
 
 
 TOGETHER: dict[str, Callable[[Desk], None]] = {
+    "idempotency-1": repeating("idempotency-1"),
+    "idempotency-2": repeating("idempotency-2"),
     "rest-0": shell_knows_the_key,
     "moving/resend-0": resends_sdks_know_where_to_send,
     "django": django,
