@@ -150,7 +150,7 @@ def django(desk: Desk) -> None:
 
 def anymail(desk: Desk) -> None:
     to = address()
-    settings = "import os\n" + desk.text(named("resend-0"))
+    settings = desk.text(named("resend-0"))
     start = f"from django.core.mail import EmailMessage\nmessage = EmailMessage('Hello', 'Hi', 'admin@demo.test', ['{to}'])\n"
     code_runners.django(desk.bench(), settings, f"{start}{desk.text(named('resend-1'))}\nmessage.send()\n")
     desk.arrives(to)
@@ -375,6 +375,7 @@ PARTS = {
     "quickstarts/java-3",
     "quickstarts/postfix-1",
     "api-keys-2",
+    "resend-1",
 }
 RUN = list({str(code): code for code in ALL if code.is_run and str(code) not in PARTS}.values())
 
