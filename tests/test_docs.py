@@ -9,6 +9,7 @@ from html import unescape
 from uuid import uuid4
 
 import pytest
+from django.core.management import get_commands, load_command_class
 from django.test import Client
 from django.urls import resolve, reverse
 from django.utils.html import strip_tags
@@ -24,6 +25,7 @@ from plugsend.documentation.generated import renewed
 from plugsend.documentation.pages import pages, read
 from plugsend.documentation.search import find
 from plugsend.documentation.snippets import snippet
+from relay.sandbox.models import ZoneRecord
 from tests.factories import make_domain, make_smtp_user, make_tenant
 
 pytestmark = pytest.mark.django_db
@@ -121,6 +123,29 @@ def test_markdown_becomes_html_and_html_in_it_does_not() -> None:
 def test_a_link_that_leads_nowhere_is_an_error(link: str) -> None:
     with pytest.raises(KeyError):
         render(f"[x]({link})")
+
+
+# ---- Code that no running PlugSend is needed for ----------------------------------------------------------------------
+
+
+def test_every_command_of_manage_is_there_and_takes_what_it_is_given() -> None:
+    found = 0
+    for page in pages().values():
+        for name, given in re.findall(r"manage\.py ([a-z_]+)((?: +[\w./:@-]+)*)", page.source):
+            parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+            words = given.split()
+            if words and words[-1].startswith("--") and f"{words[-1]} …" in page.source:
+                words.append("1")
+            parser.parse_args(words)
+            found += 1
+    assert found > 12
+
+
+def test_a_zone_is_published_with_a_mistake_from_code() -> None:
+    domain = make_domain(make_tenant().organization)
+    exec(pages()["sandbox-dns"].blocks[1].text, {"domain": domain})
+    assert not ZoneRecord.objects.filter(name=f"_plugsend.{domain.name}").exists()
+    assert ZoneRecord.objects.filter(name__endswith=f"{domain.name}.{domain.name}").exists()
 
 
 # ---- Filling ---------------------------------------------------------------------------------------------------------

@@ -5,27 +5,28 @@ from __future__ import annotations
 
 import html
 import re
-import shutil
-import sys
 import urllib.request
-from pathlib import Path
+from collections.abc import Iterator
+from concurrent.futures import Future
 from uuid import uuid4
 
 import pytest
 
+from tests import code_runners
+from tests.code_runners import new_bench, side_by_side
 from tests.platform import Platform, wait_for
-from tests.test_snippets import need, run
 
 pytestmark = pytest.mark.xdist_group("platform")
 
-PROGRAMS = {
-    "curl": ("sh", "send.sh"), "Python": (sys.executable, "send.py"), "Node": ("node", "send.mjs"),
-    "PHP": ("php", "send.php"), "Ruby": ("ruby", "send.rb"), "Go": ("go", "send.go"),
-}  # fmt: skip
+PROGRAMS: dict[str, code_runners.Runner] = {
+    "curl": code_runners.shell,
+    "Python": code_runners.python,
+    "Node": code_runners.node,
+    "PHP": code_runners.php,
+    "Ruby": code_runners.ruby,
+    "Go": code_runners.go,
+}
 DJANGO = """
-import django, os
-os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
-django.setup()
 from django.core.mail import send_mail
 send_mail("Hello", "Sent through PlugSend.", None, ["hello@example.test"])
 """
@@ -43,25 +44,32 @@ def examples(platform: Platform) -> dict[str, str]:
     return {title: html.unescape(re.findall(r"<pre[^>]*>(.*?)</pre>", blocks, re.S)[-1]) for title, blocks in found}
 
 
+@pytest.fixture(scope="module")
+def runs(
+    platform: Platform, examples: dict[str, str], request: pytest.FixtureRequest
+) -> Iterator[dict[str, Future[None]]]:
+    def run(tab: str) -> None:
+        recipient = f"{uuid4().hex}@example.test"
+        ours = {
+            "ps_live_…": platform.demo["API_KEY"], "admin@yourdomain.com": platform.demo["SMTP_USER"],
+            "hello@example.test": recipient, "receipt-4711": recipient,
+        }  # fmt: skip
+        text, django = examples[tab], DJANGO
+        for example, own in ours.items():
+            text, django = text.replace(example, own), django.replace(example, own)
+        if tab == "Django":
+            code_runners.django(new_bench(platform), text, django)
+        else:
+            said = PROGRAMS[tab](new_bench(platform), text)
+            assert re.search(r"\bid\b", said)
+        [(raw, dkim, *_)] = wait_for(lambda: platform.inbox(recipient), "the mail arrives")
+        assert dkim == "pass"
+        assert b"Sent through PlugSend." in raw
+
+    with side_by_side(request, "test_rest_example", "tab", run) as running:
+        yield running
+
+
 @pytest.mark.parametrize("tab", [*PROGRAMS, "Django"])
-def test_rest_example(tab: str, examples: dict[str, str], platform: Platform, tmp_path: Path) -> None:
-    recipient = f"{uuid4().hex}@example.test"
-    ours = {
-        "ps_live_…": platform.demo["API_KEY"], "admin@yourdomain.com": platform.demo["SMTP_USER"],
-        "hello@example.test": recipient, "receipt-4711": recipient,
-    }  # fmt: skip
-    text, django = examples[tab], DJANGO
-    for example, own in ours.items():
-        text, django = text.replace(example, own), django.replace(example, own)
-    if tab == "Django":
-        (tmp_path / "settings.py").write_text(text)
-        run(sys.executable, "-c", django, folder=tmp_path, PYTHONPATH=str(tmp_path))
-    else:
-        program, name = PROGRAMS[tab]
-        need(shutil.which(program), what=program)
-        (tmp_path / name).write_text(text)
-        said = run(program, *(["run"] if tab == "Go" else []), name, folder=tmp_path)
-        assert re.search(r"\bid\b", said)
-    [(raw, dkim, *_)] = wait_for(lambda: platform.inbox(recipient), "the mail arrives")
-    assert dkim == "pass"
-    assert b"Sent through PlugSend." in raw
+def test_rest_example(runs: dict[str, Future[None]], tab: str) -> None:
+    runs[tab].result()

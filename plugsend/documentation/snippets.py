@@ -1,4 +1,8 @@
-"""Ready code, one template for each program: the pages of SMTP users and the documentation show the same."""
+"""Ready code, one template for each program: the pages of SMTP users and the documentation show the same.
+
+A page of an SMTP user gives a `password`, which stands in the code, so that it can be pasted and run. Without one code takes
+the key from the environment, and what is no code has `ps_live_…`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from functools import lru_cache
 
 from django.template import Context, Engine
 
-from plugsend.documentation.code import PASSWORD, Values
+from plugsend.documentation.code import Values
 
 FOLDER = "snippets/code"
 
@@ -16,7 +20,6 @@ def snippet(name: str, values: Values) -> str:
     """Plain text. `name`: a file of `templates/snippets/code`, without `.txt`. Raises TemplateDoesNotExist."""
     context = {
         "user": values.user,
-        "password": PASSWORD,
         "smtp_host": values.host,
         "smtp_port": values.port,
         "web_url": values.url,
