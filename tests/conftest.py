@@ -2,12 +2,10 @@
 
 import contextlib
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from functools import partial
 from itertools import cycle
-from pathlib import Path
 
 import hypothesis
 import psycopg
@@ -125,7 +123,5 @@ def platform() -> Iterator[Platform]:
 
     Such tests are marked `xdist_group("platform")`, so one worker runs them all and one platform serves them.
     """
-    with tempfile.TemporaryDirectory(prefix="plugsend-platform-") as place:
-        Path(place).chmod(0o711)  # as root the engines' account must be able to pass
-        with running_platform(Path(place) / "var") as running:
-            yield running
+    with running_platform() as running:
+        yield running

@@ -7,14 +7,12 @@ import random
 import smtplib
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psycopg
 
@@ -40,10 +38,9 @@ print("made", made.smtp_user.address, made.secret)
 
 @contextmanager
 def crashing(arrivals: Arrivals, **settings: str) -> Iterator[Platform]:
-    with serving(arrivals) as port, tempfile.TemporaryDirectory(prefix="plugsend-crash-") as place:
-        Path(place).chmod(0o711)
+    with serving(arrivals) as port:
         where = {"RELAY_SMARTHOST": f"127.0.0.1:{port}"}
-        with running_platform(Path(place) / "var", **(SETTINGS | where | settings)) as running:
+        with running_platform(**(SETTINGS | where | settings)) as running:
             yield running
 
 

@@ -19,6 +19,9 @@ _engines = ExitStack()
 if "PLUGSEND_TEST_ENGINES" not in os.environ:
     os.environ["PLUGSEND_TEST_ENGINES"] = "running"
     os.environ["PLUGSEND_VAR"] = _engines.enter_context(tempfile.TemporaryDirectory(prefix="plugsend-test-var-"))
+    _place = Path(_engines.enter_context(tempfile.TemporaryDirectory(prefix="plugsend-test-platform-")))
+    _place.chmod(0o711)  # as root the engines' account must be able to pass
+    os.environ["PLUGSEND_TEST_PLATFORM"] = str(_place)
     for name in ("css", "static"):  # where `manage.py prepare` puts what it builds; tests of pages need no build
         (Path(os.environ["PLUGSEND_VAR"]) / name).mkdir()
     _running = _engines.enter_context(scratch())

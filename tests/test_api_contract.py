@@ -30,11 +30,10 @@ checks.negative_data_rejection.enabled = false
 
 
 @pytest.fixture
-def victim(tmp_path: Path) -> Iterator[Platform]:
+def victim() -> Iterator[Platform]:
     """A platform of its own: among the requests are those that delete its domain and its keys."""
-    tmp_path.chmod(0o711)  # as root the engines' account must be able to pass
     unlimited = dict.fromkeys(["API_KEY_RATE", "API_ORGANIZATION_RATE", "API_ADDRESS_RATE"], "0")
-    with running_platform(tmp_path / "var", LOG_LEVEL="WARNING", **unlimited) as running:
+    with running_platform(LOG_LEVEL="WARNING", **unlimited) as running:
         yield running
 
 

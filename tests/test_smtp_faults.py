@@ -4,16 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from accounts.files import read_settings
-from relay.submission.intake import COMMIT_TIMEOUT_S
 from tests.free_port import free_port
 from tests.platform import REPO, Platform, running_platform, wait_for
 from tests.wire import GOOD, Wire, count_messages, plain, signed_in, wire
@@ -23,10 +20,18 @@ pytestmark = [pytest.mark.xdist_group("smtp-faults"), pytest.mark.usefixtures("t
 
 @pytest.fixture(scope="module")
 def mortal() -> Iterator[Platform]:
-    with tempfile.TemporaryDirectory(prefix="plugsend-smtp-faults-") as place:
-        Path(place).chmod(0o711)
-        with running_platform(Path(place) / "var") as running:
-            yield running
+    with running_platform() as running:
+        yield running
+
+
+COMMIT_TIMEOUT_S = 4
+IMPATIENT = f"""
+import sys, django; django.setup()
+from django.core.management import execute_from_command_line
+from relay.submission import intake
+intake.COMMIT_TIMEOUT_S = {COMMIT_TIMEOUT_S}
+execute_from_command_line(sys.argv)
+"""
 
 
 @contextmanager
@@ -85,11 +90,46 @@ def test_a_database_that_is_lost_in_the_middle_of_a_message_is_temporary(mortal:
     assert count_messages(mortal) == before + 1
 
 
+@contextmanager
+def own_process(platform: Platform) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """An SMTP process on the platform's engines that no supervisor hurries, and that loses patience with them soon."""
+    port = free_port()
+    environment = os.environ | read_settings(platform.var / "up.env") | {"PLUGSEND_VAR": str(platform.var)}
+    environment |= {"SMTP_ALT_PORT": "0", "SMTPS_PORT": "0", "SMTP_DRAIN_SECONDS": "4"}
+    command = [
+        sys.executable,
+        "-c",
+        IMPATIENT,
+        "smtp",
+        "--port",
+        str(port),
+        "--alternative-port",
+        "0",
+        "--tls-port",
+        "0",
+    ]
+    process = subprocess.Popen(command, cwd=REPO, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: _listens(port), "it listens")
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    try:
+        Wire(port).close()
+    except OSError:
+        return False
+    return True
+
+
 def test_a_database_that_freezes_while_a_message_is_stored_is_temporary_and_the_repeat_is_recognised(
     mortal: Platform,
 ) -> None:
     keyed = b"X-PlugSend-Idempotency-Key: frozen-1\r\n" + GOOD + b".\r\n"
-    with signed_in(mortal) as client:
+    with own_process(mortal) as (_, port), signed_in(mortal, port) as client:
         client.patience(60)
         for _ in range(2):  # both committers have their connection: what freezes is the commit
             assert client.deliver(GOOD).startswith("250 ")
@@ -111,30 +151,6 @@ def test_a_database_that_freezes_while_a_message_is_stored_is_temporary_and_the_
 
         wait_for(delivered, "the same session sends again", 30)
     assert count_messages(mortal) == before + 1
-
-
-@contextmanager
-def own_process(platform: Platform) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """An SMTP process on the platform's engines that no supervisor hurries."""
-    port = free_port()
-    environment = os.environ | read_settings(platform.var / "up.env") | {"PLUGSEND_VAR": str(platform.var)}
-    environment |= {"SMTP_ALT_PORT": "0", "SMTPS_PORT": "0", "SMTP_DRAIN_SECONDS": "4"}
-    command = [sys.executable, "manage.py", "smtp", "--port", str(port), "--alternative-port", "0", "--tls-port", "0"]
-    process = subprocess.Popen(command, cwd=REPO, env=environment, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: _listens(port), "it listens")
-        yield process, port
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _listens(port: int) -> bool:
-    try:
-        Wire(port).close()
-    except OSError:
-        return False
-    return True
 
 
 def test_told_to_stop_it_finishes_the_message_in_hand_and_sends_the_others_away(mortal: Platform) -> None:
