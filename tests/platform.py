@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -24,6 +23,7 @@ import psycopg
 
 from accounts.files import read_settings
 from relay.audit import disagreements
+from tests.engines import made_once
 
 REPO = Path(__file__).resolve().parent.parent
 START_WITHIN_S = STOP_WITHIN_S = 180  # how quick it is, is not what the tests ask
@@ -258,13 +258,12 @@ OF_ONE_RUN = ("up.lock", "status.json", "celerybeat-schedule*", "engines/lock")
 def copy_started(var: Path) -> None:
     """What one first start has made in this run of the tests (a database, its tables, static files, the demo's rows), so that
     the others need not: two thirds of what a start costs."""
-    if not (home := os.environ.get("PLUGSEND_TEST_PLATFORM")):  # tests/engines.py
+    if not (shared := os.environ.get("PLUGSEND_TEST_SHARED")):  # not within pytest
         return
-    started = Path(home) / "var"
-    with (Path(home) / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not started.exists():
-            _start_first(Path(home) / "first" / "var").rename(started)
+    started = Path(shared) / "platform"
+    with made_once(started.name) as missing:
+        if missing:
+            _start_first(started.with_name("first") / "var").rename(started)
     if not (started / "engines").is_symlink():  # else the engines' account cannot reach where tests put their files
         subprocess.run(["cp", "-a", f"{started}/.", var], check=True)
 
