@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import smtplib
@@ -21,6 +22,7 @@ from tests.arrivals import Arrivals, serving
 from tests.platform import REPO, Platform, running_platform
 
 CLIENTS = 10
+LOADS = itertools.count(1)
 DOMAINS = 60
 CONNECTIONS = 50
 # Pauses of 400 s after a doubt become 4 s; leases are short, so that what died is found soon.
@@ -63,6 +65,7 @@ class Load:
     messages_accepted: int = 0
     may_end: threading.Event = field(default_factory=threading.Event)
     _numbers: int = 0
+    _name: str = field(default_factory=lambda: f"{next(LOADS)}m")  # those of one platform must differ
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
@@ -120,7 +123,7 @@ class Load:
             self._numbers += 1
             domain = f"d{self.chance.randrange(DOMAINS)}.test"
             count = 3 if self.chance.random() < 0.1 else 1
-            return self._numbers, [f"m{self._numbers}r{n}@{domain}" for n in range(count)]
+            return self._numbers, [f"{self._name}{self._numbers}r{n}@{domain}" for n in range(count)]
 
 
 def _content(user: str, recipients: list[str]) -> bytes:

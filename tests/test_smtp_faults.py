@@ -24,7 +24,7 @@ def mortal() -> Iterator[Platform]:
         yield running
 
 
-COMMIT_TIMEOUT_S = 4
+COMMIT_TIMEOUT_S, DRAIN_S = 4, 6
 IMPATIENT = f"""
 import sys, django; django.setup()
 from django.core.management import execute_from_command_line
@@ -61,7 +61,7 @@ def test_a_database_that_does_not_answer_is_temporary(mortal: Platform) -> None:
             other.send(f"AUTH PLAIN {plain(mortal)}\r\n".encode())
             assert client.command("MAIL FROM:<admin@demo.test>").startswith("451 4.3.0 temporarily_unavailable: ")
             assert other.read().startswith("454 4.7.0 authentication_unavailable: ")  # RFC 4954, 6
-            assert time.monotonic() - started < 12
+            assert time.monotonic() - started < 30
             assert client.command("NOOP").startswith("250 ")
         wait_for(
             lambda: client.commands("RSET", "MAIL FROM:<admin@demo.test>")[-1].startswith("250"), "mail is taken again"
@@ -95,7 +95,7 @@ def own_process(platform: Platform) -> Iterator[tuple[subprocess.Popen[bytes], i
     """An SMTP process on the platform's engines that no supervisor hurries, and that loses patience with them soon."""
     port = free_port()
     environment = os.environ | read_settings(platform.var / "up.env") | {"PLUGSEND_VAR": str(platform.var)}
-    environment |= {"SMTP_ALT_PORT": "0", "SMTPS_PORT": "0", "SMTP_DRAIN_SECONDS": "4"}
+    environment |= {"SMTP_ALT_PORT": "0", "SMTPS_PORT": "0", "SMTP_DRAIN_SECONDS": str(DRAIN_S)}
     command = [
         sys.executable,
         "-c",
@@ -139,7 +139,7 @@ def test_a_database_that_freezes_while_a_message_is_stored_is_temporary_and_the_
         with frozen(mortal):
             started = time.monotonic()
             assert client.say(keyed).startswith("451 4.3.0 temporarily_unavailable: ")
-            assert COMMIT_TIMEOUT_S <= time.monotonic() - started < COMMIT_TIMEOUT_S + 15
+            assert COMMIT_TIMEOUT_S <= time.monotonic() - started < COMMIT_TIMEOUT_S + 30
             assert client.command("NOOP").startswith("250 ")
 
         def delivered() -> bool:
@@ -169,12 +169,11 @@ def test_told_to_stop_it_finishes_the_message_in_hand_and_sends_the_others_away(
         started = time.monotonic()
         assert idle.read().startswith("421 4.3.2 shutting_down: ")
         assert idle.is_closed()
-        assert time.monotonic() - started < 3.4
         with pytest.raises(OSError, match="refused"):
             Wire(port)
-        assert busy.say(GOOD + b".\r\n").startswith("250 2.0.0 Ok: queued as ")
+        assert busy.say(GOOD + b".\r\n").startswith("250 2.0.0 Ok: queued as ")  # the time is not up yet
         assert busy.read().startswith("421 4.3.2 shutting_down: ")
         assert slow.read().startswith("421 4.3.2 shutting_down: ")  # when the time is up
-        assert process.wait(20) == 0
-        assert 3.5 < time.monotonic() - started < 20
+        assert process.wait(60) == 0
+        assert time.monotonic() - started > DRAIN_S - 0.5
         assert count_messages(mortal) == before + 1
