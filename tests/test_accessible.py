@@ -10,13 +10,13 @@ import gzip
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from django.conf import settings
 from django.test import Client, override_settings
-from playwright.sync_api import Page, Response
+from playwright.sync_api import ConsoleMessage, Page, Response, ViewportSize
 from pytest_django.live_server_helper import LiveServer
 from pytest_django.plugin import DjangoDbBlocker
 
@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no chromium"),
     pytest.mark.timeout(600),
 ]
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESKTOP, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 HEAVIEST = 150_000  # octets of a page with its stylesheet and scripts, compressed
 MOST_SHIFT = 0.05  # Cumulative Layout Shift, of which browsers' makers call 0.1 good
 WATCH_SHIFTS = """globalThis.shift = 0; new PerformanceObserver(list => list.getEntries().forEach(one => {
@@ -76,11 +76,11 @@ class Opened:
 
 @dataclass
 class Visit:
-    """Pages opened by somebody. `observers`: who looks on, in this order."""
+    """Pages opened by somebody. `is_styled`: OF_PAGES look on, too."""
 
     client: Client
     paths: list[str]
-    observers: list[Observer] = field(default_factory=lambda: [*OF_ALL, *OF_PAGES])
+    is_styled: bool = True
 
 
 # ---- Observers -------------------------------------------------------------------------------------------------------
@@ -103,6 +103,7 @@ def signs_its_reader_out(opened: Opened) -> Iterator[str]:
 
 
 def cannot_be_used_by_everybody(opened: Opened) -> Iterator[str]:
+    assert opened.page.evaluate("getComputedStyle(document.body).fontSize") == "15px"  # there is a stylesheet
     yield from opened.serious(EVERYTHING)
 
 
@@ -188,8 +189,8 @@ def visits() -> list[Visit]:
         Visit(stranger, strangers),
         Visit(newcomer, ["/organizations/new/"]),
         Visit(operator, ["/components/"]),
-        Visit(operator, operators, OF_ALL),
-        Visit(stranger, ["/admin/login/"], OF_ALL),
+        Visit(operator, operators, is_styled=False),
+        Visit(stranger, ["/admin/login/"], is_styled=False),
     ]
 
 
@@ -199,34 +200,32 @@ def walk(made: list[Visit], ours: str) -> dict[Observer, list[str]]:
         for context, visit in zip(contexts, made, strict=True):
             for script in (TELL_OF_VIOLATIONS, WATCH_SHIFTS, AXE_SCRIPT):
                 context.add_init_script(script)
-            page = context.new_page()
-            asked: list[str] = []
-            told: list[str] = []
-            page.on("request", lambda request, asked=asked: asked.append(request.url))
-            page.on("console", lambda line, told=told: told.append(line.text) if VIOLATION.search(line.text) else None)
-            page.on("pageerror", lambda error, told=told: told.append(str(error)))
-            for path in visit.paths:
-                asked.clear()
-                told.clear()
-                page.set_viewport_size(DESKTOP)
-                page.emulate_media(color_scheme="light", reduced_motion="reduce")  # or colours would be on their way
-                answer = page.goto(ours + path)
-                assert answer is not None
-                opened = Opened(page, answer, ours + path, ours, path == visit.paths[0], asked, told)
-                _look_at(opened, path, visit.observers, found)
+            for path, opened in opened_pages(context.new_page(), visit.paths, ours):
+                # First those that change how it looks: what is asked and told meanwhile counts, too.
+                for observer in [*(OF_PAGES if visit.is_styled and opened.is_page else []), *OF_ALL]:
+                    found[observer] += [f"{path}: {fault}" for fault in observer(opened)]
     return found
 
 
-def _look_at(opened: Opened, path: str, observers: list[Observer], found: dict[Observer, list[str]]) -> None:
-    is_page = opened.is_page
-    if is_page and len(observers) > len(OF_ALL):
-        assert opened.page.evaluate("getComputedStyle(document.body).fontSize") == "15px"  # there is a stylesheet
-    # What is told while another looks on, such as in the dark, is told too: the last first.
-    for observer in [
-        *(one for one in observers if one in OF_PAGES and is_page),
-        *(one for one in observers if one in OF_ALL),
-    ]:
-        found[observer] += [f"{path}: {fault}" for fault in observer(opened)]
+def opened_pages(page: Page, paths: list[str], ours: str) -> Iterator[tuple[str, Opened]]:
+    asked: list[str] = []
+    told: list[str] = []
+
+    def listen(line: ConsoleMessage) -> None:
+        if VIOLATION.search(line.text):
+            told.append(line.text)
+
+    page.on("console", listen)
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    for path in paths:
+        asked.clear()
+        told.clear()
+        page.set_viewport_size(DESKTOP)
+        page.emulate_media(color_scheme="light", reduced_motion="reduce")  # or colours would be on their way
+        answer = page.goto(ours + path)
+        assert answer is not None
+        yield path, Opened(page, answer, ours + path, ours, path == paths[0], asked, told)
 
 
 @pytest.mark.parametrize("observer", [*OF_ALL, *OF_PAGES], ids=lambda observer: observer.__name__)
