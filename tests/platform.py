@@ -221,7 +221,7 @@ RUNNING: list[Platform] = []
 
 
 @contextmanager
-def running_platform(place: Path | None = None, **settings: str) -> Iterator[Platform]:
+def running_platform(place: Path | None = None, /, **settings: str) -> Iterator[Platform]:
     """With its data below `place`, else in a place of its own. Audited when the block ends and, where it lasts longer, after
     tests that use `timelines_agree`."""
     with ExitStack() as stack:
