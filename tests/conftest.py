@@ -78,8 +78,10 @@ def empty_what_has_rows(_: TransactionTestCase | None = None) -> None:
 
 
 # Groups, or files that are groups by themselves. Who begins such a one last would work alone at the end.
+IN_A_BROWSER = "platform in a browser"
 LONGEST_FIRST = (
-    "crash under load", "worker ends", "platform", "test_api_contract", "test_accessible", "test_crossed_tenants", "faults",
+    "platform", IN_A_BROWSER, "crash under load", "worker ends", "test_api_contract", "test_accessible",
+    "test_crossed_tenants", "faults",
     "smtp-faults", "smtp-limits", "full-disk", "broker faults", "test_status_running", "test_rest_never_twice",
     "test_door_http", "test_browser_policy", "test_worker_memory", "test_supervisor", "test_engines",
 )  # fmt: skip
@@ -99,6 +101,8 @@ def _group_of(item: pytest.Item) -> str:
     mark = item.get_closest_marker("xdist_group")
     if mark is None or (mark.args[0] == "platform" and "platform" not in getattr(item, "fixturenames", ())):
         return item.path.stem  # also those of a file of the platform's that start their own
+    if mark.args[0] == "platform" and item.get_closest_marker("browser"):
+        return IN_A_BROWSER  # on a second platform: together they would be the longest group by far
     return str(mark.args[0])
 
 
