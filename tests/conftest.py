@@ -1,48 +1,72 @@
 """Fixtures that several test files share."""
 
 import contextlib
+import os
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import cycle
-from pathlib import Path
 
 import hypothesis
+import lucide
 import psycopg
 import pytest
+from _pytest.nodeid import coerce_node_id
 from asgiref.sync import SyncToAsync
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from django.conf import settings
 from django.db import connection, connections
 from django.test import TransactionTestCase
+from pytest_django.plugin import DjangoDbBlocker
 
 from domains.dkim import keys as dkim_keys
 from relay.audit import disagreements
 from relay.database import database_url
+from tests.engines import made_once
 from tests.lookers import wait_for_lookers
 from tests.platform import RUNNING, Platform, running_platform
 
 hypothesis.settings.register_profile("plugsend", deadline=None)  # how long an example takes is the machine's affair
 hypothesis.settings.load_profile("plugsend")
 
+TEMPLATE = "test_template"
 KEPT_TABLES = ["django_migrations", "django_content_type", "auth_permission", "django_site"]  # migrations fill them
 KEYS_MADE = 20  # RSA keys of a run; they are real, and making them is not what its tests are about
 
 
 @pytest.fixture(autouse=True, scope="session")
 def what_costs_much_costs_less() -> Iterator[None]:
-    """A third of the run went into hashes of passwords, RSA keys, and emptying tables that were empty."""
+    """A third of the run went into hashes of passwords, RSA keys, icons, and emptying tables that were empty."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
     made = (generate_private_key(65537, dkim_keys.KEY_BITS) for _ in range(KEYS_MADE))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dkim_keys, "make_rsa_key", partial(next, cycle(made)))
+        patch.setattr(lucide, "_render_icon", cache(lucide._render_icon))
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty_what_has_rows)
         yield
 
 
-def empty_what_has_rows(_: TransactionTestCase) -> None:
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, django_db_blocker: DjangoDbBlocker
+) -> None:
+    """The database is migrated once, and each of xdist's workers has a copy."""
+    asked = connection.settings_dict["TEST"]
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        with made_once("database") as missing, django_db_blocker.unblock():
+            if missing:
+                own, asked["NAME"] = asked["NAME"], TEMPLATE
+                before = connection.settings_dict["NAME"]
+                connection.creation.create_test_db(verbosity=0, serialize=False)
+                connection.close()
+                settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = before
+                asked["NAME"] = own
+                missing.touch()
+        asked["TEMPLATE"] = TEMPLATE
+
+
+def empty_what_has_rows(_: TransactionTestCase | None = None) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT string_agg(quote_ident(relname), ', ') FROM pg_class WHERE relkind = 'r' AND pg_relation_size(oid) > 0"
@@ -53,20 +77,33 @@ def empty_what_has_rows(_: TransactionTestCase) -> None:
             cursor.execute(f"TRUNCATE {names} CASCADE")
 
 
-LONGEST_FIRST = ("crash under load", "worker ends", "platform")
+# Groups, or files that are groups by themselves. Who begins such a one last would work alone at the end.
+IN_A_BROWSER = "platform in a browser"
+LONGEST_FIRST = (
+    "platform", IN_A_BROWSER, "crash under load", "worker ends", "test_api_contract", "test_accessible",
+    "test_crossed_tenants", "faults",
+    "smtp-faults", "smtp-limits", "full-disk", "broker faults", "test_status_running", "test_rest_never_twice",
+    "test_door_http", "test_browser_policy", "test_worker_memory", "test_supervisor", "test_engines",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups of tests that start processes begin first, or the run would end with one worker at them and the others idle."""
+    """One worker runs a whole group (`xdist_group`) or file, so that what it starts or makes for them is made once."""
+    groups = {item: _group_of(item) for item in items}
+    order = {group: number for number, group in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(groups[item], len(order)))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        for item in items:  # pytest-xdist 3.8 writes it where pytest 9.2 does not read it
+            item._id = coerce_node_id(f"{item.nodeid}@{groups[item]}")
 
-    def turn(item: pytest.Item) -> int:
-        mark = item.get_closest_marker("xdist_group")
-        if mark is None:
-            return len(LONGEST_FIRST) + 1
-        [group] = mark.args
-        return LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST)
 
-    items.sort(key=turn)
+def _group_of(item: pytest.Item) -> str:
+    mark = item.get_closest_marker("xdist_group")
+    if mark is None or (mark.args[0] == "platform" and "platform" not in getattr(item, "fixturenames", ())):
+        return item.path.stem  # also those of a file of the platform's that start their own
+    if mark.args[0] == "platform" and item.get_closest_marker("browser"):
+        return IN_A_BROWSER  # on a second platform: together they would be the longest group by far
+    return str(mark.args[0])
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -84,9 +121,7 @@ def _fail(server: socket.socket) -> None:
     with contextlib.suppress(OSError):  # closed
         while True:
             query, sender = server.recvfrom(4096)
-            server.sendto(
-                query[:2] + bytes([0x80 | query[2] & 0x01, 0x82]) + query[4:6] + bytes(6) + query[12:], sender
-            )
+            server.sendto(query[:2] + bytes([0x80 | query[2] & 0x01, 0x82]) + query[4:], sender)  # SERVFAIL
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +160,5 @@ def platform() -> Iterator[Platform]:
 
     Such tests are marked `xdist_group("platform")`, so one worker runs them all and one platform serves them.
     """
-    with tempfile.TemporaryDirectory(prefix="plugsend-platform-") as place:
-        Path(place).chmod(0o711)  # as root the engines' account must be able to pass
-        with running_platform(Path(place) / "var") as running:
-            yield running
+    with running_platform() as running:
+        yield running

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import smtplib
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psycopg
 
@@ -23,6 +22,7 @@ from tests.arrivals import Arrivals, serving
 from tests.platform import REPO, Platform, running_platform
 
 CLIENTS = 10
+LOADS = itertools.count(1)
 DOMAINS = 60
 CONNECTIONS = 50
 # Pauses of 400 s after a doubt become 4 s; leases are short, so that what died is found soon.
@@ -40,10 +40,9 @@ print("made", made.smtp_user.address, made.secret)
 
 @contextmanager
 def crashing(arrivals: Arrivals, **settings: str) -> Iterator[Platform]:
-    with serving(arrivals) as port, tempfile.TemporaryDirectory(prefix="plugsend-crash-") as place:
-        Path(place).chmod(0o711)
+    with serving(arrivals) as port:
         where = {"RELAY_SMARTHOST": f"127.0.0.1:{port}"}
-        with running_platform(Path(place) / "var", **(SETTINGS | where | settings)) as running:
+        with running_platform(**(SETTINGS | where | settings)) as running:
             yield running
 
 
@@ -66,6 +65,7 @@ class Load:
     messages_accepted: int = 0
     may_end: threading.Event = field(default_factory=threading.Event)
     _numbers: int = 0
+    _name: str = field(default_factory=lambda: f"{next(LOADS)}m")  # those of one platform must differ
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
@@ -123,7 +123,7 @@ class Load:
             self._numbers += 1
             domain = f"d{self.chance.randrange(DOMAINS)}.test"
             count = 3 if self.chance.random() < 0.1 else 1
-            return self._numbers, [f"m{self._numbers}r{n}@{domain}" for n in range(count)]
+            return self._numbers, [f"{self._name}{self._numbers}r{n}@{domain}" for n in range(count)]
 
 
 def _content(user: str, recipients: list[str]) -> bytes:

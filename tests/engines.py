@@ -5,9 +5,11 @@ workers inherit their addresses. Each gets a database of its own from pytest-dja
 empties the cache does not take from another's what it counts there.
 """
 
+import fcntl
 import os
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,9 @@ _engines = ExitStack()
 if "PLUGSEND_TEST_ENGINES" not in os.environ:
     os.environ["PLUGSEND_TEST_ENGINES"] = "running"
     os.environ["PLUGSEND_VAR"] = _engines.enter_context(tempfile.TemporaryDirectory(prefix="plugsend-test-var-"))
+    _shared = Path(_engines.enter_context(tempfile.TemporaryDirectory(prefix="plugsend-test-shared-")))
+    _shared.chmod(0o711)  # as root the engines' account must be able to pass
+    os.environ["PLUGSEND_TEST_SHARED"] = str(_shared)
     for name in ("css", "static"):  # where `manage.py prepare` puts what it builds; tests of pages need no build
         (Path(os.environ["PLUGSEND_VAR"]) / name).mkdir()
     _running = _engines.enter_context(scratch())
@@ -36,3 +41,13 @@ elif worker := os.environ.get("PYTEST_XDIST_WORKER"):
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
     _engines.close()
+
+
+@contextmanager
+def made_once(what: str) -> Iterator[Path | None]:
+    """The first of the workers gets a place that is not there yet, in which to make what all of them copy; the others wait for
+    it, and get None."""
+    place = Path(os.environ["PLUGSEND_TEST_SHARED"]) / what
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield None if place.exists() else place

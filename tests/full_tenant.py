@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -274,7 +275,16 @@ def _texts(organization: Organization) -> set[str]:
 
 def checksums(organization: Organization) -> list[tuple[str, str]]:
     """By table, of all of a tenant's rows."""
-    parts, values = [], []
+    with connection.cursor() as cursor:
+        cursor.execute(*_asking_for_checksums(organization))
+        return sorted(cursor.fetchall())
+
+
+@cache
+def _asking_for_checksums(organization: Organization) -> tuple[str, list[Any]]:
+    """The statement, which is long to make, and its parameters."""
+    parts: list[str] = []
+    values: list[Any] = []
     for model in tenant_models():
         query = rows_of(model, organization).order_by().query
         if model is User:  # signing in notes it
@@ -282,9 +292,7 @@ def checksums(organization: Organization) -> list[tuple[str, str]]:
         statement, parameters = query.sql_with_params()
         parts.append(f"SELECT %s, md5(coalesce(string_agg(r::text, '|' ORDER BY r::text), '')) FROM ({statement}) r")
         values += [model.__name__, *parameters]
-    with connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(parts), values)
-        return sorted(cursor.fetchall())
+    return " UNION ALL ".join(parts), values
 
 
 def counterparts(mine: FullTenant, theirs: FullTenant) -> dict[str, str]:

@@ -332,7 +332,7 @@ def main() -> None:
         django.setup()
         from tests.platform import running_platform
 
-        with running_platform(var) as platform:
+        with running_platform(var.parent) as platform:
             print(f"PlugSend at {platform.web_url}, being filled", flush=True)
             subprocess.run([sys.executable, "manage.py", "fill_demo"], cwd=REPO, check=True)
             asyncio.run(everything(platform.web_url, docs=asked.docs, only="owner" if asked.docs else asked.only))

@@ -1,32 +1,40 @@
-"""Every page in a real browser: axe-core finds nothing serious in either colour scheme nor on a phone, nothing jumps while it
-is painted, nothing comes from elsewhere, and it weighs little."""
+"""Every page in a real browser, opened once, while many look on: axe-core finds nothing serious in either colour scheme nor on
+a phone, nothing jumps while it is painted or comes from elsewhere, it weighs little, and it keeps to its own policy.
+
+Each that looks on is an observer below: a function that yields the faults of a page. Each has a test, which lists them.
+"""
 
 from __future__ import annotations
 
 import gzip
 import os
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from django.test import Client
-from playwright.sync_api import Page, Request, Response
-from pytest_django.fixtures import Settings
+from django.conf import settings
+from django.test import Client, override_settings
+from playwright.sync_api import ConsoleMessage, Page, Response, ViewportSize
+from pytest_django.live_server_helper import LiveServer
+from pytest_django.plugin import DjangoDbBlocker
 
 from accounts.models import User
 from plugsend import api_docs, static_files
 from tests.browsing import CHROMIUM
-from tests.every_page import pages_of, paths_of
+from tests.conftest import empty_what_has_rows
+from tests.every_page import operators_pages, pages_of, paths_of
 from tests.full_tenant import make_full_tenant
-from tests.test_browser_policy import browser
+from tests.test_browser_policy import TELL_OF_VIOLATIONS, VIOLATION, browser
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
+    pytest.mark.django_db,
     pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no chromium"),
     pytest.mark.timeout(600),
 ]
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESKTOP, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 HEAVIEST = 150_000  # octets of a page with its stylesheet and scripts, compressed
 MOST_SHIFT = 0.05  # Cumulative Layout Shift, of which browsers' makers call 0.1 good
 WATCH_SHIFTS = """globalThis.shift = 0; new PerformanceObserver(list => list.getEntries().forEach(one => {
@@ -43,71 +51,92 @@ RUN_AXE = """async ([frame, rules]) => (await axe.run(frame ? document : {exclud
     .map(one => `${one.id}: ` + one.nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(" | "))"""
 
 
-def test_every_page_can_be_used_by_everybody(live_server: Any, settings: Settings) -> None:
-    static_files.build_stylesheet()
-    # As found, not as collected by a test before.
-    settings.STORAGES |= {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
-    api_docs._reference.cache_clear()  # it names them
-    tenant = make_full_tenant("crawled")
-    owner, stranger, newcomer, operator = tenant.client("owner"), Client(), Client(), Client()
-    newcomer.force_login(User.objects.create_user("newcomer@people.test"))
-    operator.force_login(User.objects.create_superuser("operator@people.test", "x"))
-    paths = paths_of(tenant)
-    signed_in = pages_of(owner, paths)
-    visits = [
-        signed_in,
-        pages_of(stranger, [path for path in paths if path not in signed_in] + ["/", "/accounts/login/", "/errors/"]),
-        ["/organizations/new/"],
-        ["/components/"],
-    ]
-    assert len(signed_in) > 60
-    assert len(visits[1]) > 5
+@dataclass
+class Opened:
+    """A page, as it was opened. `is_first`: its frame is looked at too, which is the same around all that follow."""
 
-    faults: list[str] = []
-    with browser(owner, stranger, newcomer, operator, url=live_server.url) as contexts:
-        for context, pages in zip(contexts, visits, strict=True):
-            context.add_init_script(WATCH_SHIFTS)
-            context.add_init_script(AXE_SCRIPT)
-            page = context.new_page()
-            asked: list[Request] = []
-            page.on("request", lambda request, asked=asked: asked.append(request))
-            for path in pages:
-                asked.clear()
-                page.set_viewport_size(DESKTOP)
-                page.emulate_media(color_scheme="light", reduced_motion="reduce")  # or colours would be on their way
-                answer = page.goto(live_server.url + path)
-                assert answer is not None
-                faults += [
-                    f"{path}: {fault}"
-                    for fault in _faults(page, answer, asked, live_server.url, is_first=path == pages[0])
-                ]
-    assert not faults, "\n".join(faults)
+    page: Page
+    answer: Response
+    url: str  # that was asked for
+    ours: str  # where the server is
+    is_first: bool
+    asked: list[str]  # URLs of requests
+    told: list[str]  # on the console, and errors of scripts
+
+    def serious(self, rules: list[str] | None) -> list[str]:
+        return list(self.page.evaluate(RUN_AXE, [self.is_first, rules]))
+
+    @property
+    def is_page(self) -> bool:
+        """Not the mail itself, nor its preview, which is its sender's and in which no script runs."""
+        if "sandbox" in self.answer.headers.get("content-security-policy", ""):
+            return False
+        return bool(self.page.evaluate("document.documentElement.tagName == 'HTML' && document.title"))
 
 
-def _faults(page: Page, answer: Response, asked: list[Request], ours: str, *, is_first: bool) -> list[str]:
-    """`is_first`: the frame, too, which is the same around all that follow."""
-    faults = [f"asks elsewhere: {one.url}" for one in asked if not one.url.startswith((ours, "data:", "blob:"))]
-    if "sandbox" in answer.headers.get("content-security-policy", ""):
-        return faults  # a preview of a mail, which is its sender's, and in which no script runs
-    if page.evaluate("document.documentElement.tagName") != "HTML" or not page.evaluate("document.title"):
-        return faults  # the mail itself
-    assert page.evaluate("getComputedStyle(document.body).fontSize") == "15px"  # there is a stylesheet
-    faults += [f"light: {fault}" for fault in page.evaluate(RUN_AXE, [is_first, EVERYTHING])]
-    shift = page.evaluate("shift")
+@dataclass
+class Visit:
+    """Pages opened by somebody. `is_styled`: OF_PAGES look on, too."""
+
+    client: Client
+    paths: list[str]
+    is_styled: bool = True
+
+
+# ---- Observers -------------------------------------------------------------------------------------------------------
+
+Observer = Callable[[Opened], Iterator[str]]
+
+
+def asks_elsewhere(opened: Opened) -> Iterator[str]:
+    yield from (url for url in opened.asked if not url.startswith((opened.ours, "data:", "blob:")))
+
+
+def breaks_its_policy(opened: Opened) -> Iterator[str]:
+    """Or a script of it fails."""
+    yield from opened.told
+
+
+def signs_its_reader_out(opened: Opened) -> Iterator[str]:
+    if "/login/" in opened.page.url and "/login/" not in opened.url:
+        yield f"leads to {opened.page.url}"
+
+
+def cannot_be_used_by_everybody(opened: Opened) -> Iterator[str]:
+    assert opened.page.evaluate("getComputedStyle(document.body).fontSize") == "15px"  # there is a stylesheet
+    yield from opened.serious(EVERYTHING)
+
+
+def jumps(opened: Opened) -> Iterator[str]:
+    shift = opened.page.evaluate("shift")
     if shift > MOST_SHIFT:
-        faults.append(f"jumps by {shift:.3f}")
-    weight = answer.request.sizes()["responseBodySize"] + _weight_of_files(page)
-    if weight > HEAVIEST:
-        faults.append(f"weighs {weight:,}")
-    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")  # it is painted so
-    faults += [f"dark: {fault}" for fault in page.evaluate(RUN_AXE, [is_first, CONTRAST])]
-    page.set_viewport_size(PHONE)
-    faults += [f"phone: {fault}" for fault in page.evaluate(RUN_AXE, [is_first, OF_A_PHONE])]
-    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-        faults.append("phone: is wider than the screen")
-    return faults
+        yield f"by {shift:.3f}"
 
+
+def is_heavy(opened: Opened) -> Iterator[str]:
+    weight = opened.answer.request.sizes()["responseBodySize"] + _weight_of_files(opened.page)
+    if weight > HEAVIEST:
+        yield f"{weight:,} octets"
+
+
+def cannot_be_read_in_the_dark(opened: Opened) -> Iterator[str]:
+    opened.page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    opened.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")  # painted so
+    yield from opened.serious(CONTRAST)
+
+
+def cannot_be_used_on_a_phone(opened: Opened) -> Iterator[str]:
+    opened.page.set_viewport_size(PHONE)
+    yield from opened.serious(OF_A_PHONE)
+    if opened.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        yield "is wider than the screen"
+
+
+OF_ALL: list[Observer] = [asks_elsewhere, breaks_its_policy, signs_its_reader_out]
+# They change how the page looks, each more than the one before.
+OF_PAGES: list[Observer] = [
+    cannot_be_used_by_everybody, jumps, is_heavy, cannot_be_read_in_the_dark, cannot_be_used_on_a_phone,
+]  # fmt: skip
 
 _WEIGHTS: dict[str, int] = {}
 
@@ -120,3 +149,85 @@ def _weight_of_files(page: Page) -> int:
     for url in set(urls) - _WEIGHTS.keys():
         _WEIGHTS[url] = len(gzip.compress(page.request.get(url).body()))
     return sum(_WEIGHTS[url] for url in urls)
+
+
+# ---- The walk --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def faults(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> dict[Observer, list[str]]:
+    """What each observer found."""
+    static_files.build_stylesheet()
+    # As found, not as collected by a test before.
+    plain = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+    with django_db_blocker.unblock(), override_settings(STORAGES=settings.STORAGES | plain):
+        api_docs._reference.cache_clear()  # it names them
+        server = LiveServer("localhost")
+        try:
+            return walk(visits(), server.url)
+        finally:
+            server.stop()
+            empty_what_has_rows()
+
+
+def visits() -> list[Visit]:
+    tenant = make_full_tenant("crawled")
+    owner, stranger, newcomer, operator = tenant.client("owner"), Client(), Client(), Client()
+    newcomer.force_login(User.objects.create_user("newcomer@people.test"))
+    operator.force_login(User.objects.create_superuser("operator@people.test", "x"))
+    paths = paths_of(tenant)
+    signed_in = pages_of(owner, paths)
+    strangers = pages_of(
+        stranger, [path for path in paths if path not in signed_in] + ["/", "/accounts/login/", "/errors/"]
+    )
+    operators = operators_pages(operator)
+    assert len(signed_in) > 60
+    assert len(strangers) > 5
+    assert len(operators) > 20
+    return [
+        Visit(owner, signed_in),
+        Visit(stranger, strangers),
+        Visit(newcomer, ["/organizations/new/"]),
+        Visit(operator, ["/components/"]),
+        Visit(operator, operators, is_styled=False),
+        Visit(stranger, ["/admin/login/"], is_styled=False),
+    ]
+
+
+def walk(made: list[Visit], ours: str) -> dict[Observer, list[str]]:
+    found = defaultdict[Observer, list[str]](list)
+    with browser(*(visit.client for visit in made), url=ours) as contexts:
+        for context, visit in zip(contexts, made, strict=True):
+            for script in (TELL_OF_VIOLATIONS, WATCH_SHIFTS, AXE_SCRIPT):
+                context.add_init_script(script)
+            for path, opened in opened_pages(context.new_page(), visit.paths, ours):
+                # First those that change how it looks: what is asked and told meanwhile counts, too.
+                for observer in [*(OF_PAGES if visit.is_styled and opened.is_page else []), *OF_ALL]:
+                    found[observer] += [f"{path}: {fault}" for fault in observer(opened)]
+    return found
+
+
+def opened_pages(page: Page, paths: list[str], ours: str) -> Iterator[tuple[str, Opened]]:
+    asked: list[str] = []
+    told: list[str] = []
+
+    def listen(line: ConsoleMessage) -> None:
+        if VIOLATION.search(line.text):
+            told.append(line.text)
+
+    page.on("console", listen)
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    for path in paths:
+        asked.clear()
+        told.clear()
+        page.set_viewport_size(DESKTOP)
+        page.emulate_media(color_scheme="light", reduced_motion="reduce")  # or colours would be on their way
+        answer = page.goto(ours + path)
+        assert answer is not None
+        yield path, Opened(page, answer, ours + path, ours, path == paths[0], asked, told)
+
+
+@pytest.mark.parametrize("observer", [*OF_ALL, *OF_PAGES], ids=lambda observer: observer.__name__)
+def test_no_page(observer: Observer, faults: dict[Observer, list[str]]) -> None:
+    assert not faults[observer], "\n".join(faults[observer])

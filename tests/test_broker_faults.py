@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import smtplib
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -30,10 +29,8 @@ LETTER = {"from": "Ada <ada@demo.test>", "subject": "Hi", "text": "Hello"}
 
 @pytest.fixture(scope="module")
 def brokered() -> Iterator[Platform]:
-    with tempfile.TemporaryDirectory(prefix="plugsend-broker-") as place:
-        Path(place).chmod(0o711)
-        with running_platform(Path(place) / "var") as running:
-            yield running
+    with running_platform() as running:
+        yield running
 
 
 @contextmanager

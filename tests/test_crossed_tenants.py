@@ -21,7 +21,7 @@ import pytest
 from allauth.usersessions.models import UserSession
 from django.db import connection, transaction
 from django.test import Client
-from django.urls import URLPattern, get_resolver
+from django.urls import URLPattern, get_resolver, reverse
 from django.urls.resolvers import URLResolver
 from pytest_django.fixtures import Settings
 
@@ -29,9 +29,10 @@ from accounts.models import ApiKey, Organization, Role
 from domains.models import SmtpUser, SmtpUserKey
 from plugsend.api_docs import document
 from relay.actions import Action
-from relay.models import Message, Suppression, Template
+from relay.models import Message, Recipient, Suppression, Template
 from relay.submission.desk import shared_desk
 from relay.webhooks.models import WebhookDelivery, WebhookEndpoint
+from tests.factories import make_domain, make_message, make_tenant
 from tests.full_tenant import FullTenant, checksums, counterparts, make_full_tenant, rows_of, secrets_of, tenant_models
 
 MINE, THEIRS = "rival", "walled"
@@ -270,6 +271,37 @@ def test_no_form_and_no_link_crosses_organizations(walk: Walk) -> None:
         client.cookies = cookies.copy()
         with undone():
             walk.check(f"GET {link}", link, client.get(link))
+
+
+@pytest.mark.django_db
+def test_what_is_searched_and_acted_on_stays_within_the_organization() -> None:
+    acme, rival = make_tenant("Acme"), make_tenant("Rival")
+    make_message(
+        make_domain(acme.organization, "walled.test"),
+        subject="For Acme only",
+        to="bob@walled.example",
+        state="deferred",
+    )
+    for query in ("state=deferred", "q=bob", "q=@walled.example", "q=bob@walled.example"):
+        assert "For Acme only" not in rival.client.get(f"/messages/?{query}").content.decode()
+    for action in Action:
+        url = f"{reverse('messages_act', args=[action])}?state=open"
+        assert "There is nothing to do" in rival.client.get(url).content.decode()
+        rival.client.post(url)
+        assert Client().post(url)["Location"].startswith(reverse("account_login"))
+    assert Recipient.objects.get().state == "deferred"
+
+
+@pytest.mark.django_db
+def test_a_session_of_a_former_member_falls_back_to_their_own_organization() -> None:
+    acme, rival = make_tenant("Acme"), make_tenant("Rival")
+    message = make_message(make_domain(acme.organization))
+    session = rival.client.session
+    session["organization"] = str(acme.organization.pk)
+    session.save()
+
+    assert "Rival" in rival.client.get(reverse("overview")).content.decode()
+    assert rival.client.get(reverse("message", args=[message.pk])).status_code == 404
 
 
 # ---- The API ---------------------------------------------------------------------------------------------------------

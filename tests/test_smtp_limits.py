@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 import requests
@@ -87,15 +85,13 @@ def test_who_does_not_sign_in_is_sent_away_however_busy(client: Wire) -> None:
 
 
 @pytest.fixture(scope="module")
-def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def hasty() -> Iterator[Platform]:
     """A platform of small limits."""
     settings = {"SMTP_IDLE_SECONDS": "2", "SMTP_TRANSFER_SECONDS": "4", "SMTP_CONNECTIONS_PER_USER": "2"}
     settings |= {"SMTP_MESSAGES_PER_CONNECTION": "2", "MESSAGE_SIZE_LIMIT": "5000", "RECIPIENTS_LIMIT": "3"}
     settings |= {"MESSAGE_HEADERS_LIMIT": "10", "MIME_PARTS_LIMIT": "3", "MIME_DEPTH_LIMIT": "2"}
-    with tempfile.TemporaryDirectory(prefix="plugsend-hasty-") as place:
-        Path(place).chmod(0o711)
-        with running_platform(Path(place) / "var", **settings) as running:
-            yield running
+    with running_platform(**settings) as running:
+        yield running
 
 
 def test_so_many_messages_over_one_connection(hasty: Platform) -> None:
@@ -127,23 +123,33 @@ def test_so_many_recipients(hasty: Platform) -> None:
         assert client.say(GOOD + b".\r\n").startswith("250 ")
 
 
-@contextlib.contextmanager
-def own_limit(platform: Platform, octets: int) -> Iterator[None]:
-    """The demo's organization has a limit of its own, and both doors know."""
+@pytest.fixture(scope="module")
+def own_limit(hasty: Platform) -> Iterator[Callable[[int | None], None]]:
+    """Gives the demo's organization a limit of its own; both doors know it then."""
+
+    def set_to(octets: int | None) -> None:
+        with hasty.database() as connection:
+            connection.execute("UPDATE accounts_organization SET message_size_limit = %s WHERE NOT is_system", [octets])
+        limit = min(octets or 5000, 5000)
+        wait_for(lambda: declared(limit).startswith("250") and declared(limit + 1).startswith("552"), "SMTP knows", 30)
+        wait_for(lambda: post(hasty, limit // 2)[0] == 202 and post(hasty, limit + 500)[0] == 413, "REST knows", 30)
 
     def declared(size: int) -> str:
-        with signed_in(platform) as client:
+        with signed_in(hasty) as client:
             return client.command(f"MAIL FROM:<admin@demo.test> SIZE={size}")
 
-    change = "UPDATE accounts_organization SET message_size_limit = %s WHERE NOT is_system"
-    with platform.database() as connection:
-        connection.execute(change, [octets])
-        try:
-            wait_for(lambda: declared(octets + 1).startswith("552"), "the limit is known", 6)
-            yield
-        finally:
-            connection.execute(change, [None])
-            wait_for(lambda: declared(min(octets + 1, 5000)).startswith("250"), "the limit is gone", 6)
+    yield set_to
+    set_to(None)
+
+
+def post(platform: Platform, size: int) -> tuple[int, str]:
+    answer = requests.post(
+        f"{platform.demo['API_URL']}/emails",
+        headers={"Authorization": f"Bearer {platform.demo['API_KEY']}"},
+        json={"from": "a@demo.test", "to": "ada@example.test", "subject": "Size", "text": "x " * (size // 2)},
+        timeout=20,
+    )
+    return answer.status_code, answer.json().get("detail", "")
 
 
 def padded(size: int, start: bytes = GOOD) -> bytes:
@@ -152,9 +158,12 @@ def padded(size: int, start: bytes = GOOD) -> bytes:
     return start + (b"x" * 60 + b"\r\n") * lines + b"y" * rest + b"\r\n"
 
 
-def test_an_organizations_own_size_limit_rules_where_it_is_lower(hasty: Platform) -> None:
+def test_an_organizations_own_size_limit_rules_where_it_is_lower_and_does_not_raise_the_platforms(
+    hasty: Platform, own_limit: Callable[[int | None], None]
+) -> None:
+    own_limit(2000)
     refusal = "552 5.3.4 message_too_large: The message has 2001 octets; your organization's limit is 2000. "
-    with own_limit(hasty, 2000), signed_in(hasty) as client:
+    with signed_in(hasty) as client:
         before = count_messages(hasty)
         assert "250-SIZE 5000\n" in client.command("EHLO x")  # the platform's own
         assert client.command("MAIL FROM:<admin@demo.test> SIZE=2001").startswith(refusal)
@@ -166,16 +175,17 @@ def test_an_organizations_own_size_limit_rules_where_it_is_lower(hasty: Platform
         assert client.command("RSET").startswith("250")
         assert count_messages(hasty) == before
         assert client.deliver(padded(2000)).startswith("250 ")
-    with own_limit(hasty, 2000), signed_in(hasty) as client:
+    with signed_in(hasty) as client:
         client.envelope(parameters=" SIZE=2000")
         assert client.say(b"BDAT 2000 LAST\r\n" + padded(2000)).startswith("250 ")
+    assert post(hasty, 2500)[1].endswith(" octets; your organization's limit is 2000.")
 
-
-def test_an_organizations_own_size_limit_does_not_raise_the_platforms(hasty: Platform) -> None:
-    with own_limit(hasty, 9000), signed_in(hasty) as client:
-        refusal = "552 5.3.4 message_too_large: The message has {} octets; this server's limit is 5000. "
-        assert client.command("MAIL FROM:<admin@demo.test> SIZE=5001").startswith(refusal.format(5001))
-        assert client.deliver(padded(5001)).startswith(refusal.format(5001))
+    own_limit(9000)
+    refusal = "552 5.3.4 message_too_large: The message has 5001 octets; this server's limit is 5000. "
+    with signed_in(hasty) as client:
+        assert client.command("MAIL FROM:<admin@demo.test> SIZE=5001").startswith(refusal)
+        assert client.deliver(padded(5001)).startswith(refusal)
+    assert post(hasty, 6000)[1].endswith(" octets; this server's limit is 5000.")
 
 
 def test_transparency_dots_do_not_count_towards_the_size(hasty: Platform) -> None:
@@ -187,24 +197,6 @@ def test_transparency_dots_do_not_count_towards_the_size(hasty: Platform) -> Non
         assert client.deliver((content + b"z\r\n").replace(b"\r\n.", b"\r\n..")).startswith(
             "552 5.3.4 message_too_large: The message has 5003 octets; this server's limit is 5000. "
         )
-
-
-def test_an_organizations_own_size_limit_rules_at_the_rest_door_too(hasty: Platform) -> None:
-    def post(size: int) -> tuple[int, str]:
-        answer = requests.post(
-            f"{hasty.demo['API_URL']}/emails",
-            headers={"Authorization": f"Bearer {hasty.demo['API_KEY']}"},
-            json={"from": "a@demo.test", "to": "ada@example.test", "subject": "Size", "text": "x " * (size // 2)},
-            timeout=20,
-        )
-        return answer.status_code, answer.json().get("detail", "")
-
-    with own_limit(hasty, 2000):
-        wait_for(lambda: post(2500)[0] == 413, "REST knows", 6)
-        assert post(2500)[1].endswith(" octets; your organization's limit is 2000.")
-        assert post(1000)[0] == 202
-    wait_for(lambda: post(2500)[0] == 202, "REST knows", 6)
-    assert post(6000)[1].endswith(" octets; this server's limit is 5000.")
 
 
 @pytest.mark.parametrize(

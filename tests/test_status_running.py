@@ -8,7 +8,6 @@ import signal
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +18,8 @@ pytestmark = pytest.mark.xdist_group("platform")
 
 
 @pytest.fixture
-def watched(tmp_path: Path) -> Iterator[Platform]:
-    with running_platform(tmp_path / "var", STATUS_CHECK_SECONDS="1") as platform:
+def watched() -> Iterator[Platform]:
+    with running_platform(STATUS_CHECK_SECONDS="1") as platform:
         yield platform
 
 

@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 
@@ -16,8 +17,9 @@ from tests.platform import Platform, wait_for
 
 pytestmark = pytest.mark.xdist_group("worker ends")
 
-LONG_LEASE_S = 120  # longer than the test: what waits for a lease to end fails it
-SOON_S = 60.0
+LONG_LEASE_S = 600  # longer than the test: what waits for a lease to end fails it
+SOON_S = 90.0
+ENDLESS_S = 60.0  # an exchanger thinks about DATA; nobody who ends waits for that
 
 
 @pytest.fixture
@@ -25,10 +27,19 @@ def arrivals() -> Arrivals:
     return Arrivals(1.0, random.Random(7))
 
 
-@pytest.fixture
-def platform(arrivals: Arrivals) -> Iterator[Platform]:
-    with crashing(arrivals, LEASE_SECONDS=str(LONG_LEASE_S)) as running:
-        yield running
+@dataclass
+class Patient:
+    """A platform that never takes over what another worker holds, and who gets its mail."""
+
+    platform: Platform
+    arrivals: Arrivals
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[Patient]:
+    arrivals = Arrivals(1.0, random.Random(7))
+    with crashing(arrivals, LEASE_SECONDS=str(LONG_LEASE_S)) as platform:
+        yield Patient(platform, arrivals)
 
 
 def load_of(platform: Platform, messages: int, spread_s: float) -> Load:
@@ -49,46 +60,48 @@ def attempts_of_all(platform: Platform) -> set[int]:
         return {row[0] for row in connection.execute("SELECT DISTINCT attempts FROM relay_recipient")}
 
 
-def test_a_worker_that_is_told_to_end_finishes_what_it_is_at_and_returns_the_rest(
-    platform: Platform, arrivals: Arrivals
-) -> None:
-    load = load_of(platform, 600, 9.0)
+def test_a_worker_that_is_told_to_end_finishes_what_it_is_at_and_returns_the_rest(patient: Patient) -> None:
+    platform, arrivals = patient.platform, patient.arrivals
+    load = load_of(platform, 350, 6.0)
     with load.running():
-        for number in (1, 2, 3):
-            wait_for(lambda n=number: arrivals.in_hand > 10 and load.messages_accepted > n * 120, "load")  # type: ignore[misc]
+        for number in (1, 2):
+            wait_for(lambda n=number: arrivals.in_hand > 10 and load.messages_accepted > n * 100, "load")  # type: ignore[misc]
             terminate_worker(platform)
     wait_all_ended(platform, SOON_S)
-    check_nothing_shows(platform, arrivals)
-    assert sum(arrivals.of.values()) == len(load.accepted) >= 600
+    check_nothing_shows(patient)
+    assert len(load.accepted) >= 350
+    assert set(load.accepted) <= set(arrivals.of)
 
 
 def stop_the_worker(platform: Platform) -> None:
-    assert terminate_worker(platform) < 12
+    assert terminate_worker(platform) < ENDLESS_S
 
 
 def stop_everything(platform: Platform) -> None:
     """As Ctrl-C does: within its ten seconds."""
     assert platform.stop() == 0
-    assert "killed" not in platform.log.rpartition("stopping")[2]
+    assert "worker did not stop in time" not in platform.log.rpartition("stopping")[2]
     platform.start()
 
 
 @pytest.mark.parametrize("stop", [stop_the_worker, stop_everything])
 def test_what_takes_too_long_returns_to_the_queue_as_if_it_had_not_been_begun(
-    platform: Platform, arrivals: Arrivals, stop: Callable[[Platform], None]
+    patient: Patient, stop: Callable[[Platform], None]
 ) -> None:
-    arrivals.before_content_s = 60.0
+    platform, arrivals = patient.platform, patient.arrivals
+    arrivals.before_content_s = ENDLESS_S
     load = load_of(platform, 60, 1.0)
     with load.running():
         wait_for(lambda: arrivals.in_hand > 1 and load.is_complete, "conversations wait for the exchanger")
     arrivals.before_content_s = 0.0  # for those that come next
     stop(platform)
     wait_all_ended(platform, SOON_S)
-    check_nothing_shows(platform, arrivals)
+    check_nothing_shows(patient)
 
 
-def check_nothing_shows(platform: Platform, arrivals: Arrivals) -> None:
+def check_nothing_shows(patient: Patient) -> None:
     """All is delivered, at the first attempt, as if no worker had ended."""
+    platform, arrivals = patient.platform, patient.arrivals
     ends = Ends.of(platform)
     assert set(ends.states.values()) == {"delivered"}
     assert set(arrivals.of) == set(ends.states)

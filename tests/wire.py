@@ -92,8 +92,9 @@ def trusting() -> ssl.SSLContext:
 
 
 @contextmanager
-def wire(platform: Platform, *, source: str = "127.0.0.1") -> Iterator[Wire]:
-    opened = Wire(platform.smtp_port, source=source)
+def wire(platform: Platform, port: int = 0, *, source: str = "127.0.0.1") -> Iterator[Wire]:
+    """`port`: of another process than the platform's own."""
+    opened = Wire(port or platform.smtp_port, source=source)
     try:
         assert opened.read().startswith("220 ")
         yield opened
@@ -102,8 +103,8 @@ def wire(platform: Platform, *, source: str = "127.0.0.1") -> Iterator[Wire]:
 
 
 @contextmanager
-def signed_in(platform: Platform, *, source: str = "127.0.0.1") -> Iterator[Wire]:
-    with wire(platform, source=source) as client:
+def signed_in(platform: Platform, port: int = 0, *, source: str = "127.0.0.1") -> Iterator[Wire]:
+    with wire(platform, port, source=source) as client:
         assert client.sign_in(platform).startswith("235 2.7.0")
         yield client
 
