@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import getaddresses
 from typing import Any
 
 from allauth.socialaccount.models import SocialAccount, SocialApp
@@ -232,6 +233,13 @@ def encryption(tls: dict[str, str]) -> str:
 @register.filter
 def grouped(number: int) -> str:
     return f"{number:,}"
+
+
+@register.filter
+def mailbox(header: str) -> str:
+    """The address of a From field without its display name; a field with several, or none, stays whole."""
+    found = getaddresses([header])
+    return found[0][1] if len(found) == 1 and "@" in found[0][1] else header
 
 
 @register.filter
