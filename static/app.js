@@ -280,5 +280,7 @@ document.addEventListener("htmx:afterSwap", () => {
 document.addEventListener("htmx:load", (event) => prepare(event.detail.elt));
 
 prepare(document);
+// What was not taken comes first: the field itself, with what was typed.
+document.querySelector("main [aria-invalid=true]:not([type=hidden])")?.focus();
 for (const tab of document.querySelectorAll(".tablist > [aria-current]")) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 48;
 setInterval(refreshTimes, 1000);

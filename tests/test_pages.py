@@ -116,7 +116,7 @@ def test_someone_without_an_organization_makes_one(client: Client) -> None:
 def test_an_organization_is_renamed_and_an_empty_name_is_refused() -> None:
     tenant = make_tenant()
 
-    assert "This field is required" in tenant.client.post("/settings/", {"name": " "}).content.decode()
+    assert "Fill this in." in tenant.client.post("/settings/", {"name": " "}).content.decode()
     tenant.client.post("/settings/", {"name": "Acme Rockets", "outgoing_tls": "opportunistic"})
 
     tenant.organization.refresh_from_db()

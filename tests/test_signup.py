@@ -66,7 +66,7 @@ def test_a_wrong_code_opens_nothing(client: Client) -> None:
 def test_sign_up_without_an_organization_name_makes_nothing(client: Client) -> None:
     page = client.post("/accounts/signup/", FORM | {"organization_name": ""}).content.decode()
 
-    assert "This field is required" in page
+    assert "Fill this in." in page
     assert not User.objects.exists()
     assert not Organization.objects.exists()
 

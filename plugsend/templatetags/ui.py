@@ -302,6 +302,27 @@ def widget(field: BoundField, css: str = "input") -> SafeString:
     return field.as_widget(attrs=attributes)
 
 
+_PLAIN = [
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"This field is required\.", "Fill this in."),
+        (r"Enter a valid email address\.", "This is no email address. Write it like name@example.com."),
+        (r"Ensure this value is greater than or equal to (\S+)\.", r"Take \1 or more."),
+        (r"Ensure this value is less than or equal to (\S+)\.", r"Take \1 or less."),
+        (
+            r"Ensure this value has at most (\d+) characters? \(it has (\d+)\)\.",
+            r"Shorten it to \1 characters: it has \2.",
+        ),
+    )
+]
+
+
+@register.filter
+def plainly(error: str) -> str:
+    """What Django's own fields say of a value, in the words of these pages: what to do."""
+    return next((found.expand(words) for sentence, words in _PLAIN if (found := sentence.fullmatch(str(error)))), error)
+
+
 @register.filter
 def is_checkbox(field: BoundField) -> bool:
     return isinstance(field.field.widget, CheckboxInput)
