@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.template.defaultfilters import filesizeformat
+
 from accounts.models import AuditEntry
 
 OPERATOR = "PlugSend operator"
@@ -220,9 +222,10 @@ def _sentence(action: str, before: dict[str, Any], after: dict[str, Any]) -> str
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
     fields = [*before, *(field for field in after if field not in before)]
-    return [
+    told = [
         Change(_spelled(field), _words(field, before.get(field)), _words(field, after.get(field))) for field in fields
     ]
+    return [change for change in told if change.before or change.after]
 
 
 def _words(field: str, value: object) -> str:
@@ -234,7 +237,7 @@ def _words(field: str, value: object) -> str:
         more = len(value) - LISTED
         return ", ".join(_words(field, one) for one in value[:LISTED]) + (f" and {more:,} more" if more > 0 else "")
     if isinstance(value, int):
-        return f"{value:,}"
+        return filesizeformat(value) if field.endswith("_bytes") else f"{value:,}"
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) and "T" in value else None
     except ValueError:
@@ -245,7 +248,7 @@ def _words(field: str, value: object) -> str:
 
 
 def _spelled(name: str) -> str:
-    return " ".join(_ABBREVIATIONS.get(word, word) for word in name.split("_"))
+    return " ".join(_ABBREVIATIONS.get(word, word) for word in name.removesuffix("_bytes").split("_"))
 
 
 def _capitalized(text: str) -> str:

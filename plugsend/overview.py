@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.db.models import F, Max
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -52,7 +53,8 @@ def overview(request: OrganizationRequest) -> HttpResponse:
         SmtpUser.objects.of(organization)
         .filter(disabled_at__isnull=True, domain__status=DomainStatus.VERIFIED)
         .select_related("domain")
-        .order_by("-created_at")
+        .annotate(used_at=Max("keys__api_key__last_used_at"))
+        .order_by(F("used_at").desc(nulls_last=True), "-created_at")
         .first()
     )
     domains = list(SendingDomain.objects.of(organization).order_by("name")[:TROUBLES_MOST])

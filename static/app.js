@@ -119,8 +119,12 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("input", (event) => {
   if (!event.target.matches("[data-filters]")) return;
-  const words = event.target.value.trim().toLowerCase();
-  for (const item of event.target.parentElement.querySelectorAll("[data-filtered] > li")) item.hidden = !item.textContent.toLowerCase().includes(words);
+  const words = event.target.value.trim().toLowerCase(), around = event.target.parentElement;
+  const items = [...around.querySelectorAll("[data-filtered] > li")];
+  for (const item of items) item.hidden = !item.textContent.toLowerCase().includes(words);
+  for (const group of around.querySelectorAll("[data-filtered-group]")) group.hidden = !group.querySelector("li:not([hidden])");
+  const none = around.querySelector("[data-filtered-none]");
+  if (none) none.hidden = items.some((item) => !item.hidden);
 });
 
 // ---- Light or dark: at once; the server remembers -------------------------------------------------------------------
@@ -276,4 +280,7 @@ document.addEventListener("htmx:afterSwap", () => {
 document.addEventListener("htmx:load", (event) => prepare(event.detail.elt));
 
 prepare(document);
+// What was not taken comes first: the field itself, with what was typed.
+document.querySelector("main [aria-invalid=true]:not([type=hidden])")?.focus();
+for (const tab of document.querySelectorAll(".tablist > [aria-current]")) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 48;
 setInterval(refreshTimes, 1000);

@@ -37,7 +37,7 @@ def test_a_new_keys_secret_is_shown_once() -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"name": ""}, "This field is required."),
+        ({"name": ""}, "Fill this in."),
         ({"scopes": []}, "Choose at least one."),
         ({"scopes": ["admin"]}, "Select a valid choice."),
         ({"expiry": "31"}, "Select a valid choice."),

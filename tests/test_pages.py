@@ -5,6 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ValidationError
+from django.forms import EmailField, IntegerField
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -13,9 +15,10 @@ from pytest_django.fixtures import Settings
 
 from accounts.api_keys import create_api_key
 from accounts.catalogue import REFUSALS
-from accounts.models import Scope, User
+from accounts.models import ApiKey, Scope, User
 from plugsend import static_files
-from plugsend.templatetags.ui import LOOKS, relative
+from plugsend.templatetags.ui import LOOKS, mailbox, plainly, relative
+from relay.statistics.charts import Series, line_chart
 from relay.webhooks.endpoints import create_endpoint
 from relay.webhooks.models import WebhookEndpoint
 from tests.factories import make_domain, make_message, make_smtp_user, make_tenant
@@ -97,12 +100,15 @@ def test_the_overview_tells_what_wants_action() -> None:
 def test_the_overview_shows_ready_code_for_the_readers_own_user(settings: Settings) -> None:
     settings.SMTP_PUBLIC_HOST, settings.SMTP_PORT = "smtp.here.test", 2999
     tenant = make_tenant()
-    make_smtp_user(make_domain(tenant.organization), "shop")
+    domain = make_domain(tenant.organization)
+    user = make_smtp_user(domain, "shop")
+    make_smtp_user(domain, "newest")
+    ApiKey.objects.filter(smtp_user_key__smtp_user=user).update(last_used_at=timezone.now())
 
     page = tenant.client.get("/overview/").content.decode()
 
     assert "swaks --server smtp.here.test:2999" in page
-    assert "shop@acme.test" in page
+    assert "Send as shop@acme.test" in page  # who was used last, not who was made last
 
 
 def test_someone_without_an_organization_makes_one(client: Client) -> None:
@@ -116,7 +122,7 @@ def test_someone_without_an_organization_makes_one(client: Client) -> None:
 def test_an_organization_is_renamed_and_an_empty_name_is_refused() -> None:
     tenant = make_tenant()
 
-    assert "This field is required" in tenant.client.post("/settings/", {"name": " "}).content.decode()
+    assert "Fill this in." in tenant.client.post("/settings/", {"name": " "}).content.decode()
     tenant.client.post("/settings/", {"name": "Acme Rockets", "outgoing_tls": "opportunistic"})
 
     tenant.organization.refresh_from_db()
@@ -178,6 +184,39 @@ def test_each_state_has_an_icon(state: str) -> None:
 )
 def test_times_read_naturally(seconds: float, words: str) -> None:
     assert relative(seconds) == words
+
+
+def test_a_list_shows_the_address_of_a_from_field() -> None:
+    fields = {
+        "Acme <shop@acme.test>": "shop@acme.test",
+        '"Acme, Inc." <shop@acme.test>': "shop@acme.test",
+        "shop@acme.test": "shop@acme.test",
+        "a@acme.test, b@acme.test": "a@acme.test, b@acme.test",
+        "nobody": "nobody",
+        "": "",
+    }
+    assert {field: mailbox(field) for field in fields} == fields
+
+
+def test_what_a_field_refuses_says_what_to_do() -> None:
+    field = IntegerField(min_value=2, max_value=9)
+    said = {}
+    for value in ("", "1", "10"):
+        with pytest.raises(ValidationError) as refused:
+            field.clean(value)
+        said[value] = plainly(refused.value.messages[0])
+    assert said == {"": "Fill this in.", "1": "Take 2 or more.", "10": "Take 9 or less."}
+    with pytest.raises(ValidationError) as refused:
+        EmailField(max_length=5).clean("not an address")
+    assert [plainly(one) for one in refused.value.messages] == [
+        "This is no email address. Write it like name@example.com.",
+        "Shorten it to 5 characters: it has 14.",
+    ]
+
+
+def test_a_point_that_stands_alone_is_drawn_as_wide_as_a_bar() -> None:
+    chart = line_chart("c", "C", ["a", "b", "c", "d"], [Series("C", "ok", [1, 1, None, 2])], str)
+    assert [path for line in chart.lines for path in line.paths] == ["M125.0,100.0 L375.0,100.0", "M775.0,0.0 h200.0"]
 
 
 def test_the_stylesheet_is_built_once_until_a_source_changes(settings: Settings) -> None:

@@ -45,6 +45,7 @@ from relay.webhooks.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from relay.webhooks.troubles import trouble_of
 from tests.factories import make_domain, make_message, make_tenant
 from tests.free_port import free_port
 from tests.webhook_receiver import Receiver, plain, receiver
@@ -405,6 +406,76 @@ def test_sending_again_keeps_the_id_and_the_body(
     assert len({one.webhook_id for one in again}) == 4
     assert len(hooks.received) == 8 + 1 + 4
     assert not endpoint.replays.filter(ended_at=None).exists()
+
+
+HEARD = {
+    "127.0.0.1 (127.0.0.1): [Errno 111] Connection refused": "Nothing takes connections",
+    "h.test (192.0.2.1): [Errno 111] Connect call failed ('192.0.2.1', 443)": "Nothing takes connections",
+    "h.test has no address": "name of the host was not found",
+    "h.test is at 10.0.0.1, not a public address": "private network",
+    "there is no route from here to h.test at 2001:db8::1": "no way from here",
+    "h.test (192.0.2.1) did not answer": "No connection came about",
+    "h.test took more than 15 seconds": "took too long",
+    "h.test (192.0.2.1): [SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired": "has expired",
+    "h.test (192.0.2.1): [SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch, c": "another name",
+    "h.test (192.0.2.1): [SSL: CERTIFICATE_VERIFY_FAILED] self-signed": "cannot be trusted",
+    "h.test (192.0.2.1): [SSL: WRONG_VERSION_NUMBER] wrong version number": "encrypted connection",
+    "h.test: 0 bytes read on a total of undefined expected bytes": "ended before there was an answer",
+    "it redirects (301), which is not followed; give the final address": "leads on to another",
+    "the answer was 401 Unauthorized": "wants a login",
+    "the answer was 404 Not Found": "nothing at this address",
+    "the answer was 418 I'm a teapot": "did not take the event",
+    "the answer was 502 Bad Gateway": "behind your server",
+    "the answer was 500 Internal Server Error": "failed at this event",
+    "the answer was “SSH-2.0-OpenSSH”": "does not speak HTTP",
+    "our own error: KeyError": "PlugSend itself",
+    "something that nobody has heard of": "did not get through",
+}
+
+
+def test_why_an_attempt_failed_is_told_in_words() -> None:
+    assert trouble_of("200, in 12 ms") is None
+    for heard, what in HEARD.items():
+        trouble = trouble_of(heard)
+        assert trouble, heard
+        assert what in trouble.what, heard
+        assert trouble.advice
+        assert trouble.heard == heard
+
+
+def test_pages_follow_what_moves_and_are_silent_otherwise(hooks: Receiver) -> None:
+    """htmx asks with a mark of what is shown; the secret, once shown, and what somebody types are not in what comes."""
+    tenant = make_tenant()
+    browser, endpoint = tenant.client, create_endpoint(tenant.organization, hooks.url("/error"))
+    delivery = endpoints.send_test(endpoint)
+
+    def ask(path: str, seen: str) -> tuple[int, str]:
+        answer = browser.get(path, {"seen": seen}, headers={"HX-Request": "true"})
+        return answer.status_code, answer.content.decode()
+
+    def mark(shown: str) -> str:
+        return shown.partition("?seen=")[2].partition('"')[0]
+
+    pages = {path: browser.get(path).content.decode() for path in (
+        "/webhooks/", f"/webhooks/{endpoint.pk}/", f"/webhooks/deliveries/{delivery.pk}/",
+    )}  # fmt: skip
+    assert {ask(path, mark(shown)) for path, shown in pages.items()} == {(204, "")}
+    assert "appears here" in pages[f"/webhooks/deliveries/{delivery.pk}/"]
+
+    send_due_now()
+
+    for path, shown in pages.items():
+        status, part = ask(path, mark(shown))
+        assert status == 200
+        assert "<html" not in part
+        assert "Your program failed at this event." in part, path
+        assert "Signing secret" not in part
+        assert ask(path, mark(part)) == (204, "")
+    status, part = ask(f"/webhooks/{endpoint.pk}/", mark(pages[f"/webhooks/{endpoint.pk}/"]))
+    assert 'id="standing"' in part
+    assert 'id="acts"' not in part  # the state is the same, and so are its buttons
+    endpoints.disable(endpoint)
+    assert 'id="acts"' in ask(f"/webhooks/{endpoint.pk}/", mark(part))[1]
 
 
 def test_a_member_does_all_of_it_on_pages(hooks: Receiver) -> None:

@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import getaddresses
 from typing import Any
 
 from allauth.socialaccount.models import SocialAccount, SocialApp
@@ -235,6 +236,13 @@ def grouped(number: int) -> str:
 
 
 @register.filter
+def mailbox(header: str) -> str:
+    """The address of a From field without its display name; a field with several, or none, stays whole."""
+    found = getaddresses([header])
+    return found[0][1] if len(found) == 1 and "@" in found[0][1] else header
+
+
+@register.filter
 def size(octets: int) -> str:
     return str(filesizeformat(octets)).replace("\xa0", " ")
 
@@ -292,6 +300,27 @@ def widget(field: BoundField, css: str = "input") -> SafeString:
     if field.errors:
         attributes |= {"aria-describedby": f"{field.auto_id}_error"}
     return field.as_widget(attrs=attributes)
+
+
+_PLAIN = [
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"This field is required\.", "Fill this in."),
+        (r"Enter a valid email address\.", "This is no email address. Write it like name@example.com."),
+        (r"Ensure this value is greater than or equal to (\S+)\.", r"Take \1 or more."),
+        (r"Ensure this value is less than or equal to (\S+)\.", r"Take \1 or less."),
+        (
+            r"Ensure this value has at most (\d+) characters? \(it has (\d+)\)\.",
+            r"Shorten it to \1 characters: it has \2.",
+        ),
+    )
+]
+
+
+@register.filter
+def plainly(error: str) -> str:
+    """What Django's own fields say of a value, in the words of these pages: what to do."""
+    return next((found.expand(words) for sentence, words in _PLAIN if (found := sentence.fullmatch(str(error)))), error)
 
 
 @register.filter

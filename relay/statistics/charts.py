@@ -33,11 +33,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`paths`: of an SVG path's `d`, one for each stretch without a gap. `dots`: the same, of points that stand alone."""
+    """`paths`: of an SVG path's `d`, one for each stretch without a gap, or point that stands alone."""
 
     tone: str
     paths: list[str]
-    dots: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +108,14 @@ def _line(series: Series, top: float) -> Line:
             stretches[-1].append(f"{room * (number + 0.5):.1f},{HEIGHT * (1 - value / top):.1f}")
     return Line(
         series.tone,
-        ["M" + " L".join(points) for points in stretches if len(points) > 1],
-        [f"M{points[0]} h0" for points in stretches if len(points) == 1],  # which round caps make a dot
+        ["M" + " L".join(points) if len(points) > 1 else _level(points[0], room) for points in stretches if points],
     )
+
+
+def _level(point: str, room: float) -> str:
+    """A point without neighbours, as wide as a bar would be: a dot would tell little, and a line to the next is not known."""
+    x, y = point.split(",")
+    return f"M{float(x) - room * (1 - GAP) / 2:.1f},{y} h{room * (1 - GAP):.1f}"
 
 
 def _chart(

@@ -12,6 +12,7 @@ from django.shortcuts import render
 
 from accounts.http import OrganizationRequest, member_required
 from accounts.permissions import Permission
+from relay.models import Message
 from relay.statistics.alerts import open_alerts
 from relay.statistics.charts import Chart, Series, bar_chart, line_chart
 from relay.statistics.models import Dimension
@@ -42,6 +43,7 @@ def statistics_page(request: OrganizationRequest) -> HttpResponse:
     context = {
         "told": told,
         "totals": told.totals,
+        "has_mail": not told.totals.is_empty or Message.objects.of(request.organization).order_by("-id").exists(),
         "labels": _labels(span, [point.starts_at for point in told.points]),
         "charts": _charts(span, told),
         "by": by,

@@ -23,6 +23,7 @@ from domains.networks import is_allowed
 from relay.webhooks.models import Cause, EndpointState, WebhookDelivery, WebhookEndpoint
 from relay.webhooks.payload import TEST, test_body
 from relay.webhooks.signing import new_secret
+from relay.webhooks.troubles import trouble_of
 
 ENDPOINTS_MOST = 20  # of an organization
 KEEP_FORMER_SECRET = timedelta(hours=24)
@@ -176,7 +177,9 @@ def expect_enabled(endpoint: WebhookEndpoint) -> None:
 
 def pause(endpoint: WebhookEndpoint) -> None:
     since = f"{endpoint.failing_since or timezone.now():%Y-%m-%d %H:%M} UTC"
-    reason = f"{endpoint.failures} attempts in a row failed since {since}; the last: {endpoint.last_result}"
+    trouble = trouble_of(endpoint.last_result)
+    told = trouble.in_words if trouble else endpoint.last_result
+    reason = f"{endpoint.failures} attempts in a row failed since {since}. {told}"
     _enter(endpoint, EndpointState.PAUSED, reason, "webhook.paused", SYSTEM)
     _tell(endpoint, "webhook_paused")
 

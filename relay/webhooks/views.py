@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
+from hashlib import blake2b
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -27,6 +29,8 @@ from relay.webhooks.models import DeliveryState, EndpointState, WebhookDelivery,
 from relay.webhooks.payload import NAMES, TEST, TYPES, meaning_of
 
 PAGE_SIZE = 25
+POLL_OFTEN_S, POLL_SELDOM_S = 2, 5
+SOON_S = 20
 
 
 @member_required(Permission.READ)
@@ -34,8 +38,12 @@ def webhook_list(request: OrganizationRequest) -> HttpResponse:
     found = WebhookEndpoint.objects.of(request.organization).order_by("id")
     domains = _domain_names(request)
     rows = [{"endpoint": one, "names": _names(one), "domain": domains.get(one.domain_id)} for one in found]
+    mark = _mark(*((one.pk, *_standing(one)) for one in found))
+    if request.htmx and request.GET.get("seen") == mark:
+        return HttpResponse(status=204)
     words = [(name, meaning_of(name)) for name in TYPES]
-    return render(request, "webhooks/list.html", {"rows": rows, "words": words})
+    context = {"rows": rows, "words": words, "mark": mark}
+    return render(request, "webhooks/list_live.html" if request.htmx and rows else "webhooks/list.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -76,7 +84,10 @@ def webhook_change(request: OrganizationRequest, endpoint_id: UUID) -> HttpRespo
 @require_http_methods(["GET", "POST"])
 @member_required(Permission.READ, to_change=Permission.MANAGE_WEBHOOKS)
 def webhook_page(request: OrganizationRequest, endpoint_id: UUID) -> HttpResponse:
-    """One endpoint with its deliveries, the newest first; POST shows its signing secret."""
+    """One endpoint with its deliveries, the newest first; POST shows its signing secret.
+
+    The first page is polled by htmx, with a mark of what it shows: of the state, of how it fares, and of its deliveries.
+    """
     endpoint = _find(request, endpoint_id)
     asked = _asked(request)
     rows = WebhookDelivery.objects.of(request.organization).filter(endpoint_id=endpoint.pk).defer("body", "log")
@@ -90,8 +101,24 @@ def webhook_page(request: OrganizationRequest, endpoint_id: UUID) -> HttpRespons
     if before:
         rows = rows.filter(id__lt=before)
     page = list(rows.order_by("-id")[: PAGE_SIZE + 1])
+    replay = endpoint.replays.order_by("-id").first()
+    of_rows = [(one.pk, one.state, one.attempts, one.last_status, one.next_attempt_at) for one in page]
+    marks = [
+        _mark(endpoint.state),
+        _mark(_standing(endpoint)),
+        _mark(of_rows, replay and (replay.pk, replay.replayed, replay.ended_at)),
+    ]
+    mark = ".".join(marks)
+    seen = request.GET.get("seen", "")
+    if request.htmx and seen == mark:
+        return HttpResponse(status=204)  # nothing to swap in: what the reader has focused stays
+    seen_state, seen_standing, _ = [*seen.split("."), "", "", ""][:3]
     context = {
         "endpoint": endpoint,
+        "mark": mark,
+        "renews_acts": seen_state != marks[0],
+        "renews_standing": seen_standing != marks[1],
+        "poll_s": 0 if before else _poll_s(page, and_events=endpoint.collects),
         "names": _names(endpoint),
         "domain": _domain_names(request).get(endpoint.domain_id),
         "secret": endpoints.reveal_secret(endpoint, by=actor_of(request)) if request.method == "POST" else None,
@@ -104,23 +131,29 @@ def webhook_page(request: OrganizationRequest, endpoint_id: UUID) -> HttpRespons
         "states": DeliveryState.choices,
         "spans": SPANS.items(),
         "types": [*sorted(TYPES), TEST],
-        "replay": endpoint.replays.order_by("-id").first(),
+        "replay": replay,
     }
-    return render(request, "webhooks/webhook.html", context)
+    return render(request, "webhooks/webhook_live.html" if request.htmx else "webhooks/webhook.html", context)
 
 
+@never_cache
 @member_required(Permission.READ)
 def webhook_delivery(request: OrganizationRequest, webhook_delivery_id: UUID) -> HttpResponse:
-    """What was sent, and what each attempt was answered."""
+    """What was sent, and what each attempt was answered. Polled by htmx until it has ended; 204 says that nothing is new."""
     delivery = _find_delivery(request, webhook_delivery_id)
     endpoint = WebhookEndpoint.objects.of(request.organization).filter(pk=delivery.endpoint_id).first()
+    mark = _mark(delivery.state, len(delivery.log), delivery.next_attempt_at, endpoint and endpoint.state)
+    if request.htmx and request.GET.get("seen") == mark:
+        return HttpResponse(status=204)
     context = {
         "delivery": delivery,
         "endpoint": endpoint,
+        "mark": mark,
+        "poll_s": _poll_s([delivery]),
         "body": json.dumps(json.loads(delivery.body), indent=2, ensure_ascii=False),
         "log": list(reversed(delivery.log)),
     }
-    return render(request, "webhooks/delivery.html", context)
+    return render(request, "webhooks/delivery_live.html" if request.htmx else "webhooks/delivery.html", context)
 
 
 @require_POST
@@ -132,7 +165,7 @@ def webhook_test(request: OrganizationRequest, endpoint_id: UUID) -> HttpRespons
     except Refused as refused:
         messages.error(request, refused.detail)
         return redirect("webhook", endpoint.pk)
-    messages.success(request, "A test is on its way. Load this page again in a second to see the answer.")
+    messages.success(request, "A test is on its way. Its answer appears on this page.")
     return redirect("webhook_delivery", delivery.pk)
 
 
@@ -145,7 +178,7 @@ def webhook_delivery_replay(request: OrganizationRequest, webhook_delivery_id: U
     except Refused as refused:
         messages.error(request, refused.detail)
     else:
-        messages.success(request, "It is sent again. Load this page again in a second to see the answer.")
+        messages.success(request, "It is sent again. Its answer appears on this page.")
     return redirect("webhook_delivery", delivery.pk)
 
 
@@ -232,6 +265,25 @@ def _find_delivery(request: OrganizationRequest, delivery_id: UUID) -> WebhookDe
 
 def _names(endpoint: WebhookEndpoint) -> list[str]:
     return [NAMES[one] for one in endpoint.event_types]
+
+
+def _standing(endpoint: WebhookEndpoint) -> tuple[object, ...]:
+    """What changes by itself of how an endpoint is shown."""
+    return endpoint.state, endpoint.failures, endpoint.last_attempt_at, endpoint.last_result
+
+
+def _mark(*shown: object) -> str:
+    """Short, and another whenever something of it is."""
+    return blake2b(repr(shown).encode(), digest_size=8).hexdigest()
+
+
+def _poll_s(deliveries: Sequence[WebhookDelivery], *, and_events: bool = False) -> int:
+    """How often to look: often while something is due within seconds, seldom while it waits, 0 when nothing can come."""
+    soon = timezone.now() + timedelta(seconds=SOON_S)
+    open_ = [one.next_attempt_at for one in deliveries if one.next_attempt_at]
+    if open_ and min(open_) <= soon:
+        return POLL_OFTEN_S
+    return POLL_SELDOM_S if open_ or and_events else 0
 
 
 def _domain_names(request: OrganizationRequest) -> dict[UUID | None, str]:
