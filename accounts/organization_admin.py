@@ -13,7 +13,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import urlencode
-from unfold.admin import TabularInline
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.views import ChangeList
@@ -24,6 +23,7 @@ from accounts.admin_asking import ReasonForm, ask
 from accounts.admin_audit import AuditedAdmin
 from accounts.admin_deletion import DELETION_ACTIONS
 from accounts.admin_lists import KeysetAdmin, as_uuid
+from accounts.admin_words import NamedInline
 from accounts.audit import actor_of
 from accounts.http import expect_it_is_they
 from accounts.models import Membership, OperatorNote, Organization, ReviewCause, Role, User
@@ -32,7 +32,7 @@ MEMBERS_MOST = 100  # people whose organizations a search gives
 REVIEW = "review"  # of the list's address
 
 
-class MembershipInline(TabularInline):
+class MembershipInline(NamedInline):
     model = Membership
     extra = 0
     autocomplete_fields = ["user", "organization"]
@@ -56,7 +56,7 @@ class ReviewFilter(admin.SimpleListFilter):
 class OrganizationAdmin(KeysetAdmin, AuditedAdmin):
     """The review queue is this list, filtered: `?review=waiting`."""
 
-    list_display = ["name", "id", "plan", "created_at", "standing", "is_system"]
+    list_display = ["name", "plan", "standing", "created_at", "id"]
     list_select_related = ["plan"]
     list_filter = [
         "plan",

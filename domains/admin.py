@@ -7,16 +7,16 @@ from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from unfold.admin import TabularInline
 from unfold.decorators import action
 
 from accounts.admin_asking import ask
 from accounts.admin_lists import KeysetAdmin, ReadOnlyAdmin
+from accounts.admin_words import NamedInline
 from accounts.audit import actor_of
 from domains.models import DkimKey, DnsRecord, SendingDomain, SmtpUser
 
 
-class ReadOnlyInline(TabularInline):
+class ReadOnlyInline(NamedInline):
     extra = 0
     can_delete = False
 

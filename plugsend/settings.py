@@ -470,6 +470,7 @@ UNFOLD = {
     "DASHBOARD_CALLBACK": "plugsend.status.dashboard.on_index",
     "ENVIRONMENT": "plugsend.context.mode_for_admin",
     "STYLES": [lambda request: static("operators.css")],
+    "SCRIPTS": [lambda request: static("operators.js")],
     "SIDEBAR": {
         "show_search": True,
         "show_all_applications": False,

@@ -18,6 +18,7 @@ from accounts.admin_audit import AuditedAdmin, note_operator
 from accounts.admin_lists import GrowingTableAdmin, KeysetAdmin, ReadOnlyAdmin, as_uuid
 from accounts.audit import actor_of
 from accounts.models import Organization
+from events.admin import cause
 from relay.delivery_admin import (
     ExchangerGroupAdmin,
     IpPoolAdmin,
@@ -61,13 +62,13 @@ class ReturnedMessageAdmin(ReadWithReason):
     """What came back by mail in the last days. What a mail says is content: who opens a row leaves an entry in the audit log
     of the organization that it is about."""
 
-    list_display = ["received_at", "kind", "outcome", "reported_by", "status", "reason", "organization", "message_id"]
+    list_display = ["received_at", "kind", "outcome", "reported_by", "status", cause, "organization", "message_id"]
     list_filter = ["kind", "outcome"]
     list_select_related = ["organization"]
     id_fields = ("id", "message_id")
     fields = readonly_fields = [
         "id", "received_at", "organization", "message_id", "recipient_id", "address", "kind", "outcome", "reported_by",
-        "subject", "status", "reason", "diagnostic", "size_bytes",
+        "subject", "status", cause, "diagnostic", "size_bytes",
     ]  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ReturnedMessage]:

@@ -27,6 +27,7 @@ from accounts.admin_audit import note_operator
 from accounts.admin_lists import PATIENCE_S, GrowingTableAdmin, TookTooLong, as_uuid, within
 from accounts.audit import actor_of
 from events.admin import EventAdmin as PlainEventAdmin
+from events.admin import cause
 from events.models import Event
 from relay import actions
 from relay.action_words import WORDS, notice, recipients
@@ -133,7 +134,7 @@ class MessageAdmin(FoundByAnything, ReadWithReason):
     organization's audit log."""
 
     condition = staticmethod(message_condition)
-    list_display = ["id", "submitted_at", "header_from", "recipient_count", "door", "organization"]
+    list_display = ["submitted_at", "header_from", "recipient_count", "door", "organization", "id"]
     list_filter = ["door"]
     list_select_related = ["organization"]
     search_help_text = (
@@ -220,7 +221,7 @@ class RecipientAdmin(FoundByAnything):
     list_display = [
         "address",
         "state",
-        "reason",
+        cause,
         "attempts",
         "next_attempt_at",
         "state_at",
@@ -236,10 +237,10 @@ class RecipientAdmin(FoundByAnything):
     )
     actions = [_admin_action(action) for action in Action]
     fields = [
-        "id", "message", "organization", "address", "destination", "state", "state_at", "attempts", "reason",
+        "id", "message", "organization", "address", "destination", "state", "state_at", "attempts", cause,
         "last_reply", "next_attempt_at", "expires_at", "leased_by", "events",
     ]  # fmt: skip
-    readonly_fields = ["message", "events"]
+    readonly_fields = ["message", cause, "events"]
 
     def has_act_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("relay.change_recipient"))

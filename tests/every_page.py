@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from uuid import UUID
 
+from django.contrib import admin
 from django.test import Client
 
-from relay.models import Message
+from relay.actions import Action
+from relay.models import Message, Recipient
 from relay.sandbox.models import ReceivedMail
 from tests.factories import RAW
 from tests.full_tenant import FullTenant
@@ -33,3 +36,19 @@ def pages_of(client: Client, paths: list[str]) -> list[str]:
         for path, answer in answers
         if "html" in answer.get("Content-Type", "") and answer.status_code not in {302, 405}
     ]
+
+
+def admin_paths() -> list[str]:
+    """Of the operators' admin: each model's pages, with the newest row that there is."""
+    recipient = Recipient.objects.order_by("-id").first()
+    names = {"action": Action.HOLD.value, "destination": recipient.destination if recipient else "inbox.test"}
+    paths = ["/admin/", "/admin/password_change/", "/admin/login/"]
+    for model, model_admin in admin.site._registry.items():
+        newest = model._default_manager.order_by("-pk").first()
+        row = str(newest.pk) if newest else "none"
+        for pattern in model_admin.urls:
+            route = f"/admin/{model._meta.app_label}/{model._meta.model_name}/{pattern.pattern}"
+            for name in re.findall(r"<(?:\w+:)?(\w+)>", route):
+                route = re.sub(rf"<(?:\w+:)?{name}>", names.get(name, row), route)
+            paths.append(route)
+    return list(dict.fromkeys(paths))
