@@ -58,8 +58,7 @@ class PlanAdmin(AuditedAdmin):
     """Changes hold within seconds, for all organizations on the plan."""
 
     list_display = [
-        "name", "is_default", "messages_per_day", "messages_per_month", "messages_per_second", "recipients_per_message",
-        "domains", "members",
+        "name", "is_default", "messages_per_day", "messages_per_month", "messages_per_second", "domains", "members",
     ]  # fmt: skip
     search_fields = ["name"]
     ordering = ["name"]
@@ -170,6 +169,7 @@ class NotOfOperators(AuditedAdmin):
 @admin.register(EmailAddress)
 class EmailAddressAdmin(NotOfOperators, PlainEmailAddressAdmin):
     raw_id_fields = ["user"]
+    list_select_related = ["user"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["user"] if obj else []

@@ -37,6 +37,10 @@ class MembershipInline(NamedInline):
     extra = 0
     autocomplete_fields = ["user", "organization"]
     readonly_fields = ["created_at"]
+    ordering = ["created_at"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("user", "organization")
 
 
 class ReviewFilter(admin.SimpleListFilter):
@@ -86,10 +90,11 @@ class OrganizationAdmin(KeysetAdmin, AuditedAdmin):
     ordering = ["-id"]
     change_form_before_template = "admin/accounts/organization/standing.html"
 
-    def get_list_display(self, request: HttpRequest) -> list[str]:
+    def get_list_display(self, request: HttpRequest) -> Any:
         if REVIEW in request.GET:
-            return ["name", "standing", "suspension_reason", "owner", "review_since", "created_at"]
-        return list(self.list_display)
+            shown = ["name", "standing", "suspension_reason", "owner", "review_since", "created_at"]
+            return [self._column(one, is_first=not place) for place, one in enumerate(shown)]
+        return super().get_list_display(request)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The review queue has an order of its own, and is short."""

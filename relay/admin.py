@@ -29,7 +29,7 @@ from relay.destination_admin import DestinationAdmin
 from relay.mail_admin import MessageAdmin, ReadWithReason, RecipientAdmin
 from relay.models import Content, ReturnCount, ReturnedMessage, Suppression
 from relay.organization_admin import OrganizationAdmin
-from relay.suppressions import normalized, remove_suppressions
+from relay.suppressions import normalized, reason_title, remove_suppressions
 
 __all__ = [
     "DestinationAdmin",
@@ -103,10 +103,10 @@ class ReturnCountAdmin(ReadOnlyAdmin):
 class SuppressionAdmin(KeysetAdmin, AuditedAdmin):
     """Made by bounces and by the organization's people; operators may remove one."""
 
-    list_display = ["address", "stream", "reason", "organization", "created_at"]
+    list_display = ["address", "stream", "why", "organization", "created_at"]
     list_select_related = ["organization"]
     fields = readonly_fields = [
-        "address", "stream", "organization", "reason", "reply", "note", "added_by", "message_id", "created_at",
+        "address", "stream", "organization", "why", "reply", "note", "added_by", "message_id", "created_at",
     ]  # fmt: skip
     search_fields = ["id"]  # makes the search box appear; `get_search_results` does the search
     search_help_text = "An address, or an organization's name or id, as a whole."
@@ -126,6 +126,10 @@ class SuppressionAdmin(KeysetAdmin, AuditedAdmin):
             Organization.objects.filter(pk=identifier) if identifier else Organization.objects.filter(name__iexact=term)
         )
         return queryset.filter(organization__in=list(whose.values_list("pk", flat=True)[:20])), False
+
+    @admin.display(description="Reason")
+    def why(self, suppression: Suppression) -> str:
+        return reason_title(suppression.reason)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self._remove(request, [obj])

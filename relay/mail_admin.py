@@ -25,6 +25,7 @@ from unfold.decorators import action
 from accounts.admin_asking import ReasonForm, ask
 from accounts.admin_audit import note_operator
 from accounts.admin_lists import PATIENCE_S, GrowingTableAdmin, TookTooLong, as_uuid, within
+from accounts.admin_words import when
 from accounts.audit import actor_of
 from events.admin import EventAdmin as PlainEventAdmin
 from events.admin import cause
@@ -35,6 +36,7 @@ from relay.actions import Action
 from relay.models import Content, Message, Recipient
 from relay.operators_search import NotFound, message_condition, recipient_condition
 
+RECIPIENTS_SHOWN = 20  # on the page of a message
 SHOWN_CHARACTERS = 200_000  # of a content
 READ_BY = "It stands in the organization's audit log, which its members read."
 TOO_MUCH = "That goes through too much. Choose a state, an organization or a destination as well."
@@ -146,6 +148,7 @@ class MessageAdmin(FoundByAnything, ReadWithReason):
         "size_bytes", "recipient_count", "tags", "metadata", "scheduled_at", "domain_id", "smtp_user_id", "api_key_id", "trace",
     ]  # fmt: skip
     readonly_fields = ["trace"]
+    change_form_before_template = "admin/relay/message/recipients.html"
 
     def content_of(self, obj: Any) -> bytes | None:
         raw = Content.objects.filter(pk=obj.pk).values_list("raw", flat=True).first()
@@ -154,11 +157,15 @@ class MessageAdmin(FoundByAnything, ReadWithReason):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        message = self.get_object(request, unquote(object_id))
+        if not isinstance(message, Message):
+            return super().change_view(request, object_id, form_url, extra_context)
+        found = Recipient.objects.filter(message_id=message.pk, id__gte=message.pk).order_by("id")
+        shown = [(one, cause(one)) for one in found[:RECIPIENTS_SHOWN]]
+        facts = {"recipients": shown, "more": message.recipient_count - len(shown)}
         with transaction.atomic():
-            answer = super().change_view(request, object_id, form_url, extra_context)
-            message = self.get_object(request, unquote(object_id))
-            if message is not None:
-                note_operator(request, "read", message, [message.organization_id])
+            answer = super().change_view(request, object_id, form_url, (extra_context or {}) | facts)
+            note_operator(request, "read", message, [message.organization_id])
         return answer
 
     @admin.display(description="What happened")
@@ -220,11 +227,10 @@ class RecipientAdmin(FoundByAnything):
     condition = staticmethod(recipient_condition)
     list_display = [
         "address",
-        "state",
+        "standing",
         cause,
         "attempts",
         "next_attempt_at",
-        "state_at",
         "organization",
         "message_id",
     ]
@@ -236,6 +242,7 @@ class RecipientAdmin(FoundByAnything):
         "(example.com). A destination without an organization finds what is in the queue."
     )
     actions = [_admin_action(action) for action in Action]
+    change_form_before_template = "admin/relay/recipient/acts.html"
     fields = [
         "id", "message", "organization", "address", "destination", "state", "state_at", "attempts", cause,
         "last_reply", "next_attempt_at", "expires_at", "leased_by", "events",
@@ -253,6 +260,15 @@ class RecipientAdmin(FoundByAnything):
         return super().changelist_view(
             request, (extra_context or {}) | {"acts": WORDS if self.has_act_permission(request) else {}}
         )
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """With what can be done about it while it is in the queue."""
+        recipient = self.get_object(request, unquote(object_id))
+        is_open = isinstance(recipient, Recipient) and recipient.next_attempt_at is not None
+        acts = WORDS if is_open and self.has_act_permission(request) else {}
+        return super().change_view(request, object_id, form_url, (extra_context or {}) | {"acts": acts})
 
     def act_on_all(self, request: HttpRequest, action: str) -> HttpResponse:
         """On all that the list's filter and search find: counts and asks first."""
@@ -306,6 +322,10 @@ class RecipientAdmin(FoundByAnything):
             reverse("admin:relay_message_change", args=[recipient.message_id]),
             recipient.message_id,
         )
+
+    @admin.display(description="State")
+    def standing(self, recipient: Recipient) -> SafeString:
+        return format_html("{}<br>{}", recipient.get_state_display(), when(recipient.state_at))
 
     @admin.display(description="What happened")
     def events(self, recipient: Recipient) -> SafeString:

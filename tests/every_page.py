@@ -38,11 +38,18 @@ def pages_of(client: Client, paths: list[str]) -> list[str]:
     ]
 
 
-def admin_paths() -> list[str]:
-    """Of the operators' admin: each model's pages, with the newest row that there is."""
+def operators_pages(client: Client) -> list[str]:
+    """Of the admin, found in its registry: what an operator's client is shown, with the newest row of each model."""
     recipient = Recipient.objects.order_by("-id").first()
     names = {"action": Action.HOLD.value, "destination": recipient.destination if recipient else "inbox.test"}
-    paths = ["/admin/", "/admin/password_change/", "/admin/login/"]
+    queue = "/admin/relay/recipient/{}?queue=open"
+    paths = [
+        "/admin/",
+        "/admin/password_change/",
+        queue.format(""),
+        queue.format("all/hold/"),
+        "/admin/relay/message/?q=-",
+    ]
     for model, model_admin in admin.site._registry.items():
         newest = model._default_manager.order_by("-pk").first()
         row = str(newest.pk) if newest else "none"
@@ -51,4 +58,5 @@ def admin_paths() -> list[str]:
             for name in re.findall(r"<(?:\w+:)?(\w+)>", route):
                 route = re.sub(rf"<(?:\w+:)?{name}>", names.get(name, row), route)
             paths.append(route)
-    return list(dict.fromkeys(paths))
+    answers = {path: client.get(path) for path in paths}
+    return [path for path, answer in answers.items() if answer.status_code == 200 and "html" in answer["Content-Type"]]
