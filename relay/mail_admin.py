@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -33,6 +33,7 @@ from events.models import Event
 from relay import actions
 from relay.action_words import WORDS, notice, recipients
 from relay.actions import Action
+from relay.mail_admin_filters import DoorFilter, QueueFilter, StateFilter
 from relay.models import Content, Message, Recipient
 from relay.operators_search import NotFound, message_condition, recipient_condition
 
@@ -137,7 +138,7 @@ class MessageAdmin(FoundByAnything, ReadWithReason):
 
     condition = staticmethod(message_condition)
     list_display = ["submitted_at", "header_from", "recipient_count", "door", "organization", "id"]
-    list_filter = ["door"]
+    list_filter = [("door", DoorFilter)]
     list_select_related = ["organization"]
     search_help_text = (
         "Words that all apply: an id of anything, a Message-ID, a recipient's or SMTP user's address, a sending domain, an "
@@ -183,21 +184,6 @@ class MessageAdmin(FoundByAnything, ReadWithReason):
         )
 
 
-class QueueFilter(admin.SimpleListFilter):
-    title = "place in the queue"
-    parameter_name = "queue"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        return [("open", "In the queue"), ("busy", "Being delivered")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Recipient]) -> QuerySet[Recipient]:
-        if self.value() == "open":
-            return queryset.filter(next_attempt_at__isnull=False)
-        if self.value() == "busy":
-            return queryset.filter(next_attempt_at__isnull=False, leased_by__isnull=False)
-        return queryset
-
-
 def _admin_action(action: Action) -> Any:
     """An action of `relay.actions` over the chosen rows: counts and asks first."""
 
@@ -234,7 +220,7 @@ class RecipientAdmin(FoundByAnything):
         "organization",
         "message_id",
     ]
-    list_filter = [QueueFilter, "state"]
+    list_filter = [QueueFilter, ("state", StateFilter)]
     list_select_related = ["organization"]
     list_before_template = "admin/relay/recipient/all.html"
     search_help_text = (
