@@ -115,7 +115,6 @@ class UserAdmin(KeysetAdmin, AuditedAdmin, PlainUserAdmin):  # type: ignore[misc
 
     readonly_fields = ["id", "date_joined", "last_login"]
     filter_horizontal = []
-    autocomplete_fields = ["groups"]
     fieldsets = [
         (None, {"fields": ["email", "name", "password"]}),
         ("Access", {"fields": ["is_active", "is_staff", "is_superuser", "groups"]}),
@@ -123,6 +122,12 @@ class UserAdmin(KeysetAdmin, AuditedAdmin, PlainUserAdmin):  # type: ignore[misc
     ]
     add_fieldsets = [(None, {"fields": ["email", "password"]})]
     inlines = [MembershipInline]
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """There are few groups."""
+        return super().formfield_for_manytomany(
+            db_field, request, **(kwargs | {"widget": UnfoldAdminCheckboxSelectMultipleWidget()})
+        )
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         with transaction.atomic():

@@ -32,7 +32,7 @@ const nameSelects = () => {
       one.removeAttribute("aria-labelledby");
       one.setAttribute("aria-label", name);
     }
-    shown.querySelector(".select2-selection__rendered")?.removeAttribute("role");
+    for (const told of ["role", "aria-readonly"]) shown.querySelector(".select2-selection__rendered")?.removeAttribute(told);
   }
 };
 new MutationObserver((changes) => {
