@@ -51,6 +51,8 @@ class ErasureAdmin(ReadOnlyAdmin):
     search_fields = ["organization_id__exact"]
     search_help_text = "The id of an organization."
     ordering = ["-began_at"]
+    paginator = NewestRowsPaginator
+    show_full_result_count = False
 
 
 @admin.register(Plan)
@@ -175,6 +177,9 @@ class NotOfOperators(AuditedAdmin):
 class EmailAddressAdmin(NotOfOperators, PlainEmailAddressAdmin):
     raw_id_fields = ["user"]
     list_select_related = ["user"]
+    ordering = ["-pk"]
+    paginator = NewestRowsPaginator
+    show_full_result_count = False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["user"] if obj else []
@@ -247,7 +252,6 @@ class ApiKeyAdmin(KeysetAdmin):
         "scopes",
         "created_at",
         "last_used_at",
-        "last_used_from",
         "revoked_at",
     ]
     list_filter = [("revoked_at", admin.EmptyFieldListFilter)]
