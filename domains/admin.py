@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -19,6 +19,9 @@ from domains.models import DkimKey, DnsRecord, SendingDomain, SmtpUser
 class ReadOnlyInline(NamedInline):
     extra = 0
     can_delete = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("domain")  # which names each row
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
