@@ -1,5 +1,6 @@
 """Operators' view of people, organizations and API keys."""
 
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -13,17 +14,24 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
 from django.contrib.auth.admin import UserAdmin as PlainUserAdmin
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
-from unfold.admin import ModelAdmin
+from django.utils.text import capfirst
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
-from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidget
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminEmailInputWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from accounts.admin_audit import AuditedAdmin
 from accounts.admin_lists import GrowingTableAdmin, KeysetAdmin, NewestRowsPaginator, ReadOnlyAdmin, as_uuid
+from accounts.admin_words import EMPTY, OperatorsAdmin
 from accounts.audit import actor_of
+from accounts.audit_words import told
 from accounts.feature_settings_admin import FeatureSettingAdmin
 from accounts.models import ApiKey, AuditEntry, Erasure, Organization, Plan, User
 from accounts.organization_admin import MembershipInline
@@ -43,6 +51,8 @@ class ErasureAdmin(ReadOnlyAdmin):
     search_fields = ["organization_id__exact"]
     search_help_text = "The id of an organization."
     ordering = ["-began_at"]
+    paginator = NewestRowsPaginator
+    show_full_result_count = False
 
 
 @admin.register(Plan)
@@ -50,8 +60,7 @@ class PlanAdmin(AuditedAdmin):
     """Changes hold within seconds, for all organizations on the plan."""
 
     list_display = [
-        "name", "is_default", "messages_per_day", "messages_per_month", "messages_per_second", "recipients_per_message",
-        "domains", "members",
+        "name", "is_default", "messages_per_day", "messages_per_month", "messages_per_second", "domains", "members",
     ]  # fmt: skip
     search_fields = ["name"]
     ordering = ["name"]
@@ -108,7 +117,6 @@ class UserAdmin(KeysetAdmin, AuditedAdmin, PlainUserAdmin):  # type: ignore[misc
 
     readonly_fields = ["id", "date_joined", "last_login"]
     filter_horizontal = []
-    autocomplete_fields = ["groups"]
     fieldsets = [
         (None, {"fields": ["email", "name", "password"]}),
         ("Access", {"fields": ["is_active", "is_staff", "is_superuser", "groups"]}),
@@ -116,6 +124,12 @@ class UserAdmin(KeysetAdmin, AuditedAdmin, PlainUserAdmin):  # type: ignore[misc
     ]
     add_fieldsets = [(None, {"fields": ["email", "password"]})]
     inlines = [MembershipInline]
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """There are few groups."""
+        return super().formfield_for_manytomany(
+            db_field, request, **(kwargs | {"widget": UnfoldAdminCheckboxSelectMultipleWidget()})
+        )
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         with transaction.atomic():
@@ -160,8 +174,12 @@ class NotOfOperators(AuditedAdmin):
 
 
 @admin.register(EmailAddress)
-class EmailAddressAdmin(NotOfOperators, PlainEmailAddressAdmin, ModelAdmin):
+class EmailAddressAdmin(NotOfOperators, PlainEmailAddressAdmin):
     raw_id_fields = ["user"]
+    list_select_related = ["user"]
+    ordering = ["-pk"]
+    paginator = NewestRowsPaginator
+    show_full_result_count = False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["user"] if obj else []
@@ -178,13 +196,53 @@ class EmailAddressAdmin(NotOfOperators, PlainEmailAddressAdmin, ModelAdmin):
                 self.note(request, "changed", address, before={"verified": False}, after={"verified": True})
 
 
+class GroupForm(forms.ModelForm):
+    """Rights as boxes, together where they are of the same thing: Django's two lists with filters are wider than a screen."""
+
+    permissions = forms.MultipleChoiceField(
+        required=False,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text="People of the group need “Operator”, too.",
+    )
+
+    class Meta:
+        model = Group
+        fields = ["name"]
+        widgets = {"name": UnfoldAdminTextInputWidget()}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        shown = {(model._meta.app_label, model._meta.model_name) for model in admin.site._registry}
+        rights = Permission.objects.select_related("content_type").order_by("content_type__model", "pk")
+        self._shown = [one for one in rights if one.content_type.natural_key() in shown]
+        by_thing = groupby(self._shown, key=lambda right: right.content_type)
+        self.fields["permissions"].choices = [  # type: ignore[attr-defined]
+            (
+                capfirst(thing.model_class()._meta.verbose_name_plural),
+                [(str(one.pk), capfirst(one.name.removeprefix("Can "))) for one in its],
+            )
+            for thing, its in by_thing
+        ]
+        if self.instance.pk:
+            self.initial["permissions"] = [str(key) for key in self.instance.permissions.values_list("pk", flat=True)]
+
+    def clean_permissions(self) -> list[int]:
+        """What is not shown stays."""
+        others = self.instance.permissions.exclude(pk__in=[one.pk for one in self._shown]) if self.instance.pk else None
+        kept = others.values_list("pk", flat=True) if others is not None else []
+        return [*map(int, self.cleaned_data["permissions"]), *kept]
+
+
 @admin.register(Group)
-class GroupAdmin(PlainGroupAdmin, ModelAdmin):
-    pass
+class GroupAdmin(OperatorsAdmin, PlainGroupAdmin):
+    """What the people of a group may do, by what the admin has pages of."""
+
+    form = GroupForm
+    filter_horizontal = ()
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(KeysetAdmin, ModelAdmin):
+class ApiKeyAdmin(KeysetAdmin):
     """Keys can be looked at and revoked; nobody can make one or read its digest here."""
 
     list_display = [
@@ -194,7 +252,6 @@ class ApiKeyAdmin(KeysetAdmin, ModelAdmin):
         "scopes",
         "created_at",
         "last_used_at",
-        "last_used_from",
         "revoked_at",
     ]
     list_filter = [("revoked_at", admin.EmptyFieldListFilter)]
@@ -225,7 +282,7 @@ class ApiKeyAdmin(KeysetAdmin, ModelAdmin):
 class AuditEntryAdmin(GrowingTableAdmin):
     """Every organization's audit log, with the names of operators, which members are not told."""
 
-    list_display = ["occurred_at", "tenant", "actor_kind", "actor_name", "action", "object_name", "client"]
+    list_display = ["occurred_at", "tenant", "actor_name", "deed", "client"]
     search_help_text = "An organization's id, an object's id, or an operator's address, as a whole."
     fields = [
         "id", "occurred_at", "organization_id", "actor_kind", "actor_id", "actor_name", "client", "action", "object_type",
@@ -237,7 +294,12 @@ class AuditEntryAdmin(GrowingTableAdmin):
         names = Organization.objects.filter(pk=OuterRef("organization_id")).values("name")
         return super().get_queryset(request).annotate(tenant=Subquery(names))
 
-    @admin.display(description="organization")
+    @admin.display(description="What was done")
+    def deed(self, entry: AuditEntry) -> str:
+        words = told(entry)
+        return f"{words.did}{words.object}{words.rest}" or EMPTY
+
+    @admin.display(description="Organization")
     def tenant(self, entry: AuditEntry) -> str:
         return entry.tenant or str(entry.organization_id)  # type: ignore[attr-defined]  # annotated
 

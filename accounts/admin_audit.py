@@ -14,8 +14,8 @@ from django.contrib.admin.models import LogEntry
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, transaction
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 
+from accounts.admin_words import OperatorsAdmin
 from accounts.audit import Thing, actor_of, note
 from accounts.models import Membership, Organization, User
 
@@ -25,7 +25,7 @@ OPERATORS_ONLY = frozenset({"is_staff", "is_superuser", "groups", "user_permissi
 _TYPES = {"Membership": "member", "SendingDomain": "domain"}
 
 
-class AuditedAdmin(ModelAdmin):
+class AuditedAdmin(OperatorsAdmin):
     """`organizations_of` says in whose log an act on an object belongs."""
 
     def organizations_of(self, obj: models.Model) -> set[UUID]:

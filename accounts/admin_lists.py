@@ -14,8 +14,9 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from psycopg.errors import QueryCanceled
-from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
+
+from accounts.admin_words import OperatorsAdmin
 
 COUNTED = 1000
 PATIENCE_S = 5.0
@@ -115,7 +116,7 @@ def as_uuid(text: str) -> UUID | None:
         return None
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(OperatorsAdmin):
     """Rows to be looked at: written by the program alone."""
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
@@ -128,7 +129,7 @@ class ReadOnlyAdmin(ModelAdmin):
         return False
 
 
-class KeysetAdmin(ModelAdmin):
+class KeysetAdmin(OperatorsAdmin):
     """A list by UUIDv7 key, the newest first."""
 
     paginator = NewestRowsPaginator  # where Django asks for one elsewhere, such as for choosing a row

@@ -71,12 +71,13 @@ class FeatureSettingAdmin(ReadOnlyAdmin):
             titles = ", ".join(FEATURES[name].title for name in changed)
             self.message_user(request, f"Changed: {titles}." if changed else "Nothing was changed.")
             return redirect(request.path)
+        found = FeatureSetting.objects.order_by("-changed_at")
         context = {
             **self.admin_site.each_context(request),
             "title": "Feature settings",
             "opts": self.opts,
             "form": form,
             "may_change": may_change,
-            "changed": FeatureSetting.objects.order_by("-changed_at"),
+            "changed": [(FEATURES[one.name].title, one) for one in found if one.name in FEATURES],
         }
         return TemplateResponse(request, "admin/accounts/featuresetting/change_list.html", context)

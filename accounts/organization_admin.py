@@ -13,7 +13,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import urlencode
-from unfold.admin import TabularInline
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.views import ChangeList
@@ -24,6 +23,7 @@ from accounts.admin_asking import ReasonForm, ask
 from accounts.admin_audit import AuditedAdmin
 from accounts.admin_deletion import DELETION_ACTIONS
 from accounts.admin_lists import KeysetAdmin, as_uuid
+from accounts.admin_words import NamedInline
 from accounts.audit import actor_of
 from accounts.http import expect_it_is_they
 from accounts.models import Membership, OperatorNote, Organization, ReviewCause, Role, User
@@ -32,11 +32,15 @@ MEMBERS_MOST = 100  # people whose organizations a search gives
 REVIEW = "review"  # of the list's address
 
 
-class MembershipInline(TabularInline):
+class MembershipInline(NamedInline):
     model = Membership
     extra = 0
     autocomplete_fields = ["user", "organization"]
     readonly_fields = ["created_at"]
+    ordering = ["created_at"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("user", "organization")
 
 
 class ReviewFilter(admin.SimpleListFilter):
@@ -56,7 +60,7 @@ class ReviewFilter(admin.SimpleListFilter):
 class OrganizationAdmin(KeysetAdmin, AuditedAdmin):
     """The review queue is this list, filtered: `?review=waiting`."""
 
-    list_display = ["name", "id", "plan", "created_at", "standing", "is_system"]
+    list_display = ["name", "plan", "standing", "created_at", "id"]
     list_select_related = ["plan"]
     list_filter = [
         "plan",
@@ -86,10 +90,11 @@ class OrganizationAdmin(KeysetAdmin, AuditedAdmin):
     ordering = ["-id"]
     change_form_before_template = "admin/accounts/organization/standing.html"
 
-    def get_list_display(self, request: HttpRequest) -> list[str]:
+    def get_list_display(self, request: HttpRequest) -> Any:
         if REVIEW in request.GET:
-            return ["name", "standing", "suspension_reason", "owner", "review_since", "created_at"]
-        return list(self.list_display)
+            shown = ["name", "standing", "suspension_reason", "owner", "review_since", "created_at"]
+            return [self._column(one, is_first=not place) for place, one in enumerate(shown)]
+        return super().get_list_display(request)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The review queue has an order of its own, and is short."""

@@ -191,22 +191,27 @@ def audited() -> str:
 
 
 class Asking:
-    """As the owner of the greatest organization, with a full API key of it; now and then as that of the least."""
+    """As the owner of the greatest organization, with a full API key of it; as that of the least; as an operator."""
 
     def __init__(self, rounds: int, only: str) -> None:
         from django.test import Client
 
         from accounts.api_keys import create_api_key
-        from accounts.models import Organization
+        from accounts.models import Organization, User
 
         self._rounds, self._only, self._chance = rounds, only, random.Random(7)
         by_name = {one.name: one for one in Organization.objects.filter(is_system=False)}
         self.great, self.small = by_name["Organization 0"], by_name[f"Organization {ORGANIZATIONS - 1}"]
         self.key = create_api_key(self.great, "benchmark").secret
-        self.clients = {one: Client(headers={"host": "localhost"}) for one in (self.great, self.small)}
+        self.clients: dict[Any, Any] = {one: Client(headers={"host": "localhost"}) for one in (self.great, self.small)}
         for organization, client in self.clients.items():
             client.force_login(organization.memberships.get().user)
-        self.samples = {one: self._sample(one) for one in self.clients}
+        self.clients["operator"] = Client(headers={"host": "localhost"})
+        operator = User.objects.filter(is_superuser=True).first() or User.objects.create_superuser(
+            "operator@people.test"
+        )
+        self.clients["operator"].force_login(operator)
+        self.samples = {one: self._sample(one) for one in (self.great, self.small)}
 
     def _sample(self, organization: Any) -> list[tuple[UUID, str]]:
         """Messages of all days, each with the address of a recipient."""
@@ -256,6 +261,7 @@ class Asking:
         yield "page: find, by id", self.page("/find/", q=self.any_id)
         yield "page: find, by a word", self.page("/find/", q="news")
         yield "page: one message", lambda: self.get(self.clients[self.great], f"/messages/{self.any_id()}/")
+        yield from self._operators_works()
         yield "REST: GET /emails", self.rest("emails")
         yield "REST: GET /emails, 100, deep", self.rest("emails", limit="100", after=self.any_id)
         yield "REST: GET /emails by recipient", self.rest("emails", recipient=self.any_address)
@@ -272,6 +278,67 @@ class Asking:
         yield "REST: GET /events, 100 bounces", self.rest("events", limit="100", after=self.any_id, type="bounced")
         yield "REST: GET /events of a domain", self.rest("events", limit="100", after=self.any_id, domain="news0.test")
         yield "REST: GET /events, nothing new", self.rest("events", since=lambda: datetime.now(UTC).isoformat())
+
+    def _operators_works(self) -> Iterable[tuple[str, Callable[[], None]]]:
+        at = {"messages": "relay/message", "recipients": "relay/recipient", "events": "events/event"}
+        at |= {
+            "contents": "relay/content",
+            "webhook deliveries": "webhooks/webhookdelivery",
+            "audit log": "accounts/auditentry",
+        }
+        at |= {"suppressions": "relay/suppression", "what came back": "relay/returnedmessage"}
+        yield "operators: dashboard", self.operator("")
+        yield "operators: organization", self.operator(f"accounts/organization/{self.great.pk}/change/")
+        yield "operators: organizations, by name", self.operator("accounts/organization/", q="Organization 7")
+        yield "operators: people, by name", self.operator("accounts/user/", q="owner")
+        yield "operators: destinations", self.operator("relay/pauseddestination/")
+        for name, path in at.items():
+            yield f"operators: {name}", self.operator(f"{path}/")
+        for name in ("messages", "recipients", "events", "contents"):
+            yield f"operators: {name}, deep", self.operator(f"{at[name]}/", before=self.any_id)
+            yield f"operators: {name}, by id", self.operator(f"{at[name]}/", q=self.any_id)
+        for name in ("messages", "recipients"):
+            yield f"operators: {name}, by address", self.operator(f"{at[name]}/", q=self.any_address)
+            yield f"operators: {name}, by address without mail", self.operator(f"{at[name]}/", q="nobody@nowhere.test")
+            yield (
+                f"operators: {name}, by organization",
+                self.operator(f"{at[name]}/", q="Organization 0", before=self.any_id),
+            )
+            yield (
+                f"operators: {name}, by Message-ID without mail",
+                self.operator(f"{at[name]}/", q="<no-such@mail.test>"),
+            )
+        yield (
+            "operators: messages, by sending domain",
+            self.operator("relay/message/", q="news0.test", before=self.any_id),
+        )
+        yield (
+            "operators: messages, by SMTP user",
+            self.operator("relay/message/", q="team@news0.test", before=self.any_id),
+        )
+        for door in ("smtp", "platform"):
+            yield f"operators: messages, by door {door}", self.operator("relay/message/", door__exact=door)
+        yield "operators: recipients, by destination", self.operator("relay/recipient/", q="company7.test")
+        yield (
+            "operators: recipients, by destination and organization",
+            self.operator("relay/recipient/", q=f"{self.great.pk} company7.test"),
+        )
+        yield "operators: recipients, in the queue", self.operator("relay/recipient/", queue="open")
+        for state in ("bounced", "deferred", "held", "cancelled", "unknown_outcome"):
+            yield f"operators: recipients, {state}", self.operator("relay/recipient/", state__exact=state)
+        for kind in ("bounced", "complained", "released"):
+            yield f"operators: events, {kind}", self.operator("events/event/", type__exact=kind)
+            yield (
+                f"operators: events, {kind}, deep",
+                self.operator("events/event/", type__exact=kind, before=self.any_id),
+            )
+        yield (
+            "operators: one message",
+            lambda: self.get(self.clients["operator"], f"/admin/relay/message/{self.any_id()}/change/"),
+        )
+
+    def operator(self, path: str, **query: Any) -> Callable[[], None]:
+        return lambda: self.get(self.clients["operator"], f"/admin/{path}", **_valued(query))
 
     def any_id(self, of: Any = None) -> str:
         return str(self._chance.choice(self.samples[of or self.great])[0])

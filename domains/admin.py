@@ -3,22 +3,25 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from unfold.admin import TabularInline
 from unfold.decorators import action
 
 from accounts.admin_asking import ask
 from accounts.admin_lists import KeysetAdmin, ReadOnlyAdmin
+from accounts.admin_words import NamedInline
 from accounts.audit import actor_of
 from domains.models import DkimKey, DnsRecord, SendingDomain, SmtpUser
 
 
-class ReadOnlyInline(TabularInline):
+class ReadOnlyInline(NamedInline):
     extra = 0
     can_delete = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("domain")  # which names each row
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

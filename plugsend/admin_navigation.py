@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
 from accounts.models import Organization
 
 Entry = tuple[str, str, str]  # title, icon, model as in app.model, or app.model?query
+SANDBOX = "Sandbox"  # the group that is there in sandbox mode only
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
@@ -18,7 +21,14 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     return [first] + [
         {"title": title, "separator": True, "collapsible": False, "items": [_item(entry) for entry in entries]}
         for title, entries in _GROUPS
+        if title != SANDBOX or settings.SANDBOX
     ]
+
+
+@cache
+def place_of(model: str) -> tuple[str, str] | None:
+    """(group, title) of a model's list, as in `app.model`."""
+    return next(((group, title) for group, entries in _GROUPS for title, _, where in entries if where == model), None)
 
 
 _GROUPS: list[tuple[str, list[Entry]]] = [
@@ -34,7 +44,9 @@ _GROUPS: list[tuple[str, list[Entry]]] = [
         ("Recipients", "alternate_email", "relay.recipient"),
         ("Events", "timeline", "events.event"),
         ("What came back", "reply", "relay.returnedmessage"),
+        ("Returns by day", "calendar_month", "relay.returncount"),
         ("Suppressions", "block", "relay.suppression"),
+        ("Contents kept", "draft", "relay.content"),
     ]),
     ("Delivery", [
         ("Destinations", "alt_route", "relay.pauseddestination"),
@@ -51,12 +63,20 @@ _GROUPS: list[tuple[str, list[Entry]]] = [
         ("Webhook deliveries", "outbox", "webhooks.webhookdelivery"),
     ]),
     ("Platform", [
+        ("Incidents", "campaign", "status.incident"),
+        ("Components", "monitor_heart", "status.componentstate"),
         ("Feature settings", "toggle_on", "accounts.featuresetting"),
         ("Operators’ groups", "group", "auth.group"),
         ("Sessions", "devices", "usersessions.usersession"),
         ("Second factors", "lock", "mfa.authenticator"),
-        ("E-mail addresses", "contact_mail", "account.emailaddress"),
+        ("Other sign-ins", "login", "socialaccount.socialaccount"),
+        ("Email addresses", "contact_mail", "account.emailaddress"),
         ("Erasures", "delete_forever", "accounts.erasure"),
+    ]),
+    (SANDBOX, [
+        ("DNS zone", "dns", "sandbox.zonerecord"),
+        ("DNS faults", "bug_report", "sandbox.zonefault"),
+        ("Inbox", "inbox", "sandbox.receivedmail"),
     ]),
 ]  # fmt: skip
 

@@ -470,8 +470,9 @@ UNFOLD = {
     "DASHBOARD_CALLBACK": "plugsend.status.dashboard.on_index",
     "ENVIRONMENT": "plugsend.context.mode_for_admin",
     "STYLES": [lambda request: static("operators.css")],
+    "SCRIPTS": [lambda request: static("operators.js")],
     "SIDEBAR": {
-        "show_search": True,
+        "show_search": False,  # of the names that stand there anyway; the admin loads htmx on the dashboard only
         "show_all_applications": False,
         "navigation": "plugsend.admin_navigation.navigation",
     },

@@ -8,6 +8,7 @@ from plugsend import appearance, component_views, deletion_views, find, overview
 from plugsend.landing import views as landing
 from plugsend.status.dashboard import dashboard_live
 
+admin.site.index_title = "Dashboard"
 # Operators sign in as everybody does: with their second factor, and counted. Django's own form knows neither.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 

@@ -18,6 +18,7 @@ from accounts.admin_audit import AuditedAdmin, note_operator
 from accounts.admin_lists import GrowingTableAdmin, KeysetAdmin, ReadOnlyAdmin, as_uuid
 from accounts.audit import actor_of
 from accounts.models import Organization
+from events.admin import cause
 from relay.delivery_admin import (
     ExchangerGroupAdmin,
     IpPoolAdmin,
@@ -28,7 +29,7 @@ from relay.destination_admin import DestinationAdmin
 from relay.mail_admin import MessageAdmin, ReadWithReason, RecipientAdmin
 from relay.models import Content, ReturnCount, ReturnedMessage, Suppression
 from relay.organization_admin import OrganizationAdmin
-from relay.suppressions import normalized, remove_suppressions
+from relay.suppressions import normalized, reason_title, remove_suppressions
 
 __all__ = [
     "DestinationAdmin",
@@ -61,13 +62,13 @@ class ReturnedMessageAdmin(ReadWithReason):
     """What came back by mail in the last days. What a mail says is content: who opens a row leaves an entry in the audit log
     of the organization that it is about."""
 
-    list_display = ["received_at", "kind", "outcome", "reported_by", "status", "reason", "organization", "message_id"]
+    list_display = ["received_at", "kind", "outcome", "reported_by", "status", cause, "organization", "message_id"]
     list_filter = ["kind", "outcome"]
     list_select_related = ["organization"]
     id_fields = ("id", "message_id")
     fields = readonly_fields = [
         "id", "received_at", "organization", "message_id", "recipient_id", "address", "kind", "outcome", "reported_by",
-        "subject", "status", "reason", "diagnostic", "size_bytes",
+        "subject", "status", cause, "diagnostic", "size_bytes",
     ]  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ReturnedMessage]:
@@ -102,10 +103,10 @@ class ReturnCountAdmin(ReadOnlyAdmin):
 class SuppressionAdmin(KeysetAdmin, AuditedAdmin):
     """Made by bounces and by the organization's people; operators may remove one."""
 
-    list_display = ["address", "stream", "reason", "organization", "created_at"]
+    list_display = ["address", "stream", "why", "organization", "created_at"]
     list_select_related = ["organization"]
     fields = readonly_fields = [
-        "address", "stream", "organization", "reason", "reply", "note", "added_by", "message_id", "created_at",
+        "address", "stream", "organization", "why", "reply", "note", "added_by", "message_id", "created_at",
     ]  # fmt: skip
     search_fields = ["id"]  # makes the search box appear; `get_search_results` does the search
     search_help_text = "An address, or an organization's name or id, as a whole."
@@ -125,6 +126,10 @@ class SuppressionAdmin(KeysetAdmin, AuditedAdmin):
             Organization.objects.filter(pk=identifier) if identifier else Organization.objects.filter(name__iexact=term)
         )
         return queryset.filter(organization__in=list(whose.values_list("pk", flat=True)[:20])), False
+
+    @admin.display(description="Reason")
+    def why(self, suppression: Suppression) -> str:
+        return reason_title(suppression.reason)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self._remove(request, [obj])

@@ -12,10 +12,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
-from unfold.admin import ModelAdmin, TabularInline
 
 from accounts.admin_audit import AuditedAdmin
 from accounts.admin_lists import NewestRowsPaginator, ReadOnlyAdmin
+from accounts.admin_words import NamedInline, OperatorsAdmin
 from domains.names import DomainRefused, normalize_domain
 from events.reasons import REASONS
 from relay.delivery.throttle import ThrottleLimits
@@ -111,14 +111,14 @@ class SourceAddressForm(forms.ModelForm):
             raise forms.ValidationError("Type the address's reverse DNS name, such as out1.example.com.") from None
 
 
-class SourceAddressInline(TabularInline):
+class SourceAddressInline(NamedInline):
     model = SourceAddress
     form = SourceAddressForm
     extra = 0
 
 
 @admin.register(IpPool)
-class IpPoolAdmin(ModelAdmin):
+class IpPoolAdmin(OperatorsAdmin):
     list_display = ["name", "active"]
     search_fields = ["name"]
     ordering = ["name"]

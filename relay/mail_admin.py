@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -25,15 +25,19 @@ from unfold.decorators import action
 from accounts.admin_asking import ReasonForm, ask
 from accounts.admin_audit import note_operator
 from accounts.admin_lists import PATIENCE_S, GrowingTableAdmin, TookTooLong, as_uuid, within
+from accounts.admin_words import when
 from accounts.audit import actor_of
 from events.admin import EventAdmin as PlainEventAdmin
+from events.admin import cause
 from events.models import Event
 from relay import actions
 from relay.action_words import WORDS, notice, recipients
 from relay.actions import Action
+from relay.mail_admin_filters import DoorFilter, QueueFilter, StateFilter
 from relay.models import Content, Message, Recipient
 from relay.operators_search import NotFound, message_condition, recipient_condition
 
+RECIPIENTS_SHOWN = 20  # on the page of a message
 SHOWN_CHARACTERS = 200_000  # of a content
 READ_BY = "It stands in the organization's audit log, which its members read."
 TOO_MUCH = "That goes through too much. Choose a state, an organization or a destination as well."
@@ -133,8 +137,8 @@ class MessageAdmin(FoundByAnything, ReadWithReason):
     organization's audit log."""
 
     condition = staticmethod(message_condition)
-    list_display = ["id", "submitted_at", "header_from", "recipient_count", "door", "organization"]
-    list_filter = ["door"]
+    list_display = ["submitted_at", "header_from", "recipient_count", "door", "organization", "id"]
+    list_filter = [("door", DoorFilter)]
     list_select_related = ["organization"]
     search_help_text = (
         "Words that all apply: an id of anything, a Message-ID, a recipient's or SMTP user's address, a sending domain, an "
@@ -145,6 +149,7 @@ class MessageAdmin(FoundByAnything, ReadWithReason):
         "size_bytes", "recipient_count", "tags", "metadata", "scheduled_at", "domain_id", "smtp_user_id", "api_key_id", "trace",
     ]  # fmt: skip
     readonly_fields = ["trace"]
+    change_form_before_template = "admin/relay/message/recipients.html"
 
     def content_of(self, obj: Any) -> bytes | None:
         raw = Content.objects.filter(pk=obj.pk).values_list("raw", flat=True).first()
@@ -153,11 +158,15 @@ class MessageAdmin(FoundByAnything, ReadWithReason):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        message = self.get_object(request, unquote(object_id))
+        if not isinstance(message, Message):
+            return super().change_view(request, object_id, form_url, extra_context)
+        found = Recipient.objects.filter(message_id=message.pk, id__gte=message.pk).order_by("id")
+        shown = [(one, cause(one)) for one in found[:RECIPIENTS_SHOWN]]
+        facts = {"recipients": shown, "more": message.recipient_count - len(shown)}
         with transaction.atomic():
-            answer = super().change_view(request, object_id, form_url, extra_context)
-            message = self.get_object(request, unquote(object_id))
-            if message is not None:
-                note_operator(request, "read", message, [message.organization_id])
+            answer = super().change_view(request, object_id, form_url, (extra_context or {}) | facts)
+            note_operator(request, "read", message, [message.organization_id])
         return answer
 
     @admin.display(description="What happened")
@@ -173,21 +182,6 @@ class MessageAdmin(FoundByAnything, ReadWithReason):
             reverse("admin:relay_returnedmessage_changelist"),
             message.pk,
         )
-
-
-class QueueFilter(admin.SimpleListFilter):
-    title = "place in the queue"
-    parameter_name = "queue"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        return [("open", "In the queue"), ("busy", "Being delivered")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Recipient]) -> QuerySet[Recipient]:
-        if self.value() == "open":
-            return queryset.filter(next_attempt_at__isnull=False)
-        if self.value() == "busy":
-            return queryset.filter(next_attempt_at__isnull=False, leased_by__isnull=False)
-        return queryset
 
 
 def _admin_action(action: Action) -> Any:
@@ -219,15 +213,14 @@ class RecipientAdmin(FoundByAnything):
     condition = staticmethod(recipient_condition)
     list_display = [
         "address",
-        "state",
-        "reason",
+        "standing",
+        cause,
         "attempts",
         "next_attempt_at",
-        "state_at",
         "organization",
         "message_id",
     ]
-    list_filter = [QueueFilter, "state"]
+    list_filter = [QueueFilter, ("state", StateFilter)]
     list_select_related = ["organization"]
     list_before_template = "admin/relay/recipient/all.html"
     search_help_text = (
@@ -235,11 +228,12 @@ class RecipientAdmin(FoundByAnything):
         "(example.com). A destination without an organization finds what is in the queue."
     )
     actions = [_admin_action(action) for action in Action]
+    change_form_before_template = "admin/relay/recipient/acts.html"
     fields = [
-        "id", "message", "organization", "address", "destination", "state", "state_at", "attempts", "reason",
+        "id", "message", "organization", "address", "destination", "state", "state_at", "attempts", cause,
         "last_reply", "next_attempt_at", "expires_at", "leased_by", "events",
     ]  # fmt: skip
-    readonly_fields = ["message", "events"]
+    readonly_fields = ["message", cause, "events"]
 
     def has_act_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("relay.change_recipient"))
@@ -252,6 +246,15 @@ class RecipientAdmin(FoundByAnything):
         return super().changelist_view(
             request, (extra_context or {}) | {"acts": WORDS if self.has_act_permission(request) else {}}
         )
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """With what can be done about it while it is in the queue."""
+        recipient = self.get_object(request, unquote(object_id))
+        is_open = isinstance(recipient, Recipient) and recipient.next_attempt_at is not None
+        acts = WORDS if is_open and self.has_act_permission(request) else {}
+        return super().change_view(request, object_id, form_url, (extra_context or {}) | {"acts": acts})
 
     def act_on_all(self, request: HttpRequest, action: str) -> HttpResponse:
         """On all that the list's filter and search find: counts and asks first."""
@@ -305,6 +308,10 @@ class RecipientAdmin(FoundByAnything):
             reverse("admin:relay_message_change", args=[recipient.message_id]),
             recipient.message_id,
         )
+
+    @admin.display(description="State")
+    def standing(self, recipient: Recipient) -> SafeString:
+        return format_html("{}<br>{}", recipient.get_state_display(), when(recipient.state_at))
 
     @admin.display(description="What happened")
     def events(self, recipient: Recipient) -> SafeString:

@@ -110,7 +110,10 @@ def _message_word(word: str) -> Q:
         return Q(id__in=[message_id for _, message_id in _by_address(text)])
     if domains := _domains(text):
         return Q(domain_id=domains[0]) if len(domains) == 1 else Q(domain_id__in=domains)
-    raise NotFound(f"Nothing goes by “{word}”: no organization has that name, and nobody sends as that domain.")
+    raise NotFound(
+        f"Nothing goes by “{word}”: no organization has that name, and nobody sends as that domain. Subjects are content, and "
+        "are not searched here."
+    )
 
 
 def _recipient_word(word: str, *, is_narrow: bool) -> Q:

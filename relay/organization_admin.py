@@ -29,20 +29,28 @@ class OrganizationAdmin(PlainOrganizationAdmin):
             "alerts": open_alerts(organization),
             "domains": SendingDomain.objects.of(organization).order_by("name")[:SHOWN],
             "smtp_users": SmtpUser.objects.of(organization).select_related("domain").order_by("address")[:SHOWN],
-            "latest": [(message, _state_of(message)) for message in messages],
+            "latest": _states_of(messages),
             "suppressions": Suppression.objects.of(organization).order_by("-id")[:SHOWN],
             "webhooks": WebhookEndpoint.objects.of(organization).order_by("id")[:SHOWN],
             "links": _links(organization),
         }
 
 
-def _state_of(message: Message) -> str:
-    """Of its first recipients, in words."""
-    found = Recipient.objects.of(message.organization_id).filter(message_id=message.pk, id__gte=message.pk)
+def _states_of(messages: list[Message]) -> list[tuple[Message, str]]:
+    """Each with the states of its first recipients, in words: of all of them by one statement, a probe of an index for each."""
+    first = [
+        Recipient.objects.of(one.organization_id).filter(message_id=one.pk, id__gte=one.pk).order_by("id")[:2]
+        for one in messages
+    ]
+    found = list(first[0].union(*first[1:], all=True)) if first else []
+    return [(one, _in_words(one, [row for row in found if row.message_id == one.pk])) for one in messages]
+
+
+def _in_words(message: Message, recipients: list[Recipient]) -> str:
     told = [
         f"{one.address}: {one.get_state_display().lower()}"
         + (f", {REASONS[one.reason].because}" if one.reason in REASONS else "")
-        for one in found.order_by("id")[:2]
+        for one in recipients
     ]
     more = message.recipient_count - len(told)
     return "; ".join(told) + (f"; and {more:,} more" if more > 0 else "")

@@ -3,13 +3,15 @@
 import pytest
 from django.contrib import admin
 from django.contrib.admin.options import ModelAdmin
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.urls import reverse
 
 from accounts.admin_lists import GrowingTableAdmin
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, Organization, User
 from domains.models import DkimKey, SendingDomain
 from events.models import Event
+from plugsend.admin_navigation import place_of
 from relay.models import Content, Message, Recipient
 from relay.sandbox.models import ReceivedMail
 from tests.factories import make_domain, make_message, make_smtp_user, make_tenant
@@ -96,3 +98,59 @@ def test_an_operator_makes_a_person_who_can_sign_in(operator: Client) -> None:
     form = {"email": "New@People.test", "password": "correct-horse-battery"}
     assert operator.post(_url(User, "add"), form).status_code == 302
     assert User.objects.get(email="new@people.test").check_password("correct-horse-battery")
+
+
+@pytest.mark.parametrize("model", list(admin.site._registry), ids=lambda model: model.__name__)
+def test_each_model_stands_in_the_sidebar(model: type) -> None:
+    assert place_of(f"{model._meta.app_label}.{model._meta.model_name}")  # type: ignore[attr-defined]
+
+
+def test_lists_are_filtered_by_state_and_door(operator: Client, message: Message) -> None:
+    domain = SendingDomain.objects.get(pk=message.domain_id)
+    own = make_domain(Organization.objects.get_or_create(is_system=True, defaults={"name": "PlugSend"})[0], "own.test")
+    make_message(domain, to="late@inbox.test", state="deferred")
+    make_message(domain, to="gone@inbox.test", state="bounced")
+    ours = make_message(own, to="code@people.test", door="platform")
+
+    def found(model: type, **query: str) -> set[str]:
+        return {str(row) for row in operator.get(_url(model, "changelist"), query).context["cl"].result_list}
+
+    assert found(Recipient, state__exact="deferred") == {"late@inbox.test"}
+    assert found(Recipient, state__exact="bounced") == {"gone@inbox.test"}
+    assert found(Message, door__exact="platform") == {str(ours.pk)}
+    assert str(ours.pk) not in found(Message, door__exact="smtp")
+
+
+def test_a_message_tells_what_became_of_it_and_a_recipient_what_can_be_done(operator: Client, message: Message) -> None:
+    late = make_message(SendingDomain.objects.get(pk=message.domain_id), to="late@inbox.test", state="deferred")
+    recipients = {one.message_id: one for one in Recipient.objects.all()}
+    page = operator.get(_url(Message, "change", late.pk)).content.decode()
+    assert _url(Recipient, "change", recipients[late.pk].pk) in page
+    hold = reverse("admin:relay_recipient_all", args=["hold"])
+    open_page = operator.get(_url(Recipient, "change", recipients[late.pk].pk)).content.decode()
+    assert f"{hold}?q={recipients[late.pk].pk}" in open_page
+    assert hold not in operator.get(_url(Recipient, "change", recipients[message.pk].pk)).content.decode()
+    assert "Hold 1 recipient?" in operator.get(hold, {"q": str(recipients[late.pk].pk)}).content.decode()
+
+
+def test_a_group_keeps_the_rights_that_its_form_does_not_show(operator: Client) -> None:
+    group = Group.objects.create(name="Night shift")
+    hidden = Permission.objects.get(content_type__app_label="sessions", codename="view_session")
+    shown = Permission.objects.get(content_type__app_label="relay", codename="view_message")
+    group.permissions.set([hidden])
+    form = operator.get(_url(Group, "change", group.pk)).context["adminform"].form
+    offered = [int(key) for _, rights in form.fields["permissions"].choices for key, _ in rights]
+    assert shown.pk in offered
+    assert hidden.pk not in offered
+    operator.post(_url(Group, "change", group.pk), {"name": "Night shift", "permissions": [shown.pk]})
+    assert set(group.permissions.all()) == {hidden, shown}
+
+
+def test_pages_are_sent_compressed_but_not_what_customers_wrote(operator: Client, message: Message) -> None:
+    takes = {"HTTP_ACCEPT_ENCODING": "gzip"}
+    assert operator.get(_url(Message, "changelist"), **takes).headers["Content-Encoding"] == "gzip"  # type: ignore[arg-type]
+    content = operator.post(
+        reverse("admin:relay_message_read_content", args=[message.pk]), {"reason": "a case"}, **takes
+    )  # type: ignore[arg-type]
+    assert "Header" in content.content.decode()
+    assert "Content-Encoding" not in content.headers

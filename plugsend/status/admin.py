@@ -9,11 +9,11 @@ from django.contrib import admin
 from django.db import transaction
 from django.db.models import Model
 from django.http import HttpRequest
-from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from accounts.admin_audit import AuditedAdmin, note_operator
 from accounts.admin_lists import ReadOnlyAdmin
+from accounts.admin_words import NamedInline
 from accounts.models import Organization
 from plugsend.status.components import CHOICES
 from plugsend.status.models import ComponentState, Incident, IncidentUpdate, Kind
@@ -41,7 +41,7 @@ class IncidentForm(forms.ModelForm):
         return values
 
 
-class UpdateInline(TabularInline):
+class UpdateInline(NamedInline):
     model = IncidentUpdate
     extra = 1
     fields = ["at", "text"]

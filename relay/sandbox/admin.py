@@ -1,14 +1,14 @@
 """The sandbox's zone and mailbox, for looking at."""
 
 from django.contrib import admin
-from unfold.admin import ModelAdmin
 
 from accounts.admin_lists import GrowingTableAdmin
+from accounts.admin_words import OperatorsAdmin
 from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
 
 
 @admin.register(ZoneRecord)
-class ZoneRecordAdmin(ModelAdmin):
+class ZoneRecordAdmin(OperatorsAdmin):
     """Records may be changed by hand: that is how DNS mistakes are tried out."""
 
     list_display = ["name", "type", "value"]
@@ -17,7 +17,7 @@ class ZoneRecordAdmin(ModelAdmin):
 
 
 @admin.register(ZoneFault)
-class ZoneFaultAdmin(ModelAdmin):
+class ZoneFaultAdmin(OperatorsAdmin):
     list_display = ["name", "kind", "role", "server", "until"]
     list_filter = ["kind", "role"]
     search_fields = ["name"]
