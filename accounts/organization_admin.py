@@ -1,4 +1,4 @@
-"""Operators' page of an organization. What its mail tells is added by `relay.organization_admin`, which registers it."""
+"""Operators' page of an organization. What its mail tells adds `relay.operators.organization_admin`, which registers it."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class SuppressionFact(TypedDict):
     """Because of which a message was not sent, as it was then."""
 
     id: str
-    reason: str  # relay.suppressions.reason_title
+    reason: str  # relay.suppressing.suppressions.reason_title
     stream: str  # empty: all mail
     since: str  # ISO 8601
 

@@ -1,7 +1,7 @@
 """What browsers are told of every page: what it may load, who may frame it, what of the machine it may use.
 
 Answers below `/api/` are told less, since no browser renders them (`accounts.rest.shell`). A view that sets a field itself
-keeps it: previews of customers' HTML are stricter (`relay.preview`).
+keeps it: previews of customers' HTML are stricter (`relay.reading.preview`).
 """
 
 from __future__ import annotations

@@ -36,19 +36,19 @@ from domains.models import SendingDomain, SmtpUser
 from domains.services import add_domain
 from domains.smtp_users import Limits, add_key, create_smtp_user, disable_smtp_user
 from domains.verification import check_domain
-from relay.asked import Asked
-from relay.exporting import request_export
-from relay.importing import request_import
+from relay.finding.asked import Asked
+from relay.finding.exporting import request_export
+from relay.finding.saved_filters import save_filter
 from relay.models import Message, Period, Recipient, RecipientState, Suppression, Template, UsageCounter
+from relay.reading.timeline_links import share
 from relay.sandbox.zone import publish
-from relay.saved_filters import save_filter
 from relay.statistics.folding import COUNTERS
 from relay.statistics.latency import BOUNDS_MS, bucket_of
 from relay.statistics.models import Dimension, Failure, Rollup, Step
-from relay.suppressions import suppress
+from relay.suppressing.importing import request_import
+from relay.suppressing.suppressions import suppress
 from relay.templates import TemplateContent, create_template, publish_template, update_template
 from relay.templating.starting import STARTS
-from relay.timeline_links import share
 from relay.usage import start_of
 from relay.webhooks.endpoints import create_endpoint, disable
 from relay.webhooks.models import DeliveryState, WebhookDelivery

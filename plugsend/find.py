@@ -16,12 +16,12 @@ from accounts.permissions import Permission
 from plugsend.documentation import search as documentation
 from plugsend.navigation import DO, open_places
 from plugsend.things import MESSAGE, THINGS
-from relay.asked import Asked
-from relay.filters import as_uuid
-from relay.finding import sought_of
+from relay.finding.asked import Asked
+from relay.finding.filters import as_uuid
+from relay.finding.naming import sought_of
+from relay.finding.search import TookTooLong, within
 from relay.models import Recipient
-from relay.search import TookTooLong, within
-from relay.selectors import MessageRow, messages_page
+from relay.reading.selectors import MessageRow, messages_page
 
 LONGEST = 320  # an address
 MOST = 5  # of a kind

@@ -21,7 +21,7 @@ from domains.trouble import troubles_of
 from events.models import Event, EventType
 from relay.models import Message
 from relay.quotas import nearly_full
-from relay.selectors import messages_page
+from relay.reading.selectors import messages_page
 from relay.statistics.alerts import open_alerts
 from relay.statistics.charts import Chart, Series, bar_chart
 from relay.statistics.reading import RANGES, Statistics, has_delivered, statistics

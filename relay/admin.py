@@ -1,6 +1,6 @@
 """Operators' view of messages, recipients and suppressions. The mail path alone writes the growing tables.
 
-What delivery is steered by (exchangers, pools, policies) stands in `relay.delivery_admin`.
+What delivery is steered by (exchangers, pools, policies) stands in `relay.operators.delivery_admin`.
 """
 
 from collections.abc import Iterable
@@ -19,17 +19,17 @@ from accounts.admin_lists import GrowingTableAdmin, KeysetAdmin, ReadOnlyAdmin, 
 from accounts.audit import actor_of
 from accounts.models import Organization
 from events.admin import cause
-from relay.delivery_admin import (
+from relay.models import Content, ReturnCount, ReturnedMessage, Suppression
+from relay.operators.delivery_admin import (
     ExchangerGroupAdmin,
     IpPoolAdmin,
     MtaStsPolicyAdmin,
     PoolAssignmentAdmin,
 )
-from relay.destination_admin import DestinationAdmin
-from relay.mail_admin import MessageAdmin, ReadWithReason, RecipientAdmin
-from relay.models import Content, ReturnCount, ReturnedMessage, Suppression
-from relay.organization_admin import OrganizationAdmin
-from relay.suppressions import normalized, reason_title, remove_suppressions
+from relay.operators.destination_admin import DestinationAdmin
+from relay.operators.mail_admin import MessageAdmin, ReadWithReason, RecipientAdmin
+from relay.operators.organization_admin import OrganizationAdmin
+from relay.suppressing.suppressions import normalized, reason_title, remove_suppressions
 
 __all__ = [
     "DestinationAdmin",

@@ -22,8 +22,8 @@ from domains.models import RecordPurpose, RecordStatus, SendingDomain
 from domains.names import registrable_part
 from events.reasons import suppresses
 from relay.delivery.verdict import Verdict
+from relay.finding.search import AHEAD, within
 from relay.models import RecipientState
-from relay.search import AHEAD, within
 from relay.submission.addresses import domain_of, parse_mailboxes
 
 DAYS = 7
@@ -105,7 +105,7 @@ class DomainHealth:
 
 
 def domain_health(domain: SendingDomain) -> DomainHealth:
-    """Raises relay.search.TookTooLong."""
+    """Raises relay.finding.search.TookTooLong."""
     now = timezone.now()
     start, end = first_id_at(now - timedelta(days=DAYS)), first_id_at(now + AHEAD)
     terms: dict[str, Any] = {

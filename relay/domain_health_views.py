@@ -12,7 +12,7 @@ from accounts.permissions import Permission
 from domains.frame import frame
 from domains.models import SendingDomain
 from relay.domain_health import DAYS, domain_health
-from relay.search import TookTooLong
+from relay.finding.search import TookTooLong
 
 
 @member_required(Permission.READ)

@@ -4,8 +4,8 @@ from django import forms
 
 from domains.streams import STREAM_RULE, STREAM_WORD
 from relay.models import NOTE_LENGTH
-from relay.soft_bounces import DAYS_MOST, MESSAGES_MOST
-from relay.timeline_links import IN_WORDS
+from relay.reading.timeline_links import IN_WORDS
+from relay.suppressing.soft_bounces import DAYS_MOST, MESSAGES_MOST
 
 
 class SuppressionForm(forms.Form):

@@ -20,7 +20,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import MailHold, Organization
-from relay.actions import PLATFORM_HOLDS, Action, act
+from relay.acting.actions import PLATFORM_HOLDS, Action, act
 from relay.models import Recipient, RecipientState
 from relay.upkeep import alone
 

@@ -13,23 +13,15 @@ from django.utils import timezone
 
 from accounts.models import IdempotentAnswer
 from events.partitions import ensure_partitions
-from relay import (
-    exporting,
-    importing,
-    mail_hold,
-    quotas,
-    retention,
-    scheduled,
-    sender_loss,
-    soft_bounces,
-    timeline_links,
-    usage,
-)
+from relay import mail_hold, quotas, retention, scheduled, sender_loss, usage
 from relay.delivery import worker
 from relay.expiry import EXPIRE_MOST, expire
+from relay.finding import exporting
 from relay.lanes import Lane
 from relay.models import ExchangerGroup, IdempotencyKey
+from relay.reading import timeline_links
 from relay.returns import record
+from relay.suppressing import importing, soft_bounces
 from relay.upkeep import LONG_WORK, in_turn
 
 SLICE_S = 10.0  # beat sends the next

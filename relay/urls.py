@@ -1,19 +1,15 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from relay import (
-    action_views,
-    domain_health_views,
-    finding_views,
-    message_views,
-    suppression_views,
-    template_views,
-    timeline_link_views,
-    unsubscribe_views,
-    usage_views,
-    views,
-)
-from relay.actions import Action
+from relay import domain_health_views, usage_views
+from relay.acting import views as action_views
+from relay.acting.actions import Action
+from relay.finding import views as finding_views
+from relay.reading import list_views as views
+from relay.reading import message_views, timeline_link_views
+from relay.suppressing import unsubscribe_views
+from relay.suppressing import views as suppression_views
+from relay.template_pages import views as template_views
 
 
 class ActionConverter(StringConverter):

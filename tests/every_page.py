@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib import admin
 from django.test import Client
 
-from relay.actions import Action
+from relay.acting.actions import Action
 from relay.models import Message, Recipient
 from relay.sandbox.models import ReceivedMail
 from tests.factories import RAW

@@ -65,12 +65,12 @@ from relay.models import (
     UsageCounter,
     UsageShare,
 )
+from relay.reading.timeline_links import share
 from relay.sandbox.models import ReceivedMail, ZoneFault, ZoneRecord
 from relay.statistics.folding import COUNTERS
 from relay.statistics.models import Alert, Failure, Progress, Rollup
-from relay.suppressions import suppress
+from relay.suppressing.suppressions import suppress
 from relay.templates import TemplateContent, create_template, publish_template
-from relay.timeline_links import share
 from relay.usage import start_of
 from relay.webhooks import replays
 from relay.webhooks.endpoints import create_endpoint, send_test

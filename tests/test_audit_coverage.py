@@ -40,9 +40,9 @@ from domains.dkim import requests as dkim_requests
 from domains.models import DkimKeyState, RecordStatus, SendingDomain, SmtpUser
 from plugsend.api_docs import document
 from relay import templates
-from relay.asked import Asked
-from relay.exporting import request_export, work_on_exports
-from relay.importing import request_import
+from relay.finding.asked import Asked
+from relay.finding.exporting import request_export, work_on_exports
+from relay.finding.saved_filters import save_filter
 from relay.models import (
     ExchangerGroup,
     IpPool,
@@ -56,11 +56,11 @@ from relay.models import (
     Template,
     TimelineLink,
 )
+from relay.reading.timeline_links import share
 from relay.sandbox.models import ZoneFault, ZoneRecord
-from relay.saved_filters import save_filter
-from relay.suppressions import suppress
+from relay.suppressing.importing import request_import
+from relay.suppressing.suppressions import suppress
 from relay.templates import TemplateContent
-from relay.timeline_links import share
 from relay.webhooks import endpoints
 from relay.webhooks.models import DeliveryState, WebhookDelivery, WebhookEndpoint
 from tests.factories import PASSWORD, Tenant, make_domain, make_message, make_smtp_user, make_tenant

@@ -24,7 +24,7 @@ from accounts.models import AuditEntry, Membership, Role, User
 from accounts.permissions import PERMISSIONS, Permission
 from accounts.services import change_settings
 from domains.models import DomainStatus, RecordStatus, SendingDomain
-from relay.suppressions import suppress_all
+from relay.suppressing.suppressions import suppress_all
 from tests.factories import Tenant, make_domain, make_message, make_tenant
 from tests.rest import Api, make_api, refused
 
@@ -345,7 +345,7 @@ def test_an_act_on_many_is_one_entry_with_their_number(tenant: Tenant) -> None:
 
 
 def test_an_act_in_batches_says_how_many_there_are_at_most(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.actions.BATCH", 2)
+    monkeypatch.setattr("relay.acting.actions.BATCH", 2)
     domain = make_domain(tenant.organization)
     for number in range(5):
         make_message(domain, to=f"p{number}@inbox.test", state="deferred")

@@ -15,7 +15,7 @@ from django.test import Client
 from playwright.sync_api import BrowserContext, sync_playwright
 from pytest_django.fixtures import Settings
 
-from relay.preview import safe_html
+from relay.reading.preview import safe_html
 from tests.browsing import CHROMIUM
 from tests.factories import Tenant, make_domain, make_message, make_tenant
 
@@ -93,7 +93,7 @@ def test_a_mail_in_a_preview_can_only_be_read(
     tenant: Tenant, live_server: Any, monkeypatch: pytest.MonkeyPatch, is_cleaned: bool
 ) -> None:
     if not is_cleaned:
-        monkeypatch.setattr("relay.preview.nh3.clean", lambda html, **_: html)
+        monkeypatch.setattr("relay.reading.preview.nh3.clean", lambda html, **_: html)
     domain = make_domain(tenant.organization)
     apart = [ATTACKS[name] for name in ("mathml", "frames", "deep")]  # what comes behind them would be inside
     together = "".join(html for html in ATTACKS.values() if html not in apart)

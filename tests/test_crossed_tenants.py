@@ -28,7 +28,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import ApiKey, Organization, Role
 from domains.models import SmtpUser, SmtpUserKey
 from plugsend.api_docs import document
-from relay.actions import Action
+from relay.acting.actions import Action
 from relay.models import Message, Recipient, Suppression, Template
 from relay.submission.desk import shared_desk
 from relay.webhooks.models import WebhookDelivery, WebhookEndpoint

@@ -44,7 +44,7 @@ from domains import smtp_users
 from domains.models import SendingDomain
 from events.models import Event
 from relay import mail_hold
-from relay.actions import Acted
+from relay.acting.actions import Acted
 from relay.audit import disagreements
 from relay.certificates import self_signed
 from relay.database import database_url

@@ -24,14 +24,14 @@ from hypothesis import strategies as st
 from accounts.ids import uuid7
 from accounts.models import AuditEntry, Organization
 from domains.models import SendingDomain
-from relay import exporting
-from relay.asked import Asked
-from relay.export_rows import COLUMNS, Writer
-from relay.exporting import end_export, forget_expired, pieces_of, progress_of, request_export, work_on_exports
-from relay.finding import sought_of
+from relay.finding import exporting
+from relay.finding.asked import Asked
+from relay.finding.export_rows import COLUMNS, Writer
+from relay.finding.exporting import end_export, forget_expired, pieces_of, progress_of, request_export, work_on_exports
+from relay.finding.naming import sought_of
+from relay.finding.search import TookTooLong
 from relay.models import ExportState, MessageExport, MessageExportPiece, Recipient, SavedFilter
-from relay.search import TookTooLong
-from relay.selectors import messages_page
+from relay.reading.selectors import messages_page
 from tests.factories import Tenant, add_recipient, make_domain, make_message, make_smtp_user, make_tenant
 from tests.sent_mail import Sent, queries, sent, stored, wanted_of
 
@@ -124,12 +124,12 @@ def to_the_minute(query: dict[str, Any], now: datetime) -> dict[str, Any]:
 
 @pytest.fixture
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.search.CANDIDATES_FIRST", 1)
-    monkeypatch.setattr("relay.search.CANDIDATES_MOST", 4)
-    monkeypatch.setattr("relay.search.SWEPT", 2)
-    monkeypatch.setattr("relay.exporting.LONGEST_REST_S", 0.0)
-    monkeypatch.setattr("relay.exporting.PIECE_BYTES", 300)
-    monkeypatch.setattr("relay.exporting.TURN_S", 0.0)  # one step, and the next begins from what is stored
+    monkeypatch.setattr("relay.finding.search.CANDIDATES_FIRST", 1)
+    monkeypatch.setattr("relay.finding.search.CANDIDATES_MOST", 4)
+    monkeypatch.setattr("relay.finding.search.SWEPT", 2)
+    monkeypatch.setattr("relay.finding.exporting.LONGEST_REST_S", 0.0)
+    monkeypatch.setattr("relay.finding.exporting.PIECE_BYTES", 300)
+    monkeypatch.setattr("relay.finding.exporting.TURN_S", 0.0)  # one step, and the next begins from what is stored
 
 
 @pytest.mark.usefixtures("_small_steps")
@@ -227,7 +227,7 @@ def test_a_search_that_takes_too_long_says_how_to_narrow_it(
     def give_up(*_: Any, **__: Any) -> Any:
         raise TookTooLong
 
-    monkeypatch.setattr("relay.views.messages_page", give_up)
+    monkeypatch.setattr("relay.reading.list_views.messages_page", give_up)
     page = page_at(tenant, "/messages/?subject=receipt")
     assert "That search took too long" in page
     assert "/messages/?subject=receipt&last=24h" in page
@@ -235,7 +235,9 @@ def test_a_search_that_takes_too_long_says_how_to_narrow_it(
 
 
 def test_the_pages_lead_back(tenant: Tenant, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.selectors.messages_page.__kwdefaults__", {**messages_page.__kwdefaults__, "limit": 2})  # type: ignore[dict-item]
+    monkeypatch.setattr(
+        "relay.reading.selectors.messages_page.__kwdefaults__", {**messages_page.__kwdefaults__, "limit": 2}
+    )  # type: ignore[dict-item]
     for number in range(5):
         make_message(domain, subject=f"Number {number}", tags=["a"])
 
@@ -303,7 +305,7 @@ def test_a_filter_is_saved_for_all_members_and_removed(tenant: Tenant, domain: S
 
 
 def test_there_are_not_too_many_of_them(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.saved_filters.MOST", 1)
+    monkeypatch.setattr("relay.finding.saved_filters.MOST", 1)
     for name in ("One", "Two"):
         answer = tenant.client.post("/messages/filters/", {"name": name, "query": "state=bounced"}, follow=True)
     assert "which is the most" in answer.content.decode()
@@ -372,7 +374,7 @@ def test_an_export_is_asked_for_made_and_downloaded(tenant: Tenant, domain: Send
 def test_what_a_dying_process_had_begun_is_done_once_by_the_next(
     tenant: Tenant, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.search.SWEPT", 2)
+    monkeypatch.setattr("relay.finding.search.SWEPT", 2)
     for number in range(6):
         add_recipient(
             make_message(domain, to=f"a{number}@inbox.test", recipient_count=2), f"b{number}@inbox.test", "held"
@@ -422,7 +424,7 @@ def test_an_export_that_kills_whoever_makes_it_is_given_up(
 def test_a_cancelled_export_stops_and_leaves_nothing(
     tenant: Tenant, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.search.SWEPT", 1)
+    monkeypatch.setattr("relay.finding.search.SWEPT", 1)
     for _ in range(4):
         make_message(domain)
     export = request_export(tenant.organization, Asked(), "csv")
@@ -448,8 +450,8 @@ def test_a_cancelled_export_stops_and_leaves_nothing(
 def test_exports_take_turns_and_are_deleted_in_time(
     tenant: Tenant, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.search.SWEPT", 1)
-    monkeypatch.setattr("relay.exporting.TURN_S", 0.0)
+    monkeypatch.setattr("relay.finding.search.SWEPT", 1)
+    monkeypatch.setattr("relay.finding.exporting.TURN_S", 0.0)
     globex = make_tenant("Globex")
     other = make_domain(globex.organization, "globex.test")
     order: list[UUID] = []
@@ -481,8 +483,8 @@ def test_exports_take_turns_and_are_deleted_in_time(
 def test_a_file_that_grows_too_large_is_cut_and_says_so(
     tenant: Tenant, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.search.SWEPT", 1)
-    monkeypatch.setattr("relay.exporting.MOST_BYTES", 600)
+    monkeypatch.setattr("relay.finding.search.SWEPT", 1)
+    monkeypatch.setattr("relay.finding.exporting.MOST_BYTES", 600)
     for _ in range(4):
         make_message(domain)
     export = request_export(tenant.organization, Asked(), "jsonl")

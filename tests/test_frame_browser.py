@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from pytest_django.fixtures import Settings
 
 from plugsend import static_files
-from relay.suppressions import suppress
+from relay.suppressing.suppressions import suppress
 from tests.browsing import CHROMIUM
 from tests.factories import PASSWORD, Tenant, make_domain, make_message, make_smtp_user, make_tenant
 from tests.test_browser_policy import browser

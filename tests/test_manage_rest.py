@@ -15,7 +15,7 @@ from accounts.api_keys import create_api_key, digest_of, is_live, is_well_formed
 from accounts.models import ApiKey, Organization, OutgoingTls
 from domains.models import DkimKey, DnsRecord, RecordStatus, SendingDomain, SmtpUser
 from relay.models import Suppression
-from relay.suppressions import suppress
+from relay.suppressing.suppressions import suppress
 from tests.factories import make_domain, make_smtp_user
 from tests.rest import Api, make_api, refused
 

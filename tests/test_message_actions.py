@@ -28,15 +28,15 @@ from accounts.audit import Actor
 from accounts.models import Scope, User
 from domains.models import SendingDomain
 from events.models import Event
-from relay import actions
-from relay.action_words import notice
-from relay.actions import Acted, Action, act, act_on_message, count, possible_actions
+from relay.acting import actions
+from relay.acting.actions import Acted, Action, act, act_on_message, count, possible_actions
+from relay.acting.words import notice
 from relay.database import database_url
-from relay.filters import read_filter
+from relay.finding.filters import read_filter
+from relay.finding.search import Sought, TookTooLong, within
 from relay.lanes import Lane
 from relay.models import Message, Recipient, RecipientState
-from relay.search import Sought, TookTooLong, within
-from relay.selectors import messages_page
+from relay.reading.selectors import messages_page
 from relay.submission.desk import shared_desk
 from tests.factories import Tenant, add_recipient, make_domain, make_message, make_tenant
 from tests.platform import Platform, wait_for

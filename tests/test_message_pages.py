@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from events.models import Event
 from relay.models import Content, Recipient
-from relay.preview import headers, preview, safe_html
+from relay.reading.preview import headers, preview, safe_html
+from relay.reading.selectors import messages_page
 from relay.sandbox.models import ReceivedMail
-from relay.selectors import messages_page
 from tests.factories import (
     DELIVERED,
     RAW,
@@ -56,7 +56,7 @@ def test_the_list_shows_each_message_with_its_state(tenant: Tenant) -> None:
 
 
 def test_older_messages_are_a_page_away(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.views.messages_page", partial(messages_page, limit=2))
+    monkeypatch.setattr("relay.reading.list_views.messages_page", partial(messages_page, limit=2))
     domain = make_domain(tenant.organization)
     for number in range(3):
         make_message(domain, subject=f"Number {number}")

@@ -29,15 +29,15 @@ from accounts.permissions import Permission
 from accounts.services import create_organization
 from accounts.suspension import approve
 from domains.models import SendingDomain
-from relay import operators_search
 from relay.models import Message, Recipient, Suppression
-from relay.operators_search import NotFound, message_condition, recipient_condition
+from relay.operators import search as operators_search
+from relay.operators.search import NotFound, message_condition, recipient_condition
 from relay.quotas import messages_of
 from relay.statistics.abuse import hold_by_rates
 from relay.statistics.folding import COUNTERS
 from relay.statistics.models import Rollup
 from relay.submission.directory import _API_CREDENTIAL, _credential
-from relay.suppressions import suppress
+from relay.suppressing.suppressions import suppress
 from relay.usage import start_of
 from tests.factories import PASSWORD, Tenant, make_domain, make_message, make_smtp_user, make_tenant
 from tests.plans import indexes_of, indexes_of_query

@@ -15,9 +15,9 @@ from pytest_django import DjangoAssertNumQueries
 from accounts.api_keys import create_api_key
 from domains.models import SendingDomain
 from events.models import Event
+from relay.finding.search import TookTooLong
 from relay.models import Door, Message
 from relay.rest.contents import address_fields
-from relay.search import TookTooLong
 from tests.factories import RAW, Tenant, add_recipient, make_domain, make_message, make_smtp_user, make_tenant
 from tests.rest import credential, get
 from tests.sent_mail import Sent, queries, sent, stored
@@ -84,8 +84,8 @@ def test_paging_through_a_search_gives_exactly_what_fits(
 
 @pytest.fixture
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.search.CANDIDATES_FIRST", 1)
-    monkeypatch.setattr("relay.search.CANDIDATES_MOST", 4)
+    monkeypatch.setattr("relay.finding.search.CANDIDATES_FIRST", 1)
+    monkeypatch.setattr("relay.finding.search.CANDIDATES_MOST", 4)
 
 
 def test_a_search_that_takes_too_long_is_told(
@@ -103,7 +103,7 @@ def test_a_search_that_takes_too_long_is_told(
 def test_a_search_really_ends(tenant: Tenant, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(20):
         make_message(domain)
-    monkeypatch.setattr("relay.search.SEARCH_S", 0.0)
+    monkeypatch.setattr("relay.finding.search.SEARCH_S", 0.0)
     assert get(tenant.organization, "/emails", {"tag": "kind"}).data["code"] == "search_took_too_long"
     assert len(ids(get(tenant.organization, "/emails"))) == 20  # what the key alone finds needs no patience
 

@@ -19,7 +19,7 @@ from pytest_django.fixtures import Settings
 from accounts.api_keys import create_api_key
 from accounts.models import Scope
 from relay.models import Content, Message
-from relay.sent_attachments import sent_attachments
+from relay.reading.sent_attachments import sent_attachments
 from relay.submission.desk import shared_desk
 from tests.factories import Tenant, make_domain, make_message, make_tenant
 from tests.file_hosts import HOST, FileHost, file, running_hosts

@@ -30,6 +30,7 @@ from relay.audit import disagreements
 from relay.database import database_url
 from relay.delivery.return_path import message_return_path, return_path
 from relay.models import Message, Recipient, ReturnCount, ReturnedMessage, ReturnOutcome, Suppression
+from relay.reading.timeline_links import share
 from relay.returns import record as record_module
 from relay.returns import server as server_module
 from relay.returns.parts import READ_MOST
@@ -38,7 +39,6 @@ from relay.returns.server import ReturnsLimits, ReturnsServer
 from relay.statistics.audit import disagreements as number_disagreements
 from relay.statistics.models import Rollup
 from relay.statistics.rollup import count_again
-from relay.timeline_links import share
 from tests.factories import Tenant, add_recipient, make_domain, make_message, make_tenant
 from tests.platform import wait_for
 from tests.returning import AUTO_REPLY, bounce, bring, client_of, complaint, running_returns

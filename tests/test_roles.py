@@ -20,14 +20,14 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from accounts.api_keys import create_api_key
 from accounts.models import Membership, Role, User
 from accounts.permissions import PERMISSIONS, PERMISSIONS_IN_WORDS, Permission
-from relay.asked import Asked
-from relay.exporting import request_export
-from relay.importing import request_import
+from relay.finding.asked import Asked
+from relay.finding.exporting import request_export
+from relay.finding.saved_filters import save_filter
 from relay.models import Recipient
-from relay.saved_filters import save_filter
-from relay.suppressions import suppress
+from relay.reading.timeline_links import share
+from relay.suppressing.importing import request_import
+from relay.suppressing.suppressions import suppress
 from relay.templates import TemplateContent, create_template
-from relay.timeline_links import share
 from relay.webhooks.endpoints import create_endpoint, send_test
 from tests.factories import RAW, make_domain, make_message, make_smtp_user, make_tenant
 from tests.full_tenant import ATTACHED

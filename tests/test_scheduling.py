@@ -25,7 +25,7 @@ from domains.models import SendingDomain
 from events.models import Event
 from events.partitions import make_partitions
 from relay import scheduled
-from relay.actions import Acted, Action, act_on_message, reschedule
+from relay.acting.actions import Acted, Action, act_on_message, reschedule
 from relay.audit import disagreements
 from relay.database import database_url
 from relay.delivery.engine import Engine, EngineLimits

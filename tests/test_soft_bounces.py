@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from accounts.ids import uuid7
 from accounts.models import AuditEntry
 from domains.models import SendingDomain
-from relay import soft_bounces
 from relay.models import Recipient, SoftBounceMark, Suppression
-from relay.soft_bounces import COUNTED, Result, Rule, change_rule, heed_next, is_hopeless, rule_of
-from relay.suppressions import remove_suppressions, suppress
+from relay.suppressing import soft_bounces
+from relay.suppressing.soft_bounces import COUNTED, Result, Rule, change_rule, heed_next, is_hopeless, rule_of
+from relay.suppressing.suppressions import remove_suppressions, suppress
 from tests.factories import make_domain, make_message, make_tenant
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from domains.models import RecordPurpose, RecordStatus
 from events.models import Event
-from relay import mail_authentication
 from relay.models import Content, ExchangerGroup, Recipient
-from relay.story import PHASES, Next, phases, what_next
+from relay.reading import mail_authentication
+from relay.reading.story import PHASES, Next, phases, what_next
 from tests.factories import DELIVERED, RAW, Tenant, add_recipient, make_domain, make_message, make_tenant
 from tests.full_tenant import ATTACHED
 

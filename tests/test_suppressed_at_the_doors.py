@@ -26,13 +26,13 @@ from domains.smtp_users import change_smtp_user, create_smtp_user
 from events.models import Event
 from relay.certificates import self_signed
 from relay.database import database_url
-from relay.importing import read_piece, request_import
 from relay.models import IdempotencyKey, Message, Recipient, Suppression
 from relay.rest.door import LIST_PATH, PART_OCTETS, Door
 from relay.submission.accept import Submission
 from relay.submission.desk import Desk, shared_desk
 from relay.submission.smtp_tls import Certificate
-from relay.suppressions import suppress, unsuppress
+from relay.suppressing.importing import read_piece, request_import
+from relay.suppressing.suppressions import suppress, unsuppress
 from tests.factories import make_domain, make_tenant
 from tests.in_process import running_door
 
@@ -169,12 +169,12 @@ def test_suppressing_while_messages_come_in_loses_none(domain: SendingDomain) ->
 
 def test_two_workers_read_each_line_of_an_import_once(domain: SendingDomain, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what dies in the middle of a piece leaves nothing of it."""
-    monkeypatch.setattr("relay.importing.PIECE_LINES", 5)
+    monkeypatch.setattr("relay.suppressing.importing.PIECE_LINES", 5)
     lines = b"".join(b"r%d@b.test\n" % number for number in range(100))
     made = request_import(domain.organization, "list.txt", [lines[:70], lines[70:]])
 
     with monkeypatch.context() as patch:
-        patch.setattr("relay.importing.SuppressionImportPiece.delete", _die)
+        patch.setattr("relay.suppressing.importing.SuppressionImportPiece.delete", _die)
         with pytest.raises(RuntimeError):
             read_piece(made)
     assert not Suppression.objects.exists()

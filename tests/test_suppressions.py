@@ -12,8 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import AuditEntry, User
-from relay.exporting import pieces_of, work_on_exports
-from relay.importing import work_on_imports
+from relay.finding.exporting import pieces_of, work_on_exports
 from relay.models import (
     ExchangerGroup,
     IpPool,
@@ -23,7 +22,15 @@ from relay.models import (
     SuppressionImport,
     SuppressionImportPiece,
 )
-from relay.suppressions import AddressRefused, normalized, suppress, suppressions_of, suppressions_page, unsuppress
+from relay.suppressing.importing import work_on_imports
+from relay.suppressing.suppressions import (
+    AddressRefused,
+    normalized,
+    suppress,
+    suppressions_of,
+    suppressions_page,
+    unsuppress,
+)
 from tests.factories import Tenant, add_recipient, make_domain, make_message, make_tenant
 
 pytestmark = pytest.mark.django_db
@@ -127,7 +134,7 @@ def test_the_list_tells_why_and_leads_to_the_message(tenant: Tenant) -> None:
 
 
 def test_the_list_is_searched_and_paged(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.suppression_views.suppressions_page", partial(suppressions_page, limit=2))
+    monkeypatch.setattr("relay.suppressing.views.suppressions_page", partial(suppressions_page, limit=2))
     for number in range(3):
         suppress(tenant.organization, f"person{number}@inbox.test")
     suppress(tenant.organization, "other@elsewhere.test")
@@ -295,7 +302,7 @@ def imported(tenant: Tenant, content: bytes, **fields: str) -> SuppressionImport
 
 
 def test_a_list_is_imported_in_pieces_and_bad_lines_are_told(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.importing.PIECE_LINES", 3)
+    monkeypatch.setattr("relay.suppressing.importing.PIECE_LINES", 3)
     suppress(tenant.organization, "known@inbox.test", reason="no_such_address")
     lines = ["Ada@Inbox.test", "", "known@inbox.test", "nobody", '"bob@bücher.example",', "ada@inbox.test"]
     made = imported(tenant, "\r\n".join(lines).encode(), note="Moved here")

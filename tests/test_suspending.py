@@ -21,8 +21,9 @@ from accounts.audit import SYSTEM
 from accounts.models import AuditEntry, MailHold, Notice, Organization, ReviewCause, User
 from accounts.notices import send_due
 from events.models import Event
-from relay import actions, mail_hold
-from relay.actions import LONGEST_HELD, Action, act_on_message
+from relay import mail_hold
+from relay.acting import actions
+from relay.acting.actions import LONGEST_HELD, Action, act_on_message
 from relay.audit import disagreements
 from relay.database import database_url
 from relay.expiry import expire

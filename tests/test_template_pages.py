@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.models import Membership, Role, User
-from relay import template_editor, templates
+from relay import templates
 from relay.models import Template, TemplateVersion
-from relay.template_editor import Entered, look
+from relay.template_pages import editor as template_editor
+from relay.template_pages.editor import Entered, look
 from relay.templates import TemplateContent, check_publishable, create_template, publish_template
 from relay.templating.starting import STARTS
 from relay.templating.variables import TYPES, Variable, is_of_type

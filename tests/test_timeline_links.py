@@ -15,9 +15,9 @@ from accounts.api_keys import create_api_key
 from accounts.deletion import request_deletion
 from accounts.models import AuditEntry
 from events.models import Event
-from relay import timeline_links
 from relay.models import Message, Recipient, TimelineLink
-from relay.timeline_links import share
+from relay.reading import timeline_links
+from relay.reading.timeline_links import share
 from tests.factories import DELIVERED, Tenant, add_recipient, make_domain, make_message, make_tenant
 from tests.rest import Api
 
@@ -166,7 +166,7 @@ def test_a_member_makes_and_revokes_one_on_the_page(tenant: Tenant, message: Mes
 def test_all_links_of_the_organization_are_listed(
     tenant: Tenant, message: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.timeline_link_views.LINKS_SHOWN", 2)
+    monkeypatch.setattr("relay.reading.timeline_link_views.LINKS_SHOWN", 2)
     url = reverse("timeline_links")
     assert "No timeline is shared" in tenant.client.get(url).content.decode()
     first, second = recipients(message)

@@ -27,8 +27,14 @@ from relay.models import Message, Recipient, Suppression
 from relay.returns.server import ReturnsServer
 from relay.submission.accept import Submission
 from relay.submission.desk import Desk
-from relay.suppressions import suppress
-from relay.unsubscribe_tokens import Wish, read_token, read_unsubscribe_address, token_of, unsubscribe_address
+from relay.suppressing.suppressions import suppress
+from relay.suppressing.unsubscribe_tokens import (
+    Wish,
+    read_token,
+    read_unsubscribe_address,
+    token_of,
+    unsubscribe_address,
+)
 from tests.dkim_verifiers import by_dkimpy
 from tests.factories import make_domain, make_message, make_tenant
 from tests.peer import Peer

@@ -17,8 +17,8 @@ from accounts.walls import act_for
 from plugsend.documentation.contents import INDEX, ORDER
 from plugsend.landing import sending
 from plugsend.landing.scripts import SCRIPTS
-from relay.message_views import mark_of, poll_s, told
-from relay.selectors import message_detail, timelines_of
+from relay.reading.message_views import mark_of, poll_s, told
+from relay.reading.selectors import message_detail, timelines_of
 
 # Everything behind a sign-in, and what is told to its holder alone.
 _NOT_FOR_ROBOTS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from relay.delivery.queue import Claimed
-from relay.unsubscribe_tokens import Wish, unsubscribe_address, unsubscribe_url
+from relay.suppressing.unsubscribe_tokens import Wish, unsubscribe_address, unsubscribe_url
 
 _THEIRS = re.compile(rb"^list-unsubscribe(?:-post)?[ \t]*:", re.I | re.M)
 

@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.UUIDField(default=accounts.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ("name", models.CharField(max_length=60)),
-                ("query", models.TextField(help_text="As in the list's address (relay.asked).")),
+                ("query", models.TextField(help_text="As in the list's address (relay.finding.asked).")),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 (
                     "organization",
@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
             name="MessageExport",
             fields=[
                 ("id", models.UUIDField(default=accounts.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ("query", models.TextField(blank=True, help_text="As in the list's address (relay.asked).")),
+                ("query", models.TextField(blank=True, help_text="As in the list's address (relay.finding.asked).")),
                 ("format", models.CharField(help_text="csv or jsonl.", max_length=8)),
                 (
                     "state",

@@ -153,7 +153,9 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="messageexport",
             name="query",
-            field=models.TextField(blank=True, help_text="As in the list's address (relay.asked, relay.suppressions)."),
+            field=models.TextField(
+                blank=True, help_text="As in the list's address (relay.finding, relay.suppressing)."
+            ),
         ),
         migrations.AlterField(
             model_name="suppression",

@@ -40,7 +40,7 @@ class SavedFilter(OrganizationOwned):
     """A filter of the message list that an organization's members share, by name."""
 
     name = models.CharField(max_length=60)
-    query = models.TextField(help_text="As in the list's address (relay.asked).")
+    query = models.TextField(help_text="As in the list's address (relay.finding.asked).")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta(OrganizationOwned.Meta):
@@ -67,10 +67,10 @@ class ExportKind(models.TextChoices):
 
 
 class MessageExport(OrganizationOwned):
-    """What a filter of a list finds, as a file that is made in the background (`relay.exporting`)."""
+    """What a filter of a list finds, as a file that is made in the background (`relay.finding.exporting`)."""
 
     kind = models.CharField(max_length=16, choices=ExportKind, default=ExportKind.MESSAGES, db_default="messages")
-    query = models.TextField(blank=True, help_text="As in the list's address (relay.asked, relay.suppressions).")
+    query = models.TextField(blank=True, help_text="As in the list's address (relay.finding, relay.suppressing).")
     format = models.CharField(max_length=8, help_text="csv or jsonl.")
     state = models.CharField(max_length=16, choices=ExportState, default=ExportState.WAITING)
     since = models.UUIDField(null=True, help_text="The lowest id that is looked at; null: not known yet.")

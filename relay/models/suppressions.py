@@ -52,7 +52,7 @@ OPEN_IMPORTS = (ImportState.WAITING, ImportState.RUNNING)
 
 
 class SuppressionImport(OrganizationOwned):
-    """A list of addresses that is read into the suppressions in the background (`relay.importing`)."""
+    """A list of addresses that is read into the suppressions in the background (`relay.suppressing.importing`)."""
 
     filename = models.CharField(max_length=255)
     stream = models.CharField(max_length=STREAM_LENGTH, blank=True, help_text="Where a line names none.")

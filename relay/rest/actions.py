@@ -17,14 +17,14 @@ from accounts.catalogue import Refused
 from accounts.models import Organization
 from accounts.rest.access import credential_of
 from accounts.rest.openapi import may_refuse
-from relay import actions
-from relay.actions import Acted, Action
+from relay.acting import actions
+from relay.acting.actions import Acted, Action
 from relay.models import Recipient
+from relay.reading.selectors import summary_of
 from relay.rest import answers
 from relay.rest.access import visible_message
 from relay.rest.answers import LAST_EVENTS, ActedEmailSerializer, EmailSerializer
 from relay.rest.serializers import RescheduledEmailSerializer, RescheduleSerializer
-from relay.selectors import summary_of
 from relay.submission.send_at import scheduled_for
 
 ANSWER = PolymorphicProxySerializer(

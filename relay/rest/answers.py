@@ -11,11 +11,11 @@ from rest_framework import serializers
 from accounts.models import Organization
 from events.models import Event, EventType
 from events.vocabulary import WORDS, BounceKind, bounce_kind
-from relay.actions import recipients_of
+from relay.acting.actions import recipients_of
 from relay.models import Door, Message, RecipientState
+from relay.reading.selectors import Reach, message_content, message_heads, reach, with_events
 from relay.rest.contents import addr_spec, address_fields, bodies
 from relay.rest.serializers import TagSerializer
-from relay.selectors import Reach, message_content, message_heads, reach, with_events
 
 ADDRESSES_LISTED = 50  # in an item of a list; as many as Resend takes in an email
 HEAD_OCTETS = 16 * 1024  # of a content, that hold them
@@ -63,7 +63,7 @@ class ListedEventSerializer(EventSerializer):
 
 
 class RecipientSerializer(serializers.Serializer[Any]):
-    """From `relay.selectors.RecipientTimeline`."""
+    """From `relay.reading.selectors.RecipientTimeline`."""
 
     id = serializers.UUIDField(source="recipient.id")
     address = serializers.CharField(source="recipient.address")

@@ -25,8 +25,8 @@ from accounts.models import Organization
 from accounts.rest.access import reading_organization
 from accounts.rest.lists import ListQuery, Page, list_answer, read_query
 from accounts.walls import act_for
-from relay.selectors import message_content
-from relay.sent_attachments import SentAttachment, sent_attachments
+from relay.reading.selectors import message_content
+from relay.reading.sent_attachments import SentAttachment, sent_attachments
 
 LINK_LIFE = timedelta(hours=1)
 _SALT = "relay.rest.attachments"

@@ -16,7 +16,7 @@ from accounts.rest.access import reading_organization
 from accounts.rest.fields import ObjectField
 from domains.rest.domains import ID, find_domain
 from relay.domain_health import DAYS, MEASURES, MESSAGES_MOST, Level, domain_health
-from relay.search import TookTooLong
+from relay.finding.search import TookTooLong
 
 
 class MeasureSerializer(serializers.Serializer[Any]):

@@ -15,7 +15,7 @@ from accounts.models import Organization
 from accounts.rest.access import credential_of, reading_organization
 from accounts.rest.lists import list_answer, list_of, read_parameters
 from events.feed import feed
-from relay.filters import MessageFilter
+from relay.finding.filters import MessageFilter
 from relay.models import Message
 from relay.rest import examples
 from relay.rest.answers import ListedEventSerializer

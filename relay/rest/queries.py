@@ -1,4 +1,4 @@
-"""The query parameters of lists of emails and events, and what they make of `relay.filters`."""
+"""The query parameters of lists of emails and events, and what they make of `relay.finding.filters`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from accounts.rest.lists import ListQuery
 from domains.names import DomainRefused, normalize_domain
 from events.models import EventType
 from events.reasons import REASONS
-from relay.filters import OPEN, MessageFilter, RecipientFilter
-from relay.finding import domains_named, smtp_users_named
+from relay.finding.filters import OPEN, MessageFilter, RecipientFilter
+from relay.finding.naming import domains_named, smtp_users_named
+from relay.finding.search import Sought
 from relay.models import RecipientState
 from relay.rest.access import visible_domains
-from relay.search import Sought
 from relay.submission.addresses import parse_address
 from relay.submission.options import METADATA_KEY_LENGTH, METADATA_VALUE_LENGTH, MOST_TAGS, TAG_WORD
 

@@ -17,8 +17,10 @@ from accounts.catalogue import Refused
 from accounts.rest.access import credential_of, reading_organization
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
 from events.models import Event
-from relay.actions import recipients_of
-from relay.filters import RecipientFilter
+from relay.acting.actions import recipients_of
+from relay.finding.filters import RecipientFilter
+from relay.finding.search import SEARCH_S, TookTooLong, find_messages
+from relay.reading.selectors import message_content, with_events
 from relay.rest import answers, examples
 from relay.rest.access import visible_message
 from relay.rest.answers import (
@@ -28,8 +30,6 @@ from relay.rest.answers import (
     RecipientSerializer,
 )
 from relay.rest.queries import EMAIL_ID, METADATA_PARAMETER, EmailsQuery, RecipientsQuery, sought_emails
-from relay.search import SEARCH_S, TookTooLong, find_messages
-from relay.selectors import message_content, with_events
 
 
 class FindEmailsMixin:

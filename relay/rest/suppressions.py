@@ -25,9 +25,9 @@ from accounts.rest.fields import (
 from accounts.rest.idempotency import idempotent
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
 from domains.rest.stream_field import StreamField
+from relay.finding.search import SEARCH_S, TookTooLong, within
 from relay.models import NOTE_LENGTH, Suppression
-from relay.search import SEARCH_S, TookTooLong, within
-from relay.suppressions import (
+from relay.suppressing.suppressions import (
     ORIGINS,
     AddressRefused,
     Filter,

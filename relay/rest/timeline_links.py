@@ -19,11 +19,11 @@ from accounts.rest.fields import ObjectField, StrictSerializer, StrictUUIDField,
 from accounts.rest.idempotency import idempotent
 from accounts.rest.lists import ListQuery, list_answer, list_of, read_query
 from accounts.rest.openapi import may_refuse
-from relay import timeline_links
-from relay.actions import recipients_of
+from relay.acting.actions import recipients_of
 from relay.models import Recipient, TimelineLink
+from relay.reading import timeline_links
+from relay.reading.timeline_links import GOOD_FOR, IN_WORDS
 from relay.rest.access import visible_message
-from relay.timeline_links import GOOD_FOR, IN_WORDS
 
 
 class ShareTimelineSerializer(StrictSerializer):

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from domains.records import RETURN_PATH_LABEL
 from relay.delivery.return_path import message_of, recipient_of
-from relay.unsubscribe_tokens import read_unsubscribe_address
+from relay.suppressing.unsubscribe_tokens import read_unsubscribe_address
 
 
 @dataclass(frozen=True, slots=True)

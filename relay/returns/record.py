@@ -20,13 +20,13 @@ from accounts.models import Organization
 from accounts.scoping import OrganizationQuerySet
 from events.log import Detail, Exchanger
 from events.models import Event, EventType
+from relay.finding.search import Span
 from relay.models import Recipient, RecipientState, ReturnCount, ReturnedMessage, ReturnKind, ReturnOutcome
 from relay.returns.addresses import address_in
 from relay.returns.classify import Finding, Returned, classify
 from relay.returns.mailboxes import Mailbox
-from relay.search import Span
-from relay.suppressions import COMPLAINT, AddressRefused, normalized, suppress
-from relay.unsubscribing import unsubscribe_by_mail
+from relay.suppressing.suppressions import COMPLAINT, AddressRefused, normalized, suppress
+from relay.suppressing.unsubscribing import unsubscribe_by_mail
 
 KEPT = timedelta(days=7)
 COUNTS_KEPT = timedelta(days=400)

@@ -21,12 +21,12 @@ from accounts.permissions import Permission
 from domains.dns.zones import CACHE
 from domains.looking import check_again
 from domains.models import SendingDomain
-from relay.preview import preview
+from relay.reading.list_views import html_preview, raw_download, wants_images
+from relay.reading.preview import preview
 from relay.sandbox import zone
 from relay.sandbox.forms import PublishForm
 from relay.sandbox.mistakes import MISTAKES
 from relay.sandbox.models import ReceivedMail
-from relay.views import html_preview, raw_download, wants_images
 
 PAGE_SIZE = 50
 P = ParamSpec("P")

@@ -22,7 +22,7 @@ from accounts.http import OrganizationRequest, member_required
 from accounts.ids import first_id_at
 from accounts.permissions import Permission
 from domains.models import SendingDomain
-from relay.views import page_key
+from relay.reading.list_views import page_key
 from relay.webhooks import endpoints, replays
 from relay.webhooks.forms import SPANS, EndpointForm, ReplayForm, RotateForm, initial_of
 from relay.webhooks.models import DeliveryState, EndpointState, WebhookDelivery, WebhookEndpoint

@@ -1,0 +1,1 @@
+"""From what somebody asks to the messages that are meant: search, saved filters, exports."""

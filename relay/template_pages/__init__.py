@@ -1,0 +1,1 @@
+"""The pages about templates. What templates are: `relay.templates`, `relay.templating`."""
