@@ -23,8 +23,8 @@ from pytest_django.plugin import DjangoDbBlocker
 from domains.dkim import keys as dkim_keys
 from relay.audit import disagreements
 from relay.database import database_url
-from tests.engines import made_once
 from tests.lookers import wait_for_lookers
+from tests.made_once import made_once
 from tests.platform import RUNNING, Platform, running_platform
 
 hypothesis.settings.register_profile("plugsend", deadline=None)  # how long an example takes is the machine's affair

@@ -5,11 +5,9 @@ workers inherit their addresses. Each gets a database of its own from pytest-dja
 empties the cache does not take from another's what it counts there.
 """
 
-import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -41,13 +39,3 @@ elif worker := os.environ.get("PYTEST_XDIST_WORKER"):
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
     _engines.close()
-
-
-@contextmanager
-def made_once(what: str) -> Iterator[Path | None]:
-    """The first of the workers gets a place that is not there yet, in which to make what all of them copy; the others wait for
-    it, and get None."""
-    place = Path(os.environ["PLUGSEND_TEST_SHARED"]) / what
-    with place.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield None if place.exists() else place

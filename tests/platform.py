@@ -23,7 +23,7 @@ import psycopg
 
 from accounts.files import read_settings
 from relay.audit import disagreements
-from tests.engines import made_once
+from tests.made_once import made_once
 
 REPO = Path(__file__).resolve().parent.parent
 START_WITHIN_S = STOP_WITHIN_S = 180  # how quick it is, is not what the tests ask

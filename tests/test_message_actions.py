@@ -38,6 +38,7 @@ from relay.lanes import Lane
 from relay.models import Message, Recipient, RecipientState
 from relay.reading.selectors import messages_page
 from relay.submission.desk import shared_desk
+from relay.tasks import deliver
 from tests.factories import Tenant, add_recipient, make_domain, make_message, make_tenant
 from tests.platform import Platform, wait_for
 
@@ -74,8 +75,9 @@ def lease(message: Message) -> None:
 def is_woken(destination: str) -> bool:
     """Whether a wake-up in the broker's queue names it. Nobody takes them out in this test run."""
     with redis.Redis.from_url(settings.REDIS_URL) as broker:
-        waiting = [json.loads(one)["body"] for one in broker.lrange("celery", 0, -1)]
-    lanes = [Lane.parse(lane) for body in waiting for lane in json.loads(b64decode(body))[0][0]]
+        waiting = [json.loads(one) for one in broker.lrange("celery", 0, -1)]
+    wakes = [json.loads(b64decode(one["body"])) for one in waiting if one["headers"]["task"] == deliver.name]
+    lanes = [Lane.parse(lane) for [[lanes], *_] in wakes for lane in lanes]
     return destination in {lane.destination for lane in lanes}
 
 

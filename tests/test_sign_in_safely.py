@@ -254,7 +254,8 @@ def test_name_and_addresses_are_changed_on_one_page() -> None:
     tenant = make_tenant("Acme", "ada@people.test")
     assert "/accounts/email/" in tenant.client.get("/account/")["Location"]
     assert (
-        "at most 120" in tenant.client.post("/accounts/email/", {"action_name": "", "name": "x" * 121}).content.decode()
+        "Shorten it to 120 characters"
+        in tenant.client.post("/accounts/email/", {"action_name": "", "name": "x" * 121}).content.decode()
     )
     tenant.client.post("/accounts/email/", {"action_name": "", "name": "Ada"})
     assert User.objects.get().name == "Ada"

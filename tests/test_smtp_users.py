@@ -459,7 +459,7 @@ def test_limits_are_set_and_shown_on_the_page(tenant: Tenant, theirs: SmtpUser) 
     assert "this day" not in page
 
     page = tenant.client.post(url, {"hourly_limit": "0", "allowed_networks": "office, 1.2.3.4/8"}).content.decode()
-    assert "greater than or equal to 1" in page
+    assert "Take 1 or more." in page
     assert "“office” is no IP address" in page
     assert "write 1.0.0.0/8 for all of it" in page
     theirs.refresh_from_db()
