@@ -152,7 +152,9 @@ class Walk:
 
 
 def _is_page(answer: APIResponse) -> bool:
-    return answer.status == 200 and answer.headers.get("content-type", "").startswith("text/html")
+    """Of ours: a mail's own HTML, in which no script runs, is seen in the frame of another."""
+    is_ours = "sandbox" not in answer.headers.get("content-security-policy", "")
+    return is_ours and answer.status == 200 and answer.headers.get("content-type", "").startswith("text/html")
 
 
 # ---- Pictures
