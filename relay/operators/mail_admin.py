@@ -215,7 +215,6 @@ class RecipientAdmin(FoundByAnything):
         "address",
         "standing",
         cause,
-        "attempts",
         "next_attempt_at",
         "organization",
         "message_id",
