@@ -21,6 +21,7 @@ from datetime import timedelta
 from email import policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import zip_longest
 from typing import Any
 
 from allauth.account.models import EmailAddress
@@ -347,11 +348,14 @@ def _history(world: World) -> None:
             UsageCounter(subject_id=world.organization.pk, period=Period.DAY, starts_at=day, count=round(whole))
         )
         for dimension, value, part in values:
-            rows = [(Step.DAY, day, 1.0)]
-            if back <= 8:
-                rows += [(Step.HOUR, day + timedelta(hours=hour), _share_of_hour(hour)) for hour in range(24)]
-            for step, starts_at, share_ in rows:
-                figures = _figures(whole * part * share_, trouble, chance)
+            hours = range(24) if back <= 8 else range(0)
+            by_hour = [
+                _figures(whole * part * _share_of_hour(hour), trouble, random.Random(f"{back} {hour}"))  # noqa: S311
+                for hour in hours
+            ]
+            rows = [(Step.DAY, day, _together(by_hour) or _figures(whole * part, trouble, random.Random(back)))]  # noqa: S311
+            rows += [(Step.HOUR, day + timedelta(hours=hour), by_hour[hour]) for hour in hours]
+            for step, starts_at, figures in rows:
                 common = {
                     "organization": world.organization, "dimension": dimension, "value": value, "step": step,
                     "starts_at": starts_at,
@@ -377,18 +381,35 @@ def _share_of_hour(hour: int) -> float:
 
 
 def _figures(submitted: float, trouble: float, chance: random.Random) -> dict[str, Any]:
-    number = round(submitted)
-    hard, soft = round(number * 0.008 * trouble), round(number * 0.004 * trouble)
+    def about(number: float) -> int:
+        return int(number + chance.random())
+
+    number = about(submitted)
+    hard, soft = about(number * 0.008 * trouble), about(number * 0.004 * trouble)
     counts = dict.fromkeys(COUNTERS, 0) | {
         "submitted": number, "bounced_hard": hard, "bounced_soft": soft, "delivered": max(0, number - hard - soft),
-        "deferred": round(number * 0.02 * trouble), "complained": round(number * 0.0003),
+        "deferred": about(number * 0.02 * trouble), "complained": about(number * 0.0003),
     }  # fmt: skip
     latency = [0] * len(BOUNDS_MS)
     for _ in range(counts["delivered"]):
         latency[min(bucket_of(chance.lognormvariate(6.3, 0.7)), len(latency) - 1)] += 1
+    return counts | {"latency": _trimmed(latency)}
+
+
+def _together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of a day from those of its hours; empty where there are none."""
+    if not parts:
+        return {}
+    counts = {name: sum(part[name] for part in parts) for name in COUNTERS}
+    return counts | {
+        "latency": [sum(bucket) for bucket in zip_longest(*(part["latency"] for part in parts), fillvalue=0)]
+    }
+
+
+def _trimmed(latency: list[int]) -> list[int]:
     while latency and not latency[-1]:
         latency.pop()
-    return {**counts, "latency": latency}
+    return latency
 
 
 # ---- Waiting ---------------------------------------------------------------------------------------------------------

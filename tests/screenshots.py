@@ -113,8 +113,9 @@ class Walk:
         self._known = list(patterns())
         self.shots: dict[str, Shot] = {}
 
-    def pattern_of(self, path: str) -> str:
-        return next((route for route, expression in self._known if expression.match(path)), "")
+    def pattern_of(self, path: str) -> str | None:
+        """Empty: of the first page."""
+        return next((route for route, expression in self._known if expression.match(path)), None)
 
     async def walk(self) -> list[Shot]:
         plain = ["/" + route for route, _ in self._known if not re.search(r"[<(\[^$\\]", route)]
@@ -127,7 +128,7 @@ class Walk:
             # In their order, whichever is answered first: the same pages each time.
             for path, text in zip(wanted, await asyncio.gather(*(self._read(path) for path in wanted)), strict=True):
                 pattern = self.pattern_of(urlsplit(path).path)
-                if "<html" in text[:2000] and pattern not in self.shots:
+                if "<html" in text[:2000] and pattern is not None and pattern not in self.shots:
                     self.shots[pattern] = Shot(self.person.name, pattern, path)
                     waiting += [link for link in self._links(path, text) if link not in seen]
         return list(self.shots.values())
@@ -135,7 +136,7 @@ class Walk:
     def _is_wanted(self, path: str) -> bool:
         pattern = self.pattern_of(urlsplit(path).path)
         is_theirs = re.match(self.person.walks, path) and not LEFT_OUT.match(path)
-        return bool(pattern and is_theirs and pattern not in self.shots)
+        return bool(pattern is not None and is_theirs and pattern not in self.shots)
 
     async def _read(self, path: str) -> str:
         """Empty where there is no page."""

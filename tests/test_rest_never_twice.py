@@ -111,6 +111,8 @@ def unanswered_commits(platform: Platform) -> Iterator[None]:
         yield
     finally:
         administer(platform, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        wait_for(lambda: not administer(platform, waiting), "PostgreSQL has read that, and all is seen")
 
 
 def is_committed_unanswered(platform: Platform) -> bool:
