@@ -133,9 +133,11 @@ def test_what_a_hanging_worker_holds_is_taken_over_after_its_lease(arrivals: Arr
         both = {platform.children["worker"], platform.children["worker-2"]}
         load = load_of(platform, 300, 3.0)
         with load.running():
+            arrivals.before_content_s = 5.0  # so that it stops where all but the content is said
             wait_for(lambda: arrivals.in_hand > 10 and load.messages_accepted > 100, "load")
             hanging = platform.children["worker-2"]
             os.kill(hanging, signal.SIGSTOP)
+            arrivals.before_content_s = 0.0
             wait_for(lambda: load.is_complete, "the load is taken")
         try:
             wait_all_ended(platform, SOON_S)
