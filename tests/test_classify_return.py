@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,17 @@ def test_every_recipient_of_a_report_has_its_own_reason() -> None:
     [one, other] = classify((PLACE / "qmail-two-recipients.eml").read_bytes()).findings
     assert (one.address, one.reason) == ("ben@lighthouse.example", "no_such_address")
     assert (other.address, other.reason) == ("cleo@lighthouse.example", "mailbox_full")
+
+
+def test_who_stands_in_our_to_is_no_alias_of_whom_a_server_on_the_way_took_it_for() -> None:
+    """The first server may have been one of the sender's own."""
+    raw = (
+        (PLACE / "exim-mime-generated-from.eml").read_bytes().replace(b"(generated from coach@eastsidehoops.org)", b"")
+    )
+    [forwarded] = classify(raw).findings
+    assert (forwarded.address, forwarded.final_address) == ("coach@eastsidehoops.org", "coachdarnell23@gmail.com")
+    [named] = classify(re.sub(rb"(?m)^To: .*?(\r?)$", rb"To: coachdarnell23@gmail.com\1", raw)).findings
+    assert (named.address, named.final_address) == ("coachdarnell23@gmail.com", "")
 
 
 def test_a_late_bounce_has_the_reason_of_the_same_refusal_over_smtp() -> None:

@@ -31,6 +31,7 @@ _OUR_MESSAGE_ID = re.compile(
 )
 # RFC 5321, 4.4: the clause of a server that took it for one recipient.
 _TAKEN_FOR = re.compile(rf"\bfor <?({ADDRESS.pattern})>?(?:\s|;|$)", re.I)
+_TO_IN_TEXT = re.compile(r"^>? ?(?:To|Cc):[^\n]*(?:\n[ \t][^\n]*){0,8}", re.M)
 _RECEIVED_IN_TEXT = re.compile(r"^received:[^\n]*(?:\n[ \t][^\n]*){0,8}", re.I | re.M)
 PATHS_READ = 20
 EXCERPT = 1000  # characters
@@ -186,11 +187,17 @@ def _passed_on(finding: Finding, addressed: str) -> Finding:
 
 def _as_addressed(findings: list[Finding], mail: Mail) -> list[Finding]:
     """Somebody's rule may have sent our mail on without a word: whom it was for tells the first server that took it."""
-    if len(findings) != 1:
+    if len(findings) != 1 or findings[0].address.casefold() in _named_in_original(mail):
         return findings
     received = mail.original.all("received") or _RECEIVED_IN_TEXT.findall(mail.text)
     taken_for = [found[1] for found in map(_TAKEN_FOR.search, received) if found]
     return [_passed_on(findings[0], taken_for[-1] if taken_for else "")]
+
+
+def _named_in_original(mail: Mail) -> set[str]:
+    fields = mail.original
+    named = [fields.get("to"), fields.get("cc"), *_TO_IN_TEXT.findall(mail.text)]
+    return {address.casefold() for value in named for address in ADDRESS.findall(value)[:PATHS_READ]}
 
 
 def _inner(mail: Mail, depth: int) -> _Understood | None:
