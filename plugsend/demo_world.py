@@ -1,27 +1,25 @@
 """A PlugSend in use, for demonstrations and screenshots in the sandbox: `manage.py fill_demo`.
 
 What can come in by a door does: mail by SMTP and REST, bounces and complaints from the sandbox's exchanger, events to webhooks.
-Figures of the days before today are written as rollups, as of mail that is forgotten by now.
+The days before today: `plugsend.demo_history`.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import random
 import smtplib
 import ssl
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from email import policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import zip_longest
 from typing import Any
 
 from allauth.account.models import EmailAddress
@@ -37,27 +35,23 @@ from domains.models import SendingDomain, SmtpUser
 from domains.services import add_domain
 from domains.smtp_users import Limits, add_key, create_smtp_user, disable_smtp_user
 from domains.verification import check_domain
+from plugsend.demo_history import make_history
 from relay.finding.asked import Asked
 from relay.finding.exporting import request_export
 from relay.finding.saved_filters import save_filter
-from relay.models import Message, Period, Recipient, RecipientState, Suppression, Template, UsageCounter
+from relay.models import Message, Recipient, RecipientState, Suppression
 from relay.reading.timeline_links import share
 from relay.sandbox.zone import publish
-from relay.statistics.folding import COUNTERS
-from relay.statistics.latency import BOUNDS_MS, bucket_of
-from relay.statistics.models import Dimension, Failure, Rollup, Step
 from relay.suppressing.importing import request_import
 from relay.suppressing.suppressions import suppress
 from relay.templates import TemplateContent, create_template, publish_template, update_template
 from relay.templating.starting import STARTS
-from relay.usage import start_of
 from relay.webhooks.endpoints import create_endpoint, disable
 from relay.webhooks.models import DeliveryState, WebhookDelivery
 
 NAME = "Acme"
 PASSWORD_OF_ALL = "demo-demo-demo"  # noqa: S105 - of people who exist in a sandbox alone
 OWNER, OPERATOR, NEWCOMER = "ada@acme.test", "operator@acme.test", "newcomer@people.test"
-DAYS = 30
 PEOPLE = ("ada", "grace", "linus", "barbara", "edsger", "margaret", "alan", "katherine", "dennis", "radia")
 MAILBOXES = ("gmail.test", "outlook.test", "proton.test", "fastmail.test", "example.test", "university.test")
 PATIENCE_S = 40
@@ -81,7 +75,9 @@ def fill(say: Callable[[str], object]) -> None:
     world = _organization()
     say(f"organization {NAME} with its people, domains and keys")
     _templates(world)
-    _history(world)  # before today's mail, or its one complaint is a great part of all mail
+    make_history(
+        world.organization, world.domain, world.shop
+    )  # before today's mail, or its one complaint is a great part of all mail
     with _receiver() as url:
         _webhooks(world, url)
         _mail(world, say)
@@ -320,96 +316,6 @@ def _asks(world: World) -> None:
         timedelta(days=7),
         by=world.by,
     )
-
-
-# ---- The days before -------------------------------------------------------------------------------------------------
-
-
-def _history(world: World) -> None:
-    chance = random.Random(2)  # noqa: S311 - the same demo each time
-    values: Sequence[tuple[Dimension, str, float]] = [
-        (Dimension.ALL, "", 1.0), (Dimension.DOMAIN, str(world.domain.pk), 1.0),
-        (Dimension.SMTP_USER, str(world.shop.pk), 0.7), (Dimension.PROVIDER, "gmail", 0.45),
-        (Dimension.PROVIDER, "microsoft", 0.25), (Dimension.PROVIDER, "proton", 0.1), (Dimension.TAG, "receipt", 0.4),
-        (Dimension.TAG, "shipping", 0.3), (Dimension.TAG, "invoice", 0.2),
-        *(
-            (Dimension.TEMPLATE, str(template.pk), 0.1 + 0.05 * place)
-            for place, template in enumerate(Template.objects.of(world.organization).exclude(alias="invitation"))
-        ),
-    ]  # fmt: skip
-    today = start_of(Step.DAY, timezone.now())
-    rollups, failures, counters = [], [], []
-    for back in range(1, DAYS):
-        day = today - timedelta(days=back)
-        weekend = 0.35 if day.weekday() >= 5 else 1.0
-        whole = 900 * weekend * (1 + 0.25 * math.sin(back / 4)) * chance.uniform(0.85, 1.15)
-        trouble = 3.0 if back == 9 else 1.0
-        counters.append(
-            UsageCounter(subject_id=world.organization.pk, period=Period.DAY, starts_at=day, count=round(whole))
-        )
-        for dimension, value, part in values:
-            hours = range(24) if back <= 8 else range(0)
-            by_hour = [
-                _figures(whole * part * _share_of_hour(hour), trouble, random.Random(f"{back} {hour}"))  # noqa: S311
-                for hour in hours
-            ]
-            rows = [(Step.DAY, day, _together(by_hour) or _figures(whole * part, trouble, random.Random(back)))]  # noqa: S311
-            rows += [(Step.HOUR, day + timedelta(hours=hour), by_hour[hour]) for hour in hours]
-            for step, starts_at, figures in rows:
-                common = {
-                    "organization": world.organization, "dimension": dimension, "value": value, "step": step,
-                    "starts_at": starts_at,
-                }  # fmt: skip
-                rollups.append(Rollup(**common, **figures))
-                failures += [
-                    Failure(**common, type=type_, reason=reason, count=count, examples=[])
-                    for type_, reason, count in (
-                        ("bounced", "no_such_address", figures["bounced_hard"]),
-                        ("bounced", "mailbox_full", figures["bounced_soft"]),
-                        ("deferred", "greylisted", figures["deferred"]),
-                    ) if count
-                ]  # fmt: skip
-    UsageCounter.objects.bulk_create(counters)
-    Rollup.objects.bulk_create(rollups, batch_size=500)
-    Failure.objects.bulk_create(failures, batch_size=500)
-
-
-def _share_of_hour(hour: int) -> float:
-    """Of a day's mail; together 1."""
-    weights = [1 + 4 * max(0.0, math.sin((one - 6) / 15 * math.pi)) for one in range(24)]
-    return weights[hour] / sum(weights)
-
-
-def _figures(submitted: float, trouble: float, chance: random.Random) -> dict[str, Any]:
-    def about(number: float) -> int:
-        return int(number + chance.random())
-
-    number = about(submitted)
-    hard, soft = about(number * 0.008 * trouble), about(number * 0.004 * trouble)
-    counts = dict.fromkeys(COUNTERS, 0) | {
-        "submitted": number, "bounced_hard": hard, "bounced_soft": soft, "delivered": max(0, number - hard - soft),
-        "deferred": about(number * 0.02 * trouble), "complained": about(number * 0.0003),
-    }  # fmt: skip
-    latency = [0] * len(BOUNDS_MS)
-    for _ in range(counts["delivered"]):
-        latency[min(bucket_of(chance.lognormvariate(6.3, 0.7)), len(latency) - 1)] += 1
-    return counts | {"latency": _trimmed(latency)}
-
-
-def _together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of a day from those of its hours; empty where there are none."""
-    if not parts:
-        return {}
-    counts = {name: sum(part[name] for part in parts) for name in COUNTERS}
-    return counts | {
-        "latency": [sum(bucket) for bucket in zip_longest(*(part["latency"] for part in parts), fillvalue=0)]
-    }
-
-
-def _trimmed(latency: list[int]) -> list[int]:
-    while latency and not latency[-1]:
-        latency.pop()
-    return latency
 
 
 # ---- Waiting ---------------------------------------------------------------------------------------------------------

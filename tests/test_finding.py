@@ -129,7 +129,7 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.finding.search.SWEPT", 2)
     monkeypatch.setattr("relay.finding.exporting.LONGEST_REST_S", 0.0)
     monkeypatch.setattr("relay.finding.exporting.PIECE_BYTES", 300)
-    monkeypatch.setattr("relay.finding.exporting.TURN_S", 0.0)  # one step, and the next begins from what is stored
+    monkeypatch.setattr("relay.upkeep.TURN_S", 0.0)  # one step, and the next begins from what is stored
 
 
 @pytest.mark.usefixtures("_small_steps")
@@ -451,7 +451,7 @@ def test_exports_take_turns_and_are_deleted_in_time(
     tenant: Tenant, domain: SendingDomain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("relay.finding.search.SWEPT", 1)
-    monkeypatch.setattr("relay.finding.exporting.TURN_S", 0.0)
+    monkeypatch.setattr("relay.upkeep.TURN_S", 0.0)
     globex = make_tenant("Globex")
     other = make_domain(globex.organization, "globex.test")
     order: list[UUID] = []

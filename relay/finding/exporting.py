@@ -29,7 +29,7 @@ from relay.finding.search import Sought, Span, recipients_meant, span_of, sweep
 from relay.models import OPEN_EXPORTS, ExportKind, ExportState, Message, MessageExport, MessageExportPiece, Suppression
 from relay.retention import days_kept
 from relay.suppressing.suppressions import Filter, suppressions_like
-from relay.upkeep import alone
+from relay.upkeep import work_off
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,6 @@ KEPT_DAYS = 7
 MOST_BYTES = 1 << 30
 PIECE_BYTES = 512 * 1024
 ROWS_AT_ONCE = 1000  # suppressions
-TURN_S = 2.0  # of one export, where several want theirs
 LONGEST_REST_S = 0.2
 TRIES = 5
 _ENDED = (ExportState.DONE, ExportState.CANCELLED, ExportState.FAILED)
@@ -131,16 +130,7 @@ def forget_expired() -> None:
 
 def work_on_exports(seconds: float) -> bool:
     """For so long at most. Returns whether something is left to do."""
-    until = time.monotonic() + seconds
-    with alone(LOCK) as is_alone:
-        if not is_alone:
-            return False  # who is at it goes on by itself
-        while time.monotonic() < until:
-            export = _next()
-            if export is None:
-                return False
-            _take_turn(export, min(until, time.monotonic() + TURN_S))
-        return _next() is not None
+    return work_off(LOCK, seconds, _next, _take_turn)
 
 
 def _next() -> MessageExport | None:

@@ -26,7 +26,7 @@ from domains.streams import is_stream
 from events.reasons import REASONS
 from relay.models import NOTE_LENGTH, OPEN_IMPORTS, ImportState, SuppressionImport, SuppressionImportPiece
 from relay.suppressing.suppressions import MANUAL, TITLES, normalized
-from relay.upkeep import alone
+from relay.upkeep import work_off
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,6 @@ LINE_BYTES = 4096
 PIECE_LINES = 2000
 REFUSALS_MOST = 1000  # told; the others are counted
 KEPT_DAYS = 30
-TURN_S = 2.0  # of one import, where several want theirs
 LONGEST_REST_S = 0.2
 TRIES = 5
 ADDRESS_COLUMNS = ("email", "address", "email address", "e-mail", "recipient")
@@ -226,16 +225,7 @@ def _header(line: bytes) -> tuple[str, ...]:
 
 def work_on_imports(seconds: float) -> bool:
     """For so long at most. Returns whether something is left to do."""
-    until = time.monotonic() + seconds
-    with alone(LOCK) as is_alone:
-        if not is_alone:
-            return False  # who is at it goes on by itself
-        while time.monotonic() < until:
-            made = _next()
-            if made is None:
-                return False
-            _take_turn(made, min(until, time.monotonic() + TURN_S))
-        return _next() is not None
+    return work_off(LOCK, seconds, _next, _take_turn)
 
 
 def _next() -> SuppressionImport | None:
